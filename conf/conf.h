@@ -1,0 +1,200 @@
+/*
+ * conf.h - the configuration as the program sees it: read-only, reference counted, replaced whole by a reload.
+ *
+ * Every option is declared once, in conf/options.def, with its type, default, bounds, unit, whether a reload applies it,
+ * and its description; parser, checks, the annotated sample and causeway.conf(5) are made from that table. The members
+ * here are what the table fills in, plus what conf_check() derives (marked "derived").
+ */
+#ifndef CONF_CONF_H
+#define CONF_CONF_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "base/str.h"
+
+#define CONF_NONE (-1)
+
+/* 10.0.0.0/8, 2001:db8::/32, 192.0.2.1 */
+struct conf_net {
+    int family;
+    unsigned char addr[16];
+    unsigned prefix;
+};
+struct conf_nets {
+    unsigned n;
+    struct conf_net *v;
+};
+
+enum conf_listener_kind {
+    CONF_LISTEN_INTERNET, /* only to our domains' existing recipients, whoever connects from no known address */
+    CONF_LISTEN_INTERNAL, /* only peers that are a forest or an application host; others get 554 and are closed */
+};
+struct conf_listener {
+    char *name;
+    unsigned n_address;
+    char **address; /* "0.0.0.0:25" */
+    enum conf_listener_kind kind;
+};
+
+struct conf_host {
+    char *name;      /* host name (resolved by A/AAAA) or address literal */
+    unsigned port;   /* 25 */
+    unsigned cost;   /* lower first; equal: round robin */
+};
+struct conf_forest {
+    char *name;
+    unsigned n_host;
+    struct conf_host *host;
+    struct conf_nets peers;   /* connections from here are this forest's */
+    char *routing_domain;     /* "" = none */
+    char *routing_template;   /* "%m@source.local", or "" */
+    unsigned connections_max; /* per worker, to this forest */
+};
+
+enum conf_domain_type { CONF_DOMAIN_SHARED, CONF_DOMAIN_ROUTING };
+enum conf_unknown { CONF_UNKNOWN_REFUSE, CONF_UNKNOWN_FORWARD };
+struct conf_domain {
+    char *name; /* lower case */
+    enum conf_domain_type type;
+    char *forest;              /* ROUTING: its owner. SHARED + FORWARD: where unknown recipients go */
+    enum conf_unknown unknown; /* SHARED */
+    int forest_index;          /* derived; CONF_NONE */
+};
+
+struct conf_route {
+    char *name;
+    unsigned n_domain;
+    char **domain; /* "example.org", "*.example.org", "*"; longest match wins */
+    bool mx;       /* by MX of the recipient's domain; else the hosts */
+    unsigned n_host;
+    struct conf_host *host;
+};
+
+enum conf_source_type { CONF_SOURCE_LDIF, CONF_SOURCE_OPENLDAP };
+enum conf_starttls { CONF_TLS_NONE, CONF_TLS_STARTTLS, CONF_TLS_LDAPS };
+struct conf_flag_value {
+    char *value, *forest; /* "target = new": flag attribute's value (compared without case) and the forest it means */
+};
+struct conf_source {
+    char *name;
+    enum conf_source_type type;
+    char *forest;        /* the forest whose directory this is: entries without a flag live here. "" = none */
+    int priority;        /* lower number wins conflicts */
+    char *path;          /* LDIF */
+    unsigned n_uri;      /* OPENLDAP: tried in order */
+    char **uri;
+    enum conf_starttls tls;
+    char *ca_file, *bind_dn, *password_file, *base, *filter;
+    char *flag_attribute;
+    unsigned n_flag;
+    struct conf_flag_value *flag;
+    char *routing_attribute; /* its value is the routing address; "" = none */
+    int64_t stale_after_ms;  /* 0 = never */
+    int64_t backoff_min_ms, backoff_max_ms;
+    unsigned mass_change_percent; /* 100 = off */
+    unsigned domains_n;      /* domains whose recipients this source could know; 0 = all shared domains */
+    char **domains;
+};
+
+struct conf {
+    /* top level */
+    char *hostname;
+    char *user, *group; /* dropped to after binding; "" = stay */
+    char *state_directory;
+    unsigned workers; /* 0 = one per processor */
+    enum log_target log_target;
+    enum log_format log_format;
+    enum log_level log_level;
+    struct conf_nets application_hosts;
+
+    unsigned n_listener;
+    struct conf_listener *listener;
+    unsigned n_forest;
+    struct conf_forest *forest;
+    unsigned n_domain;
+    struct conf_domain *domain; /* sorted by name */
+    unsigned n_route;
+    struct conf_route *route;
+    unsigned n_source;
+    struct conf_source *source;
+
+    struct {
+        char *directory;
+        uint64_t segment_bytes, large_bytes, reserve_bytes, reserve_resume_bytes;
+        unsigned segments_ready;
+        double compact_below;
+        int64_t test_sync_delay_us;
+    } spool;
+    struct {
+        unsigned connections_max, connections_per_client, recipients_max, errors_max, received_max;
+        uint64_t message_bytes_max, memory_max;
+        int64_t command_timeout_ms, data_timeout_ms, message_timeout_ms, banner_delay_ms;
+        uint64_t data_rate_min; /* bytes per second, averaged after the first 30 s; 0 = off */
+        bool bare_newline_normalise;
+        unsigned connections_per_client_trusted; /* forests and application hosts; 0 = no limit */
+    } smtpd;
+    struct {
+        int64_t retry_min_ms, retry_max_ms, expire_ms, expire_dsn_ms, delay_notice_ms;
+        int64_t dest_backoff_min_ms, dest_backoff_max_ms;
+        unsigned active_max, window_initial, window_max, ready_max, rcpt_per_delivery_max;
+    } queue;
+    struct {
+        unsigned connections_max, messages_per_connection; /* per destination and worker; per connection */
+        int64_t idle_timeout_ms, connect_timeout_ms, banner_timeout_ms, mail_timeout_ms, rcpt_timeout_ms,
+            data_timeout_ms, content_timeout_ms, dot_timeout_ms, quit_timeout_ms, total_timeout_ms;
+        unsigned mx_port;
+        char *bind_address;
+        char *helo; /* "" = hostname */
+        int64_t host_rest_ms; /* a host that failed is tried last for so long */
+    } smtp_client;
+    struct {
+        char *servers; /* "" = system */
+        int64_t timeout_ms;
+        unsigned tries, cache_entries, ttl_min_s, ttl_max_s, ttl_negative_s;
+    } dns;
+    struct {
+        uint64_t return_bytes_max;
+        char *postmaster; /* From of notices; "" = postmaster@hostname */
+    } dsn;
+    struct {
+        char *socket;
+        char *socket_group;
+        unsigned clients_max;
+    } control;
+
+    char *path; /* derived: the file it came from */
+    uint32_t refs; /* private, atomic */
+};
+
+/* Reads, checks, derives. NULL and *e: "file:line: option: what is wrong; what would be right". */
+struct conf *conf_load(const char *path, struct err *e);
+/* The same from memory, for tests; `name` stands for the file in errors. */
+struct conf *conf_parse(const char *text, const char *name, struct err *e);
+struct conf *conf_ref(struct conf *c);
+void conf_unref(struct conf **c);
+/* What a reload from `a` to `b` cannot apply without a restart: names of such options, comma separated; "" = none. */
+void conf_needs_restart(const struct conf *a, const struct conf *b, struct buf *out);
+
+/* Made from the table. */
+bool conf_write_sample(struct buf *out); /* annotated causeway.conf */
+bool conf_write_man(struct buf *out);    /* causeway.conf(5), mdoc */
+
+/* Lookups; names without case. Index or CONF_NONE. */
+int conf_find_forest(const struct conf *c, struct str name);
+int conf_find_domain(const struct conf *c, struct str lower_name);  /* exact */
+int conf_find_route(const struct conf *c, struct str lower_domain); /* longest match */
+bool conf_nets_contain(const struct conf_nets *n, const struct sockaddr *a);
+/* The forest whose peers contain the address, or CONF_NONE. */
+int conf_forest_of_peer(const struct conf *c, const struct sockaddr *a);
+
+/* "250ms" "30s" "5m" "2h" "5d"; "64K" "10M" "1G"; for options and command line alike. */
+bool conf_parse_duration(struct str s, int64_t *ms);
+bool conf_parse_size(struct str s, uint64_t *bytes);
+
+#endif

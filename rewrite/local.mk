@@ -1,0 +1,1 @@
+# rewrite: what mail addresses and headers mean (pure)
