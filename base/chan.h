@@ -28,7 +28,8 @@ int chan_fd(const struct chan *c);
 /* Runs all that is in the channel now (what arrives meanwhile waits for the next call; the eventfd
  * stays or becomes readable then). Returns how many were run. */
 unsigned chan_drain(struct chan *c);
-/* Takes all nodes at once, oldest first, linked by next; NULL if empty. For receivers with no loop. */
+/* Takes all nodes at once, oldest first, linked by next; NULL if empty. For receivers with no loop.
+ */
 struct chan_node *chan_take(struct chan *c);
 /* Blocks until something may be in the channel, or timeout_ms (-1: for ever) has passed. */
 void chan_wait(struct chan *c, int timeout_ms);

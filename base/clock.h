@@ -1,7 +1,7 @@
 /*
- * clock.h - the one clock. Intervals and retries use the monotonic clock; dates that people read and
- * message ages over a restart use the wall clock. Pure code takes time as a parameter.
- * Tests may replace both (any thread; atomic).
+ * clock.h - the one clock. Intervals and retries use the monotonic clock; dates that people read
+ * and message ages over a restart use the wall clock. Pure code takes time as a parameter. Tests
+ * may replace both (any thread; atomic).
  */
 #ifndef BASE_CLOCK_H
 #define BASE_CLOCK_H

@@ -24,8 +24,9 @@ enum err_class {
 
 struct err {
     enum err_class class;
-    int errnum;     /* errno, or 0 */
-    char text[400]; /* one sentence for a person: what, where, and what would be right; no newline */
+    int errnum; /* errno, or 0 */
+    char
+        text[400]; /* one sentence for a person: what, where, and what would be right; no newline */
 };
 
 /* Fills `e` (which may be NULL) and returns false, so that `return err_set(...)` reads well.

@@ -14,7 +14,8 @@ uint64_t hash64_seed(const void *p, size_t n, uint64_t seed);
 /* Hash of the ASCII lower-case form; n <= 1024 is hashed without allocation. */
 uint64_t hash64_nocase(struct str s);
 
-/* Streaming form, for checksums over several pieces; equal to hash64_seed over their concatenation. */
+/* Streaming form, for checksums over several pieces; equal to hash64_seed over their concatenation.
+ */
 struct hash_state;
 struct hash_state *hash_state_new(void);
 void hash_state_free(struct hash_state **s);

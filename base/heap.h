@@ -1,6 +1,6 @@
 /*
- * heap.h - intrusive binary min-heap on a signed 64-bit key (usually a monotonic time). Nodes do not
- * move in memory; the heap holds pointers to them.
+ * heap.h - intrusive binary min-heap on a signed 64-bit key (usually a monotonic time). Nodes do
+ * not move in memory; the heap holds pointers to them.
  */
 #ifndef BASE_HEAP_H
 #define BASE_HEAP_H

@@ -16,11 +16,26 @@
 
 #include "base/str.h"
 
-enum log_level { LOG_DEBUG_, LOG_INFO_, LOG_WARN_, LOG_ERROR_ };
-enum log_format { LOG_TEXT, LOG_JSON };
-enum log_target { LOG_TO_STDERR, LOG_TO_SYSLOG };
+enum log_level {
+    LOG_DEBUG_,
+    LOG_INFO_,
+    LOG_WARN_,
+    LOG_ERROR_
+};
+enum log_format {
+    LOG_TEXT,
+    LOG_JSON
+};
+enum log_target {
+    LOG_TO_STDERR,
+    LOG_TO_SYSLOG
+};
 
-enum log_kv_kind { LOG_KV_STR, LOG_KV_INT, LOG_KV_UINT };
+enum log_kv_kind {
+    LOG_KV_STR,
+    LOG_KV_INT,
+    LOG_KV_UINT
+};
 struct log_kv {
     const char *key;
     enum log_kv_kind kind;
@@ -29,11 +44,12 @@ struct log_kv {
 };
 
 #define LS(key_, str_) ((struct log_kv){.key = (key_), .kind = LOG_KV_STR, .s = (str_)})
-#define LC(key_, z_) ((struct log_kv){.key = (key_), .kind = LOG_KV_STR, .s = str_c(z_)})
-#define LI(key_, i_) ((struct log_kv){.key = (key_), .kind = LOG_KV_INT, .i = (int64_t)(i_)})
-#define LU(key_, u_) ((struct log_kv){.key = (key_), .kind = LOG_KV_UINT, .i = (int64_t)(u_)})
+#define LC(key_, z_)   ((struct log_kv){.key = (key_), .kind = LOG_KV_STR, .s = str_c(z_)})
+#define LI(key_, i_)   ((struct log_kv){.key = (key_), .kind = LOG_KV_INT, .i = (int64_t)(i_)})
+#define LU(key_, u_)   ((struct log_kv){.key = (key_), .kind = LOG_KV_UINT, .i = (int64_t)(u_)})
 
-/* LOG(INFO, "qid", "delivered", LS("to", addr), LI("ms", t)); id may be "" or NULL ("-" is shown). */
+/* LOG(INFO, "qid", "delivered", LS("to", addr), LI("ms", t)); id may be "" or NULL ("-" is shown).
+ */
 #define LOG(level, id, event, ...)                                                                 \
     do {                                                                                           \
         if (log_is_on(LOG_##level##_)) {                                                           \

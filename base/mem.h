@@ -8,10 +8,10 @@
 
 #include <stddef.h>
 
-void *mem_alloc(size_t n);                   /* uninitialised */
-void *mem_zalloc(size_t n);                  /* zeroed */
+void *mem_alloc(size_t n);  /* uninitialised */
+void *mem_zalloc(size_t n); /* zeroed */
 void *mem_realloc(void *p, size_t n);
-void *mem_array(size_t count, size_t size);  /* zeroed, overflow checked */
+void *mem_array(size_t count, size_t size); /* zeroed, overflow checked */
 void mem_free(void *p);
 char *mem_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 

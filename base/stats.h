@@ -10,7 +10,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum stat_kind { STAT_COUNTER, STAT_GAUGE };
+enum stat_kind {
+    STAT_COUNTER,
+    STAT_GAUGE
+};
 
 enum stat_id {
 #define STAT(id, kind, unit, help) STAT_##id,

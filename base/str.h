@@ -16,7 +16,7 @@ struct str {
 };
 
 #define STR(literal) ((struct str){.p = ("" literal), .n = sizeof(literal) - 1})
-#define STR_NULL ((struct str){.p = NULL, .n = 0})
+#define STR_NULL     ((struct str){.p = NULL, .n = 0})
 /* For printf's "%.*s". */
 #define STR_ARG(s) (int)(s).n, (s).p ? (s).p : ""
 
@@ -50,8 +50,8 @@ struct str str_trim(struct str s);
 /* First index of c, or -1. */
 long str_find(struct str s, char c);
 long str_rfind(struct str s, char c);
-struct str str_from(struct str s, size_t start);           /* s[start..] */
-struct str str_upto(struct str s, size_t end);             /* s[..end) */
+struct str str_from(struct str s, size_t start); /* s[start..] */
+struct str str_upto(struct str s, size_t end);   /* s[..end) */
 /* Takes the part before the first `c` off *rest and returns it; *rest becomes what follows `c`
  * (the whole and empty if there is none). */
 struct str str_split(struct str *rest, char c);

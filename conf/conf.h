@@ -1,9 +1,11 @@
 /*
- * conf.h - the configuration as the program sees it: read-only, reference counted, replaced whole by a reload.
+ * conf.h - the configuration as the program sees it: read-only, reference counted, replaced whole
+ * by a reload.
  *
- * Every option is declared once, in conf/options.def, with its type, default, bounds, unit, whether a reload applies it,
- * and its description; parser, checks, the annotated sample and causeway.conf(5) are made from that table. The members
- * here are what the table fills in, plus what conf_check() derives (marked "derived").
+ * Every option is declared once, in conf/options.def, with its type, default, bounds, unit, whether
+ * a reload applies it, and its description; parser, checks, the annotated sample and
+ * causeway.conf(5) are made from that table. The members here are what the table fills in, plus
+ * what conf_check() derives (marked "derived").
  */
 #ifndef CONF_CONF_H
 #define CONF_CONF_H
@@ -32,8 +34,10 @@ struct conf_nets {
 };
 
 enum conf_listener_kind {
-    CONF_LISTEN_INTERNET, /* only to our domains' existing recipients, whoever connects from no known address */
-    CONF_LISTEN_INTERNAL, /* only peers that are a forest or an application host; others get 554 and are closed */
+    CONF_LISTEN_INTERNET, /* only to our domains' existing recipients, whoever connects from no
+                             known address */
+    CONF_LISTEN_INTERNAL, /* only peers that are a forest or an application host; others get 554 and
+                             are closed */
 };
 struct conf_listener {
     char *name;
@@ -43,9 +47,9 @@ struct conf_listener {
 };
 
 struct conf_host {
-    char *name;      /* host name (resolved by A/AAAA) or address literal */
-    unsigned port;   /* 25 */
-    unsigned cost;   /* lower first; equal: round robin */
+    char *name;    /* host name (resolved by A/AAAA) or address literal */
+    unsigned port; /* 25 */
+    unsigned cost; /* lower first; equal: round robin */
 };
 struct conf_forest {
     char *name;
@@ -57,12 +61,18 @@ struct conf_forest {
     unsigned connections_max; /* per worker, to this forest */
 };
 
-enum conf_domain_type { CONF_DOMAIN_SHARED, CONF_DOMAIN_ROUTING };
-enum conf_unknown { CONF_UNKNOWN_REFUSE, CONF_UNKNOWN_FORWARD };
+enum conf_domain_type {
+    CONF_DOMAIN_SHARED,
+    CONF_DOMAIN_ROUTING
+};
+enum conf_unknown {
+    CONF_UNKNOWN_REFUSE,
+    CONF_UNKNOWN_FORWARD
+};
 struct conf_domain {
     char *name; /* lower case */
     enum conf_domain_type type;
-    char *forest;              /* ROUTING: its owner. SHARED + FORWARD: where unknown recipients go */
+    char *forest; /* ROUTING: its owner. SHARED + FORWARD: where unknown recipients go */
     enum conf_unknown unknown; /* SHARED */
     int forest_index;          /* derived; CONF_NONE */
 };
@@ -76,18 +86,27 @@ struct conf_route {
     struct conf_host *host;
 };
 
-enum conf_source_type { CONF_SOURCE_LDIF, CONF_SOURCE_OPENLDAP };
-enum conf_starttls { CONF_TLS_NONE, CONF_TLS_STARTTLS, CONF_TLS_LDAPS };
+enum conf_source_type {
+    CONF_SOURCE_LDIF,
+    CONF_SOURCE_OPENLDAP
+};
+enum conf_starttls {
+    CONF_TLS_NONE,
+    CONF_TLS_STARTTLS,
+    CONF_TLS_LDAPS
+};
 struct conf_flag_value {
-    char *value, *forest; /* "target = new": flag attribute's value (compared without case) and the forest it means */
+    char *value, *forest; /* "target = new": flag attribute's value (compared without case) and the
+                             forest it means */
 };
 struct conf_source {
     char *name;
     enum conf_source_type type;
-    char *forest;        /* the forest whose directory this is: entries without a flag live here. "" = none */
-    int priority;        /* lower number wins conflicts */
-    char *path;          /* LDIF */
-    unsigned n_uri;      /* OPENLDAP: tried in order */
+    char *forest; /* the forest whose directory this is: entries without a flag live here. "" = none
+                   */
+    int priority; /* lower number wins conflicts */
+    char *path;   /* LDIF */
+    unsigned n_uri; /* OPENLDAP: tried in order */
     char **uri;
     enum conf_starttls tls;
     char *ca_file, *bind_dn, *password_file, *base, *filter;
@@ -98,7 +117,8 @@ struct conf_source {
     int64_t stale_after_ms;  /* 0 = never */
     int64_t backoff_min_ms, backoff_max_ms;
     unsigned mass_change_percent; /* 100 = off */
-    unsigned domains_n;      /* domains whose recipients this source could know; 0 = all shared domains */
+    unsigned
+        domains_n; /* domains whose recipients this source could know; 0 = all shared domains */
     char **domains;
 };
 
@@ -145,12 +165,14 @@ struct conf {
         unsigned active_max, window_initial, window_max, ready_max, rcpt_per_delivery_max;
     } queue;
     struct {
-        unsigned connections_max, messages_per_connection; /* per destination and worker; per connection */
-        int64_t idle_timeout_ms, connect_timeout_ms, banner_timeout_ms, mail_timeout_ms, rcpt_timeout_ms,
-            data_timeout_ms, content_timeout_ms, dot_timeout_ms, quit_timeout_ms, total_timeout_ms;
+        unsigned connections_max,
+            messages_per_connection; /* per destination and worker; per connection */
+        int64_t idle_timeout_ms, connect_timeout_ms, banner_timeout_ms, mail_timeout_ms,
+            rcpt_timeout_ms, data_timeout_ms, content_timeout_ms, dot_timeout_ms, quit_timeout_ms,
+            total_timeout_ms;
         unsigned mx_port;
         char *bind_address;
-        char *helo; /* "" = hostname */
+        char *helo;           /* "" = hostname */
         int64_t host_rest_ms; /* a host that failed is tried last for so long */
     } smtp_client;
     struct {
@@ -168,7 +190,7 @@ struct conf {
         unsigned clients_max;
     } control;
 
-    char *path; /* derived: the file it came from */
+    char *path;    /* derived: the file it came from */
     uint32_t refs; /* private, atomic */
 };
 
@@ -178,7 +200,8 @@ struct conf *conf_load(const char *path, struct err *e);
 struct conf *conf_parse(const char *text, const char *name, struct err *e);
 struct conf *conf_ref(struct conf *c);
 void conf_unref(struct conf **c);
-/* What a reload from `a` to `b` cannot apply without a restart: names of such options, comma separated; "" = none. */
+/* What a reload from `a` to `b` cannot apply without a restart: names of such options, comma
+ * separated; "" = none. */
 void conf_needs_restart(const struct conf *a, const struct conf *b, struct buf *out);
 
 /* Made from the table. */

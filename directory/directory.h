@@ -1,9 +1,10 @@
 /*
- * directory.h - the directory as a whole: its sources, their threads, what they keep on disk, and who is
- * told about changes. Owned by the main thread.
+ * directory.h - the directory as a whole: its sources, their threads, what they keep on disk, and
+ * who is told about changes. Owned by the main thread.
  *
- * On disk, per source: a snapshot (table format, mapped) and a journal of later tables; the sync cookie is
- * part of the same commit as the data it covers. Everything is usable at the next start with the servers down.
+ * On disk, per source: a snapshot (table format, mapped) and a journal of later tables; the sync
+ * cookie is part of the same commit as the data it covers. Everything is usable at the next start
+ * with the servers down.
  */
 #ifndef DIRECTORY_DIRECTORY_H
 #define DIRECTORY_DIRECTORY_H
@@ -21,7 +22,8 @@ struct dir_change {
     unsigned n;
     const uint64_t *key_hash;
 };
-/* Runs on the publishing thread; must only hand the change over to its own thread (copy what it needs). */
+/* Runs on the publishing thread; must only hand the change over to its own thread (copy what it
+ * needs). */
 typedef void dir_change_fn(void *arg, const struct dir_change *c);
 
 /* Opens snapshots under state_dir and publishes the first view; starts nothing. */
@@ -35,22 +37,30 @@ void directory_reload(struct directory *d, const struct conf *c);
 void directory_stop(struct directory *d); /* joins the threads */
 void directory_close(struct directory **d);
 
-/* Manual override, journalled with time and who; survives a restart. forest is checked by the caller. */
-bool directory_set_override(struct directory *d, struct str key, struct str forest, struct str who, struct err *e);
+/* Manual override, journalled with time and who; survives a restart. forest is checked by the
+ * caller. */
+bool directory_set_override(struct directory *d, struct str key, struct str forest, struct str who,
+                            struct err *e);
 /* False with ERR_INPUT if there is none. */
 bool directory_unset_override(struct directory *d, struct str key, struct str who, struct err *e);
 
-enum dir_source_state { DIR_SOURCE_STARTING, DIR_SOURCE_SYNCING, DIR_SOURCE_CURRENT, DIR_SOURCE_FAILING, DIR_SOURCE_STALE };
+enum dir_source_state {
+    DIR_SOURCE_STARTING,
+    DIR_SOURCE_SYNCING,
+    DIR_SOURCE_CURRENT,
+    DIR_SOURCE_FAILING,
+    DIR_SOURCE_STALE
+};
 const char *dir_source_state_text(enum dir_source_state s);
 
 struct dir_source_status {
     char name[64], type[24], forest[64];
     enum dir_source_state state;
     uint64_t entries, addresses;
-    uint64_t generation;        /* of its last change */
-    int64_t last_complete_ms;   /* wall clock of the last moment it was known complete; 0 = never */
+    uint64_t generation;      /* of its last change */
+    int64_t last_complete_ms; /* wall clock of the last moment it was known complete; 0 = never */
     int64_t last_change_ms;
-    char last_error[300];       /* "" = none */
+    char last_error[300]; /* "" = none */
     bool complete_once;
     uint64_t snapshot_bytes, overlay_entries;
 };

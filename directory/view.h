@@ -2,11 +2,11 @@
  * view.h - reading the directory: one immutable generation of everything the sources say.
  *
  * A view is a stack, per source, of immutable tables: the memory-mapped snapshot and a few small
- * tables of later changes (table.h). Readers never wait for writers: each worker holds a reference and
- * looks at one atomic generation number to learn that there is a newer one.
+ * tables of later changes (table.h). Readers never wait for writers: each worker holds a reference
+ * and looks at one atomic generation number to learn that there is a newer one.
  *
- * A lookup joins what the sources say about one address (RULES: location). No allocation; results point
- * into the view and live as long as the reference.
+ * A lookup joins what the sources say about one address (RULES: location). No allocation; results
+ * point into the view and live as long as the reference.
  */
 #ifndef DIRECTORY_VIEW_H
 #define DIRECTORY_VIEW_H
@@ -32,23 +32,25 @@ const char *dir_kind_text(enum dir_kind k);
 
 /* What one source says about one address. Slices point into the view. */
 struct dir_claim {
-    unsigned source;      /* index, dir_view_source_name() */
+    unsigned source; /* index, dir_view_source_name() */
     enum dir_kind kind;
-    struct str forest;    /* hosting forest's name by this source's evidence; empty = it does not say */
+    struct str
+        forest; /* hosting forest's name by this source's evidence; empty = it does not say */
     struct str primary;   /* primary SMTP address */
     struct str routing;   /* address to give the hosting forest; empty = unchanged */
     struct str target;    /* targetAddress without "SMTP:", or empty */
     struct str alias;     /* mailNickname, or empty */
-    const char *evidence; /* static text: "flag extensionAttribute1", "homeMDB", "targetAddress", "override" */
+    const char *evidence; /* static text: "flag extensionAttribute1", "homeMDB", "targetAddress",
+                             "override" */
 };
 
 #define DIR_CLAIMS_MAX 8
 
 enum dir_found {
-    DIR_FOUND,          /* `best` says where */
-    DIR_NOT_FOUND,      /* every source that could know it is complete and fresh: it does not exist */
-    DIR_NOT_FOUND_YET,  /* some source was never fully synced or is stale: answer 451 */
-    DIR_CONFLICT,       /* found; several forests claim it; `best` was chosen by priority */
+    DIR_FOUND,     /* `best` says where */
+    DIR_NOT_FOUND, /* every source that could know it is complete and fresh: it does not exist */
+    DIR_NOT_FOUND_YET, /* some source was never fully synced or is stale: answer 451 */
+    DIR_CONFLICT,      /* found; several forests claim it; `best` was chosen by priority */
 };
 
 struct dir_result {
@@ -56,12 +58,14 @@ struct dir_result {
     unsigned n_claims;
     struct dir_claim claim[DIR_CLAIMS_MAX]; /* overrides first, then by source priority */
     const struct dir_claim *best;           /* NULL when not found */
-    const char *why;                        /* static text: the location rule that decided, or which state stands in the way */
-    const char *stale_source;               /* for DIR_NOT_FOUND_YET */
+    const char
+        *why; /* static text: the location rule that decided, or which state stands in the way */
+    const char *stale_source; /* for DIR_NOT_FOUND_YET */
 };
 
 /* `key` is an address key (rewrite/address.h: address_key()). now_ms: monotonic, for staleness. */
-void dir_view_lookup(const struct dir_view *v, struct str key, int64_t now_ms, struct dir_result *out);
+void dir_view_lookup(const struct dir_view *v, struct str key, int64_t now_ms,
+                     struct dir_result *out);
 
 uint64_t dir_view_generation(const struct dir_view *v);
 const char *dir_view_source_name(const struct dir_view *v, unsigned source);

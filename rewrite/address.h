@@ -1,6 +1,6 @@
 /*
- * address.h - the grammar of mail addresses: RFC 5321 4.1.2 (Path, Mailbox) with RFC 6531's UTF-8 where
- * allowed, and nothing more. `%`, `!` and encoded words are plain characters. Pure.
+ * address.h - the grammar of mail addresses: RFC 5321 4.1.2 (Path, Mailbox) with RFC 6531's UTF-8
+ * where allowed, and nothing more. `%`, `!` and encoded words are plain characters. Pure.
  *
  * Limits: local part 315, address 571 octets (Exchange's, longer than RFC 5321's, for IMCEAEX
  * addresses); domain 255; label 63.
@@ -13,7 +13,7 @@
 #include "base/str.h"
 
 #define ADDRESS_LOCAL_MAX 315
-#define ADDRESS_MAX 571
+#define ADDRESS_MAX       571
 
 enum address_status {
     ADDRESS_OK,
@@ -24,9 +24,9 @@ enum address_status {
 const char *address_status_text(enum address_status s);
 
 enum {
-    ADDRESS_ALLOW_EMPTY = 1,  /* <> */
+    ADDRESS_ALLOW_EMPTY = 1, /* <> */
     ADDRESS_ALLOW_UTF8 = 2,
-    ADDRESS_ALLOW_ROUTE = 4,  /* "@a,@b:" before the address: accepted and stripped */
+    ADDRESS_ALLOW_ROUTE = 4,      /* "@a,@b:" before the address: accepted and stripped */
     ADDRESS_ALLOW_POSTMASTER = 8, /* <postmaster> without a domain */
 };
 
@@ -45,8 +45,8 @@ enum address_status address_parse_path(struct str in, unsigned flags, struct add
 enum address_status address_parse(struct str in, unsigned flags, struct address *out);
 
 /* The form that directories are keyed by: local part unquoted if it was quoted without need, ASCII
- * lower case; domain lower case without a dot at the end. `<postmaster>` keeps no domain. Returns the
- * length, or 0 if it does not fit. cap >= ADDRESS_MAX + 1 always fits. */
+ * lower case; domain lower case without a dot at the end. `<postmaster>` keeps no domain. Returns
+ * the length, or 0 if it does not fit. cap >= ADDRESS_MAX + 1 always fits. */
 size_t address_key(const struct address *a, char *dst, size_t cap);
 
 /* Two or more labels? letters, digits, hyphens (and UTF-8 if allowed). */

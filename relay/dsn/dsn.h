@@ -1,6 +1,6 @@
 /*
- * dsn.h - the text of delivery status notifications, RFC 3461, 3462, 3464. Pure: facts in, message out. Remote text
- * cannot add a field or a part; addresses are shown as the sender wrote them.
+ * dsn.h - the text of delivery status notifications, RFC 3461, 3462, 3464. Pure: facts in, message
+ * out. Remote text cannot add a field or a part; addresses are shown as the sender wrote them.
  */
 #ifndef RELAY_DSN_DSN_H
 #define RELAY_DSN_DSN_H
@@ -9,14 +9,19 @@
 #include "relay/mail/envelope.h"
 #include "relay/proto/reply.h"
 
-enum dsn_kind { DSN_FAILED, DSN_DELAYED, DSN_RELAYED, DSN_DELIVERED };
+enum dsn_kind {
+    DSN_FAILED,
+    DSN_DELAYED,
+    DSN_RELAYED,
+    DSN_DELIVERED
+};
 
 struct dsn_rcpt {
     const struct envelope_rcpt *rcpt;
     struct smtp_reply reply;
-    bool expired;            /* gave up because of age: status 4.4.7 / 5.4.7 as RFC 3463 says */
-    const char *remote_host; /* "" = none: no Remote-MTA, no Diagnostic-Code of smtp type */
-    int64_t last_attempt_ms; /* wall */
+    bool expired;                /* gave up because of age: status 4.4.7 / 5.4.7 as RFC 3463 says */
+    const char *remote_host;     /* "" = none: no Remote-MTA, no Diagnostic-Code of smtp type */
+    int64_t last_attempt_ms;     /* wall */
     int64_t will_retry_until_ms; /* DELAYED; wall */
 };
 
@@ -29,16 +34,19 @@ struct dsn_request {
     const struct dsn_rcpt *rcpt;
     unsigned n_rcpt;
     int64_t now_ms; /* wall */
-    /* The original: header is always there; whole content when RET asks for it and it is at most return_max octets. */
+    /* The original: header is always there; whole content when RET asks for it and it is at most
+     * return_max octets. */
     struct str original_header; /* up to and with the empty line, or what was readable of it */
     struct str original;        /* empty: headers only */
     bool original_8bit;
 };
 
-/* Which of these kinds the recipient wants, RFC 3461 4.1 (a null sender never does: the caller checks). */
+/* Which of these kinds the recipient wants, RFC 3461 4.1 (a null sender never does: the caller
+ * checks). */
 bool dsn_is_wanted(const struct envelope_rcpt *r, enum dsn_kind kind);
 
-/* Appends the whole message (header and body, CRLF). False: out's cap reached. *is_8bit: it has octets above 127. */
+/* Appends the whole message (header and body, CRLF). False: out's cap reached. *is_8bit: it has
+ * octets above 127. */
 bool dsn_build(const struct dsn_request *q, struct buf *out, bool *is_8bit);
 
 #endif

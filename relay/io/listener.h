@@ -16,7 +16,8 @@
  * would be right. */
 bool listen_parse(struct str text, struct sockaddr_storage *out, socklen_t *len, struct err *e);
 /* Bound, listening, non-blocking, close-on-exec; -1 and e. */
-int listen_tcp(const struct sockaddr *addr, socklen_t len, int backlog, bool reuseport, struct err *e);
+int listen_tcp(const struct sockaddr *addr, socklen_t len, int backlog, bool reuseport,
+               struct err *e);
 /* Removes a stale socket file first if nobody answers on it; ERR_BUSY if somebody does. */
 int listen_unix(const char *path, mode_t mode, int backlog, struct err *e);
 

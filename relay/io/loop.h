@@ -32,8 +32,8 @@ int64_t loop_now_ms(const struct loop *l);
 /* The channel that other threads use to reach this loop's thread. */
 struct chan *loop_chan(struct loop *l);
 
-/* A timer is embedded in its owner and costs nothing while unarmed. One shot. Setting an armed timer
- * moves it. fn may set it again, clear it, or free its owner. */
+/* A timer is embedded in its owner and costs nothing while unarmed. One shot. Setting an armed
+ * timer moves it. fn may set it again, clear it, or free its owner. */
 struct loop_timer;
 typedef void loop_timer_fn(struct loop_timer *t);
 struct loop_timer {
@@ -59,7 +59,10 @@ void loop_task_cancel(struct loop_task *t);
 
 /* Readiness of a descriptor that is not a stream (inotify, signalfd, c-ares sockets). */
 struct loop_fd;
-enum { LOOP_READ = 1, LOOP_WRITE = 2 };
+enum {
+    LOOP_READ = 1,
+    LOOP_WRITE = 2
+};
 typedef void loop_fd_fn(void *arg, int fd, unsigned events);
 struct loop_fd *loop_fd_add(struct loop *l, int fd, unsigned events, loop_fd_fn *fn, void *arg);
 void loop_fd_remove(struct loop_fd **f); /* does not close; legal inside its own callback */

@@ -1,6 +1,6 @@
 /*
- * resolver.h - DNS over c-ares, one per loop, with a bounded cache of its own (positive and negative
- * answers, TTLs kept within configured bounds, requests for the same question joined).
+ * resolver.h - DNS over c-ares, one per loop, with a bounded cache of its own (positive and
+ * negative answers, TTLs kept within configured bounds, requests for the same question joined).
  *
  * Only NXDOMAIN (and "null MX", RFC 7505) are permanent; everything else is RESOLVE_TEMPORARY.
  * Callbacks never run before the start returns (a cached answer comes at the end of the turn);

@@ -6,9 +6,10 @@
  *   never after stream_free(). Freeing the stream inside its own callback is legal.
  * - An idle stream owns no buffer: input is read into a buffer of the loop; what on_data() leaves
  *   unconsumed is kept (at most max_in bytes; a peer that passes it is an error, ERR_LIMIT).
- * - Output is gathered during a turn and written at its end in one call. What the kernel does not take
- *   stays buffered; stream_pending() tells how much; on_drain() says that it is all gone. The caller
- *   watches stream_pending() and stops producing: the stream itself caps at max_out (ERR_LIMIT).
+ * - Output is gathered during a turn and written at its end in one call. What the kernel does not
+ * take stays buffered; stream_pending() tells how much; on_drain() says that it is all gone. The
+ * caller watches stream_pending() and stops producing: the stream itself caps at max_out
+ * (ERR_LIMIT).
  * - Exactly one of on_error/on_eof ends a stream; after on_error only stream_free() is legal. After
  *   on_eof (peer closed its sending side) output still works.
  */
@@ -44,9 +45,9 @@ struct stream *stream_new(struct loop *l, int fd, const struct stream_limits *li
                           const struct stream_events *ev, void *arg);
 /* Closes at once; unwritten output is lost. Sets *s to NULL. */
 void stream_free(struct stream **s);
-/* Writes out what is pending, then shuts down the sending side and closes; at most timeout_ms. The caller
- * has no more callbacks and no stream: *s is NULL. Input is read and thrown away meanwhile, so
- * that the last reply is not lost to a reset. */
+/* Writes out what is pending, then shuts down the sending side and closes; at most timeout_ms. The
+ * caller has no more callbacks and no stream: *s is NULL. Input is read and thrown away meanwhile,
+ * so that the last reply is not lost to a reset. */
 void stream_finish(struct stream **s, int timeout_ms);
 
 /* Appends to the output. False when max_out would be passed (nothing is appended). */
@@ -96,8 +97,9 @@ void connect_cancel(struct connect **c);
 
 /* ---- tests ---- */
 
-/* Two connected streams inside one loop without sockets: what is written to one is read by the other at
- * the next turn. chunk = hand over at most so many bytes at a time (1 = byte at a time; 0 = all). */
+/* Two connected streams inside one loop without sockets: what is written to one is read by the
+ * other at the next turn. chunk = hand over at most so many bytes at a time (1 = byte at a time; 0
+ * = all). */
 void stream_pair_fake(struct loop *l, size_t chunk, const struct stream_limits *limits,
                       const struct stream_events *ev_a, void *arg_a, struct stream **a,
                       const struct stream_events *ev_b, void *arg_b, struct stream **b);

@@ -2,9 +2,9 @@
  * delivery.h - the seam between the queue and whatever delivers: one message to one destination for
  * one or more of its recipients.
  *
- * The queue fills it and calls transport->start(); it stays the queue's property but must not be touched
- * until done() is called, exactly once, never before start() returned. transport->cancel() ends it early:
- * done() is then not called.
+ * The queue fills it and calls transport->start(); it stays the queue's property but must not be
+ * touched until done() is called, exactly once, never before start() returned. transport->cancel()
+ * ends it early: done() is then not called.
  */
 #ifndef RELAY_MAIL_DELIVERY_H
 #define RELAY_MAIL_DELIVERY_H
@@ -29,7 +29,8 @@ struct delivery_rcpt {
     uint32_t index;     /* into env->rcpt */
     struct str address; /* for RCPT TO */
     enum outcome outcome;
-    struct smtp_reply *reply; /* set with the outcome; points into the delivery's `replies` or shared */
+    struct smtp_reply
+        *reply; /* set with the outcome; points into the delivery's `replies` or shared */
 };
 
 /* What the attempt says about the destination itself, for its window. */
@@ -60,7 +61,8 @@ struct delivery {
     /* Results, filled by the transport before done(). */
     enum dest_verdict verdict;
     struct smtp_reply session_reply; /* storage for the common case: one reply for all recipients */
-    struct smtp_reply *replies;      /* n_rcpt of them, malloc'ed by the transport if it needs them; freed by the queue */
+    struct smtp_reply *replies;      /* n_rcpt of them, malloc'ed by the transport if it needs them;
+                                        freed by the queue */
     char remote_host[256];           /* name of the host that answered, "" if none */
     char remote_ip[48];
     bool remote_dsn; /* it offered DSN, so success reports are its duty (RFC 3461 5.2) */

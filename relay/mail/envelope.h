@@ -1,6 +1,6 @@
 /*
- * envelope.h - the original envelope of a message as it was accepted: never changed afterwards (late
- * binding). Its encoding is part of the spool format (doc/spool-format.md).
+ * envelope.h - the original envelope of a message as it was accepted: never changed afterwards
+ * (late binding). Its encoding is part of the spool format (doc/spool-format.md).
  */
 #ifndef RELAY_MAIL_ENVELOPE_H
 #define RELAY_MAIL_ENVELOPE_H
@@ -43,7 +43,8 @@ struct envelope {
     struct envelope_rcpt *rcpt;
 };
 
-#define ENVELOPE_RCPT_MAX 10000 /* absolute bound of the format; the configured limit is far below */
+#define ENVELOPE_RCPT_MAX                                                                          \
+    10000 /* absolute bound of the format; the configured limit is far below */
 
 /* Appends the encoding. False when out's cap is reached. */
 bool envelope_encode(const struct envelope *env, struct buf *out);

@@ -15,7 +15,8 @@
 #include "relay/proto/params.h"
 #include "relay/proto/reply.h"
 
-#define SMTP_COMMAND_LINE_MAX 4096 /* octets with CRLF: room for 571-octet addresses and parameters */
+#define SMTP_COMMAND_LINE_MAX                                                                      \
+    4096 /* octets with CRLF: room for 571-octet addresses and parameters */
 
 enum smtp_verb {
 #define VERB(id, text, ends_group, help) SMTP_##id,
@@ -48,7 +49,7 @@ struct smtp_mail_args {
     enum mail_ret ret;
     struct str envid; /* xtext as received (checked) */
     bool smtputf8;
-    bool has_auth;    /* AUTH= was there (RFC 4954 5); value not kept */
+    bool has_auth; /* AUTH= was there (RFC 4954 5); value not kept */
 };
 bool smtp_parse_mail(struct str args, bool allow_smtputf8, struct arena *a,
                      struct smtp_mail_args *out, struct smtp_reply *refusal);
@@ -61,8 +62,8 @@ struct smtp_rcpt_args {
 bool smtp_parse_rcpt(struct str args, bool allow_smtputf8, struct arena *a,
                      struct smtp_rcpt_args *out, struct smtp_reply *refusal);
 
-/* HELO/EHLO argument: a domain or an address literal; lenient as RFC 5321 4.1.4 asks: true if usable
- * (non-empty, no control octets, at most 255). */
+/* HELO/EHLO argument: a domain or an address literal; lenient as RFC 5321 4.1.4 asks: true if
+ * usable (non-empty, no control octets, at most 255). */
 bool smtp_parse_helo(struct str args, struct str *name);
 
 /* xtext, RFC 3461 4. */

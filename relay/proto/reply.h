@@ -15,9 +15,9 @@
 
 /* Text is "" and never NULL; escaped already if it came from a peer; lines joined by " / ". */
 struct smtp_reply {
-    int code;                         /* 200..599; 0 = none */
-    char enhanced[12];                /* "5.1.1", or "" */
-    char text[SMTP_REPLY_TEXT_MAX];   /* without code and enhanced code */
+    int code;                       /* 200..599; 0 = none */
+    char enhanced[12];              /* "5.1.1", or "" */
+    char text[SMTP_REPLY_TEXT_MAX]; /* without code and enhanced code */
 };
 
 /* Formats into *r; returns r. enhanced may be "". */
@@ -47,7 +47,7 @@ struct smtp_reply_parser {
     struct smtp_reply reply;
     char line[1024]; /* longer lines are cut, the rest of the line is skipped */
     size_t line_n;
-    unsigned lines;  /* of this reply; more than 100 is INVALID */
+    unsigned lines; /* of this reply; more than 100 is INVALID */
     bool line_cut;
     bool keep_lines; /* collect the lines of an EHLO reply in `ehlo` */
     struct buf ehlo; /* lines after the first, separated by '\n', capped at 8 KB */

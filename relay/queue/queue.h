@@ -1,19 +1,20 @@
 /*
- * queue.h - the messages one worker owns: what is due, what waits, what is in hand. One per worker, used by
- * that worker's thread only; no sockets, no disk, no clock of its own: everything outside comes through
- * struct queue_ops, so tests run it on a virtual clock.
+ * queue.h - the messages one worker owns: what is due, what waits, what is in hand. One per worker,
+ * used by that worker's thread only; no sockets, no disk, no clock of its own: everything outside
+ * comes through struct queue_ops, so tests run it on a virtual clock.
  *
  * A message is in one of these states
  *   ACTIVE  its envelope is in memory and at least one delivery is being made or ready
  *   WAITING in the heap, by the time of the next attempt
- *   PARKED  on the list of a destination that has more ready mail than it can take, or is backing off
- *   HELD    by an admin
- * A waiting, parked or held message costs an index entry (<= 128 bytes + 24 per recipient), not its envelope.
+ *   PARKED  on the list of a destination that has more ready mail than it can take, or is backing
+ * off HELD    by an admin A waiting, parked or held message costs an index entry (<= 128 bytes + 24
+ * per recipient), not its envelope.
  *
- * Destinations: each has a window (deliveries in hand) that opens by one per success up to the maximum and
- * halves on failure; after repeated failures it is closed and probed with one delivery after a back-off that
- * grows. Ready destinations take turns. Only so many deliveries per destination are kept ready; the rest are
- * parked, so a sick destination cannot fill the active set.
+ * Destinations: each has a window (deliveries in hand) that opens by one per success up to the
+ * maximum and halves on failure; after repeated failures it is closed and probed with one delivery
+ * after a back-off that grows. Ready destinations take turns. Only so many deliveries per
+ * destination are kept ready; the rest are parked, so a sick destination cannot fill the active
+ * set.
  */
 #ifndef RELAY_QUEUE_QUEUE_H
 #define RELAY_QUEUE_QUEUE_H
@@ -34,10 +35,10 @@ struct queue_conf {
     int64_t retry_min_ms, retry_max_ms; /* exponential between them, +-20 % jitter */
     int64_t expire_ms;                  /* message lifetime; DSNs (null sender): expire_dsn_ms */
     int64_t expire_dsn_ms;
-    int64_t delay_notice_ms;            /* 0 = never */
-    unsigned active_max;                /* messages */
+    int64_t delay_notice_ms; /* 0 = never */
+    unsigned active_max;     /* messages */
     unsigned window_initial, window_max;
-    unsigned ready_max;                 /* ready deliveries kept per destination */
+    unsigned ready_max; /* ready deliveries kept per destination */
     unsigned rcpt_per_delivery_max;
     int64_t dest_backoff_min_ms, dest_backoff_max_ms;
 };
@@ -45,28 +46,35 @@ struct queue_conf {
 /* A recipient that ended, for reports. */
 struct queue_end {
     uint32_t index;
-    enum outcome outcome;          /* DELIVERED, FAILED; DEFERRED in delay notices */
-    bool expired;                  /* FAILED because of age; reply is the last one seen */
+    enum outcome outcome; /* DELIVERED, FAILED; DEFERRED in delay notices */
+    bool expired;         /* FAILED because of age; reply is the last one seen */
     struct smtp_reply reply;
     char remote_host[256];
-    bool relayed_to_dsn;           /* delivered to a host that offered DSN */
-    struct str final_address;      /* the address said to the next hop, if any */
-    int64_t last_attempt_ms;       /* wall */
+    bool relayed_to_dsn;      /* delivered to a host that offered DSN */
+    struct str final_address; /* the address said to the next hop, if any */
+    int64_t last_attempt_ms;  /* wall */
 };
-enum queue_report { QUEUE_REPORT_FAILURE, QUEUE_REPORT_SUCCESS, QUEUE_REPORT_DELAY };
+enum queue_report {
+    QUEUE_REPORT_FAILURE,
+    QUEUE_REPORT_SUCCESS,
+    QUEUE_REPORT_DELAY
+};
 
 struct queue_ops {
     void *ctx;
-    /* The message's encoded envelope from the spool appended to out; false = it cannot be read now (or is damaged: *gone). */
+    /* The message's encoded envelope from the spool appended to out; false = it cannot be read now
+     * (or is damaged: *gone). */
     bool (*load)(void *ctx, uint64_t id, struct buf *out, bool *gone);
     /* Decision for env->rcpt[index]; slices come from `a`. */
-    void (*decide)(void *ctx, const struct envelope *env, uint32_t index, struct arena *a, struct decision *out);
+    void (*decide)(void *ctx, const struct envelope *env, uint32_t index, struct arena *a,
+                   struct decision *out);
     uint64_t (*generation)(void *ctx); /* of the newest directory view */
     /* Writes marks for these recipients (no sync). kind is an enum spool_mark_kind. */
     void (*mark)(void *ctx, uint64_t id, const uint32_t *rcpt, unsigned n, int kind);
-    /* A report to the sender is due for these recipients. The callee decides whether one must be sent (NOTIFY, null
-     * sender ...), makes it durable in one step with the marks of FAILED recipients, then calls
-     * queue_report_done(). Never calls back before it returns. `ends` are valid during the call only. */
+    /* A report to the sender is due for these recipients. The callee decides whether one must be
+     * sent (NOTIFY, null sender ...), makes it durable in one step with the marks of FAILED
+     * recipients, then calls queue_report_done(). Never calls back before it returns. `ends` are
+     * valid during the call only. */
     void (*report)(void *ctx, uint64_t id, const struct envelope *env, enum queue_report kind,
                    const struct queue_end *ends, unsigned n, void *token);
     struct transport transport;
@@ -74,25 +82,35 @@ struct queue_ops {
 
 struct queue *queue_new(struct loop *l, const struct queue_conf *c, const struct queue_ops *ops);
 void queue_free(struct queue **q); /* cancels what is in hand */
-void queue_reconfigure(struct queue *q, const struct queue_conf *c); /* also decides everything waiting anew, soon */
+void queue_reconfigure(struct queue *q,
+                       const struct queue_conf *c); /* also decides everything waiting anew, soon */
 
 /* A message that was just made durable. `envelope` (encoded) is copied if it is needed at once. */
-void queue_add(struct queue *q, uint64_t id, struct str envelope, uint64_t content_size, bool content_8bit);
+void queue_add(struct queue *q, uint64_t id, struct str envelope, uint64_t content_size,
+               bool content_8bit);
 /* A message found at recovery: due at once (spread over the first seconds), nothing loaded. */
-void queue_add_recovered(struct queue *q, uint64_t id, struct str envelope, uint64_t content_size, bool content_8bit,
-                         const uint8_t *rcpt_done, bool held, bool delay_notified);
+void queue_add_recovered(struct queue *q, uint64_t id, struct str envelope, uint64_t content_size,
+                         bool content_8bit, const uint8_t *rcpt_done, bool held,
+                         bool delay_notified);
 /* ok = false: it could not be written; the recipients are tried again later. */
 void queue_report_done(struct queue *q, void *token, bool ok);
 
-/* The directory changed. Wakes exactly the waiting and parked messages with a recipient among them. */
-void queue_directory_changed(struct queue *q, const uint64_t *key_hash, unsigned n, bool everything);
+/* The directory changed. Wakes exactly the waiting and parked messages with a recipient among them.
+ */
+void queue_directory_changed(struct queue *q, const uint64_t *key_hash, unsigned n,
+                             bool everything);
 
 /* Stops starting deliveries; those in hand end. For shutdown. */
 void queue_drain(struct queue *q);
 unsigned queue_in_hand(const struct queue *q);
 
 /* ---- admin ---- */
-enum queue_msg_state { QUEUE_ACTIVE, QUEUE_WAITING, QUEUE_PARKED, QUEUE_HELD };
+enum queue_msg_state {
+    QUEUE_ACTIVE,
+    QUEUE_WAITING,
+    QUEUE_PARKED,
+    QUEUE_HELD
+};
 const char *queue_msg_state_text(enum queue_msg_state s);
 struct queue_msg_info {
     uint64_t id;
@@ -101,15 +119,22 @@ struct queue_msg_info {
     int64_t next_attempt_ms; /* wall, 0 = now or held */
     unsigned attempts, n_rcpt, n_rcpt_left;
     uint64_t size;
-    char dest[280];          /* of the last attempt, "" */
-    const char *last_reply;  /* "" = none; valid during the callback */
+    char dest[280];         /* of the last attempt, "" */
+    const char *last_reply; /* "" = none; valid during the callback */
 };
 typedef bool queue_list_fn(void *arg, const struct queue_msg_info *m); /* false = stop */
 /* From id `after` (exclusive, 0 = start) in unspecified but stable order. */
 void queue_list(struct queue *q, queue_list_fn *fn, void *arg);
 bool queue_info(struct queue *q, uint64_t id, struct queue_msg_info *out);
-enum queue_action { QUEUE_HOLD, QUEUE_RELEASE, QUEUE_RETRY, QUEUE_REMOVE, QUEUE_REMOVE_WITH_DSN };
-/* False: no such message. REMOVE of a message with a delivery in hand takes effect when that ends. */
+enum queue_action {
+    QUEUE_HOLD,
+    QUEUE_RELEASE,
+    QUEUE_RETRY,
+    QUEUE_REMOVE,
+    QUEUE_REMOVE_WITH_DSN
+};
+/* False: no such message. REMOVE of a message with a delivery in hand takes effect when that ends.
+ */
 bool queue_act(struct queue *q, uint64_t id, enum queue_action act);
 
 struct queue_dest_info {

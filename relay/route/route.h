@@ -1,6 +1,7 @@
 /*
- * route.h - where does a recipient's mail go, at this moment, and why. Pure: configuration and view in,
- * decision out. Used at RCPT (may this client send to it?), at every delivery attempt, and by `explain`.
+ * route.h - where does a recipient's mail go, at this moment, and why. Pure: configuration and view
+ * in, decision out. Used at RCPT (may this client send to it?), at every delivery attempt, and by
+ * `explain`.
  */
 #ifndef RELAY_ROUTE_ROUTE_H
 #define RELAY_ROUTE_ROUTE_H
@@ -14,11 +15,11 @@
 struct route_query {
     const struct conf *conf;
     const struct dir_view *view;
-    int64_t now_ms;          /* monotonic */
-    struct str recipient;    /* as written */
-    struct str sender;       /* as written; empty = null sender */
+    int64_t now_ms;       /* monotonic */
+    struct str recipient; /* as written */
+    struct str sender;    /* as written; empty = null sender */
     enum mail_origin origin;
-    struct str origin_name;  /* forest, if origin is one */
+    struct str origin_name; /* forest, if origin is one */
 };
 
 /* Reasons, one line each, for explain; NULL when nobody asks. */
@@ -27,12 +28,14 @@ struct route_trace {
     struct str line[32];
 };
 
-/* The decision for the recipient of an accepted message. Slices in *out come from `a`, the configuration
- * or the view. Never fails. */
-void route_decide(const struct route_query *q, struct arena *a, struct route_trace *trace, struct decision *out);
+/* The decision for the recipient of an accepted message. Slices in *out come from `a`, the
+ * configuration or the view. Never fails. */
+void route_decide(const struct route_query *q, struct arena *a, struct route_trace *trace,
+                  struct decision *out);
 
-/* May this origin send to this recipient at all (RCPT)? Like route_decide, and refuses relaying for those who may
- * not: 550 5.7.1. Unknown recipients of ours: 550 5.1.1; not known yet: 451 4.3.0. */
-void route_admit(const struct route_query *q, struct arena *a, struct route_trace *trace, struct decision *out);
+/* May this origin send to this recipient at all (RCPT)? Like route_decide, and refuses relaying for
+ * those who may not: 550 5.7.1. Unknown recipients of ours: 550 5.1.1; not known yet: 451 4.3.0. */
+void route_admit(const struct route_query *q, struct arena *a, struct route_trace *trace,
+                 struct decision *out);
 
 #endif

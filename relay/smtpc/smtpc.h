@@ -1,10 +1,11 @@
 /*
  * smtpc.h - the outbound SMTP client: a transport for the queue (relay/mail/delivery.h).
  *
- * Names, as in the field: a *destination* is what a delivery is for (forest, route, MX domain); it has *hosts*
- * (configured with cost, or by MX) and hosts have *endpoints* (addresses). A *session* is one connection; idle ones are
- * kept in the destination's *pool*. Sessions pipeline (RFC 2920): the next message's MAIL goes out behind the last content.
- * Costs: lowest first, round robin among equals, fail over on connect failure or 4xx greeting; a failed endpoint rests a while.
+ * Names, as in the field: a *destination* is what a delivery is for (forest, route, MX domain); it
+ * has *hosts* (configured with cost, or by MX) and hosts have *endpoints* (addresses). A *session*
+ * is one connection; idle ones are kept in the destination's *pool*. Sessions pipeline (RFC 2920):
+ * the next message's MAIL goes out behind the last content. Costs: lowest first, round robin among
+ * equals, fail over on connect failure or 4xx greeting; a failed endpoint rests a while.
  */
 #ifndef RELAY_SMTPC_SMTPC_H
 #define RELAY_SMTPC_SMTPC_H
@@ -17,7 +18,8 @@
 
 struct smtpc;
 
-/* One per worker. conf may be replaced by smtpc_reconfigure(); sessions in hand finish as they began. */
+/* One per worker. conf may be replaced by smtpc_reconfigure(); sessions in hand finish as they
+ * began. */
 struct smtpc *smtpc_new(struct loop *l, struct conf *conf, struct resolver *r, struct spool *spool);
 void smtpc_reconfigure(struct smtpc *c, struct conf *conf);
 void smtpc_free(struct smtpc **c);

@@ -1,8 +1,9 @@
 /*
- * smtpd.h - inbound SMTP: one struct smtpd per worker, one session per connection. RFC 5321, 2920 (PIPELINING),
- * 1870 (SIZE), 6152 (8BITMIME), 2034 (ENHANCEDSTATUSCODES), 3461 (DSN).
+ * smtpd.h - inbound SMTP: one struct smtpd per worker, one session per connection. RFC 5321, 2920
+ * (PIPELINING), 1870 (SIZE), 6152 (8BITMIME), 2034 (ENHANCEDSTATUSCODES), 3461 (DSN).
  *
- * One function ends a transaction (smtpd_transaction_end); it is the only place that forgets MAIL, RCPT and content.
+ * One function ends a transaction (smtpd_transaction_end); it is the only place that forgets MAIL,
+ * RCPT and content.
  */
 #ifndef RELAY_SMTPD_SMTPD_H
 #define RELAY_SMTPD_SMTPD_H
@@ -21,18 +22,21 @@ struct smtpd_ops {
     /* The view to use now; valid until the callback that asked returns. */
     const struct dir_view *(*view)(void *ctx);
     /* The message is durable and was answered with 250; it now belongs to the queue. */
-    void (*accepted)(void *ctx, uint64_t id, struct str envelope, uint64_t content_size, bool content_8bit);
+    void (*accepted)(void *ctx, uint64_t id, struct str envelope, uint64_t content_size,
+                     bool content_8bit);
 };
 
-/* Counts connections per client over all workers (small, locked, bounded). Shared; made by the daemon. */
+/* Counts connections per client over all workers (small, locked, bounded). Shared; made by the
+ * daemon. */
 struct smtpd_clients;
 struct smtpd_clients *smtpd_clients_new(void);
 void smtpd_clients_free(struct smtpd_clients **c);
 
-struct smtpd *smtpd_new(struct loop *l, struct conf *conf, struct spool *spool, struct smtpd_clients *clients,
-                        const struct smtpd_ops *ops);
+struct smtpd *smtpd_new(struct loop *l, struct conf *conf, struct spool *spool,
+                        struct smtpd_clients *clients, const struct smtpd_ops *ops);
 void smtpd_reconfigure(struct smtpd *d, struct conf *conf);
-/* Ends the service: no new transaction; sessions idle now get 421 and are closed; those in a transaction finish it. */
+/* Ends the service: no new transaction; sessions idle now get 421 and are closed; those in a
+ * transaction finish it. */
 void smtpd_drain(struct smtpd *d);
 unsigned smtpd_sessions(const struct smtpd *d);
 void smtpd_free(struct smtpd **d);
@@ -41,7 +45,8 @@ void smtpd_free(struct smtpd **d);
 void smtpd_accept(struct smtpd *d, unsigned listener, int fd, const struct sockaddr_storage *peer);
 /* For tests: a session on any stream. make() must create it with the events given. */
 struct smtpd_session;
-struct smtpd_session *smtpd_session_on_stream(struct smtpd *d, unsigned listener, const struct stream_events **ev);
+struct smtpd_session *smtpd_session_on_stream(struct smtpd *d, unsigned listener,
+                                              const struct stream_events **ev);
 void smtpd_session_attach(struct smtpd_session *s, struct stream *stream);
 
 #endif
