@@ -6,7 +6,9 @@
  * and looks at one atomic generation number to learn that there is a newer one.
  *
  * A lookup joins what the sources say about one address (RULES: location). No allocation; results
- * point into the view and live as long as the reference.
+ * point into the view (alive as long as the reference) and, because addresses are stored in two
+ * halves, into a text area of the result itself: a struct dir_result is never copied by value, and
+ * what must outlive it is copied out.
  */
 #ifndef DIRECTORY_VIEW_H
 #define DIRECTORY_VIEW_H
@@ -15,6 +17,7 @@
 #include <stdint.h>
 
 #include "base/str.h"
+#include "rewrite/address.h"
 
 struct directory;
 struct dir_view;
@@ -30,7 +33,8 @@ const char *dir_kind_text(enum dir_kind k);
 
 #define DIR_FOREST_NONE 0xffff
 
-/* What one source says about one address. Slices point into the view. */
+/* What one source says about one address. Slices point into the view or into the dir_result that
+ * holds the claim: copy what must outlive either. */
 struct dir_claim {
     unsigned source; /* index, dir_view_source_name() */
     enum dir_kind kind;
@@ -44,7 +48,8 @@ struct dir_claim {
                              "override" */
 };
 
-#define DIR_CLAIMS_MAX 8
+#define DIR_CLAIMS_MAX  8
+#define DIR_RESULT_TEXT ((DIR_CLAIMS_MAX * 3 + 1) * ADDRESS_MAX)
 
 enum dir_found {
     DIR_FOUND,     /* `best` says where */
@@ -61,6 +66,9 @@ struct dir_result {
     const char
         *why; /* static text: the location rule that decided, or which state stands in the way */
     const char *stale_source; /* for DIR_NOT_FOUND_YET */
+    unsigned text_used;
+    char text[DIR_RESULT_TEXT]; /* primary, routing and target addresses, put together; not
+                                   initialised beyond text_used */
 };
 
 /* `key` is an address key (rewrite/address.h: address_key()). now_ms: monotonic, for staleness. */
