@@ -12,4 +12,7 @@ bool escape_append(struct buf *out, struct str s, size_t max);
 /* The same into dst, NUL-terminated; cap >= 8. */
 void escape_cstr(struct str s, char *dst, size_t cap);
 
+/* Octets of the valid UTF-8 character at p (1 to 4); 0 if the bytes are not UTF-8. */
+size_t escape_utf8_len(const char *p, size_t n);
+
 #endif

@@ -4,7 +4,9 @@
  * Values are escaped here and nowhere else: a value can never add a field or a line. Any thread may
  * log; lines of a thread are gathered and written by log_flush(), which the loop calls once a turn,
  * or at once for LOG_WARN and above, or when 16 KB have gathered. A failed write drops the line and
- * counts it (log_dropped). Never blocks for long: the descriptor is the admin's choice.
+ * counts it (log_dropped). Never blocks for long: the descriptor is the admin's choice. What is
+ * left is written when the thread ends or the process exits. On standard error outside journald,
+ * time and level come before the id. A text value with blanks, quotes or "=" is quoted.
  *
  * error = someone must act; warn = degraded; info = one line per outcome; debug = the way there.
  */
