@@ -21,32 +21,41 @@ struct smtpd_ops {
     void *ctx;
     /* The view to use now; valid until the callback that asked returns. */
     const struct dir_view *(*view)(void *ctx);
-    /* The message is durable and was answered with 250; it now belongs to the queue. */
+    /* The message is durable and was answered with 250; it now belongs to the queue. The envelope
+     * is valid during the call. */
     void (*accepted)(void *ctx, uint64_t id, struct str envelope, uint64_t content_size,
                      bool content_8bit);
 };
 
-/* Counts connections per client over all workers (small, locked, bounded). Shared; made by the
- * daemon. */
+/* What all workers count together: connections in all and per client, and the memory that content
+ * on its way to the spool takes. Made by the daemon. */
 struct smtpd_clients;
 struct smtpd_clients *smtpd_clients_new(void);
 void smtpd_clients_free(struct smtpd_clients **c);
 
+/* conf is referenced, not taken over. */
 struct smtpd *smtpd_new(struct loop *l, struct conf *conf, struct spool *spool,
                         struct smtpd_clients *clients, const struct smtpd_ops *ops);
 void smtpd_reconfigure(struct smtpd *d, struct conf *conf);
-/* Ends the service: no new transaction; sessions idle now get 421 and are closed; those in a
+/* Ends the service: no new transaction; idle sessions get 421 and are closed; those in a
  * transaction finish it. */
 void smtpd_drain(struct smtpd *d);
 unsigned smtpd_sessions(const struct smtpd *d);
+/* Cuts what is left. Appends in hand must have been answered: see smtpd_commits(). */
 void smtpd_free(struct smtpd **d);
+/* Messages handed to the spool and not yet answered by it. */
+unsigned smtpd_commits(const struct smtpd *d);
 
 /* Takes over an accepted connection of the listener with that index in conf->listener. */
 void smtpd_accept(struct smtpd *d, unsigned listener, int fd, const struct sockaddr_storage *peer);
-/* For tests: a session on any stream. make() must create it with the events given. */
+
+/* For tests: the same on a stream of any kind. The stream is made with smtpd_stream_events and the
+ * session as its argument, then attached. NULL: refused by a limit. */
 struct smtpd_session;
-struct smtpd_session *smtpd_session_on_stream(struct smtpd *d, unsigned listener,
-                                              const struct stream_events **ev);
+extern const struct stream_events smtpd_stream_events;
+extern const struct stream_limits smtpd_stream_limits;
+struct smtpd_session *smtpd_session_new(struct smtpd *d, unsigned listener,
+                                        const struct sockaddr *peer, struct smtp_reply *refusal);
 void smtpd_session_attach(struct smtpd_session *s, struct stream *stream);
 
 #endif

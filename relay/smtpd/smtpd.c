@@ -1,0 +1,185 @@
+/*
+ * smtpd.c - the inbound service of one worker: who may connect, and what the peer is.
+ *
+ * What a peer is, is known at connect: a forest (by its configured addresses), an application host,
+ * or the internet. Limits are checked before anything is allocated for the session; a client over
+ * its limit gets 421 and costs one write.
+ */
+#include "relay/smtpd/smtpd_int.h"
+
+#include <arpa/inet.h>
+#include <stddef.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/stats.h"
+
+#define REPLY_BYTES_MAX 8192
+
+struct smtpd *smtpd_new(struct loop *l, struct conf *conf, struct spool *spool,
+                        struct smtpd_clients *clients, const struct smtpd_ops *ops)
+{
+    struct smtpd *d = NEW(struct smtpd);
+    d->loop = l;
+    d->conf = conf_ref(conf);
+    d->spool = spool;
+    d->clients = clients;
+    d->ops = *ops;
+    list_init(&d->sessions);
+    buf_init(&d->scratch, REPLY_BYTES_MAX);
+    return d;
+}
+
+/* Sessions keep the configuration they began with until they end; new ones take the new. */
+void smtpd_reconfigure(struct smtpd *d, struct conf *conf)
+{
+    conf_unref(&d->conf);
+    d->conf = conf_ref(conf);
+}
+
+unsigned smtpd_sessions(const struct smtpd *d)
+{
+    return d->n_sessions;
+}
+
+unsigned smtpd_commits(const struct smtpd *d)
+{
+    return d->n_commits;
+}
+
+void smtpd_drain(struct smtpd *d)
+{
+    d->draining = true;
+    LIST_FOREACH_SAFE (n, tmp, &d->sessions) {
+        struct smtpd_session *s = CONTAINER_OF(n, struct smtpd_session, node);
+        s->draining = true;
+        if (s->txn != NULL || s->stream == NULL)
+            continue;
+        smtpd_say(s, 421, "4.3.2", "%s Service closing down", s->conf->hostname);
+        smtpd_close(s);
+        smtpd_session_settle(s);
+    }
+}
+
+void smtpd_free(struct smtpd **dp)
+{
+    struct smtpd *d = *dp;
+    if (d == NULL)
+        return;
+    LIST_FOREACH_SAFE (n, tmp, &d->sessions)
+        smtpd_session_cut(CONTAINER_OF(n, struct smtpd_session, node));
+    ASSERT(d->n_commits == 0);
+    smtpd_transactions_free(d);
+    content_pool_free(d);
+    buf_free(&d->scratch);
+    conf_unref(&d->conf);
+    mem_free(d);
+    *dp = NULL;
+}
+
+/* ---- connections ---- */
+
+static void peer_ip(const struct sockaddr *peer, char dst[48])
+{
+    const void *a = NULL;
+    dst[0] = '\0';
+    if (peer->sa_family == AF_INET)
+        a = &((const struct sockaddr_in *)(const void *)peer)->sin_addr;
+    else if (peer->sa_family == AF_INET6)
+        a = &((const struct sockaddr_in6 *)(const void *)peer)->sin6_addr;
+    if (a == NULL || inet_ntop(peer->sa_family, a, dst, 48) == NULL)
+        str_copy(STR("unknown"), dst, 48);
+}
+
+static enum mail_origin classify(const struct conf *c, const struct sockaddr *peer, int *forest)
+{
+    *forest = conf_forest_of_peer(c, peer);
+    if (*forest != CONF_NONE)
+        return MAIL_FROM_FOREST;
+    if (conf_nets_contain(&c->application_hosts, peer))
+        return MAIL_FROM_APPLICATION;
+    return MAIL_FROM_INTERNET;
+}
+
+/* Counts the client in, or says why not. */
+static bool admit(struct smtpd *d, unsigned listener, enum mail_origin origin, const char *ip,
+                  struct smtp_reply *refusal)
+{
+    const struct conf *c = d->conf;
+    unsigned limit = origin == MAIL_FROM_INTERNET ? c->smtpd.connections_per_client
+                                                  : c->smtpd.connections_per_client_trusted;
+    if (d->draining) {
+        smtp_reply_set(refusal, 421, "4.3.2", "%s Service closing down", c->hostname);
+        return false;
+    }
+    if (listener < c->n_listener && c->listener[listener].kind == CONF_LISTEN_INTERNAL &&
+        origin == MAIL_FROM_INTERNET) {
+        smtp_reply_set(refusal, 554, "5.7.1", "%s Access denied for %s", c->hostname, ip);
+        return false;
+    }
+    switch (smtpd_clients_enter(d->clients, ip, limit, c->smtpd.connections_max)) {
+    case CLIENT_OK:
+        return true;
+    case CLIENT_TOO_MANY:
+        smtp_reply_set(refusal, 421, "4.7.0", "%s Error: too many connections from %s", c->hostname,
+                       ip);
+        return false;
+    case CLIENT_ALL_FULL:
+        smtp_reply_set(refusal, 421, "4.3.2", "%s Error: too many connections, try again later",
+                       c->hostname);
+        return false;
+    }
+    return false;
+}
+
+struct smtpd_session *smtpd_session_new(struct smtpd *d, unsigned listener,
+                                        const struct sockaddr *peer, struct smtp_reply *refusal)
+{
+    char ip[48];
+    int forest;
+    peer_ip(peer, ip);
+    enum mail_origin origin = classify(d->conf, peer, &forest);
+    stats_inc(STAT_smtpd_connections);
+    if (!admit(d, listener, origin, ip, refusal)) {
+        static struct log_limit limit;
+        int64_t more;
+        stats_inc(STAT_smtpd_connections_refused);
+        if (log_limit_pass(&limit, 1000, &more))
+            LOG(INFO, NULL, "smtpd-refused", LC("client", ip), LC("why", refusal->text),
+                LI("more_like_this", more));
+        return NULL;
+    }
+    stats_add(STAT_smtpd_connections_open, 1);
+    struct smtpd_session *s = NEW(struct smtpd_session);
+    s->d = d;
+    s->conf = conf_ref(d->conf);
+    s->listener = (uint16_t)listener;
+    s->origin = (uint8_t)origin;
+    s->forest = (int16_t)forest;
+    s->counted = true;
+    s->state = SMTPD_GREETING;
+    str_copy(str_c(ip), s->ip, sizeof(s->ip));
+    list_push_back(&d->sessions, &s->node);
+    d->n_sessions++;
+    return s;
+}
+
+void smtpd_accept(struct smtpd *d, unsigned listener, int fd, const struct sockaddr_storage *peer)
+{
+    struct smtp_reply refusal;
+    struct smtpd_session *s =
+        smtpd_session_new(d, listener, (const struct sockaddr *)peer, &refusal);
+    if (s != NULL) {
+        smtpd_session_attach(
+            s, stream_new(d->loop, fd, &smtpd_stream_limits, &smtpd_stream_events, s));
+        return;
+    }
+    /* A fresh socket's buffer takes one line; if it does not, the client is not owed more. */
+    buf_clear(&d->scratch);
+    if (smtp_reply_write(&refusal, &d->scratch))
+        (void)!send(fd, d->scratch.p, d->scratch.n, MSG_NOSIGNAL | MSG_DONTWAIT);
+    close(fd);
+}
