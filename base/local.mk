@@ -19,7 +19,17 @@ libbase_a_SOURCES = \
 	base/str.c base/str.h
 
 if HAVE_CMOCKA
-check_PROGRAMS += tests/unit/base_test
+check_PROGRAMS += \
+	tests/unit/base_test \
+	tests/unit/base_thread_test \
+	tests/unit/base_file_test \
+	tests/unit/base_log_test
 tests_unit_base_test_SOURCES = tests/unit/base_test.c
 tests_unit_base_test_LDADD = libbase.a $(XXHASH_LIBS) $(CMOCKA_LIBS)
+tests_unit_base_thread_test_SOURCES = tests/unit/base_thread_test.c
+tests_unit_base_thread_test_LDADD = libbase.a $(XXHASH_LIBS) $(CMOCKA_LIBS)
+tests_unit_base_file_test_SOURCES = tests/unit/base_file_test.c
+tests_unit_base_file_test_LDADD = libbase.a $(XXHASH_LIBS) $(CMOCKA_LIBS)
+tests_unit_base_log_test_SOURCES = tests/unit/base_log_test.c
+tests_unit_base_log_test_LDADD = libbase.a $(XXHASH_LIBS) $(CMOCKA_LIBS)
 endif
