@@ -67,6 +67,7 @@ struct spool_recovered {
     uint64_t content_size;
     bool held, delay_notified;
     bool content_8bit;
+    uint32_t n_rcpt;
     const uint8_t *rcpt_done; /* bitmap, bit i = recipient i needs nothing more */
 };
 /* Called for every living message, oldest first, on the calling thread. Run it once, after
