@@ -14,6 +14,7 @@
 #include "relay/io/stream.h"
 #include "relay/spool/spool.h"
 
+struct smtp_reply;
 struct smtpd;
 
 /* What the worker provides. */
