@@ -1,1 +1,4 @@
 # tests
+dist_check_SCRIPTS += tests/check-includes
+TESTS += tests/check-includes
+AM_TESTS_ENVIRONMENT = CC='$(CC)'; export CC; CPPFLAGS='$(CPPFLAGS)'; export CPPFLAGS;
