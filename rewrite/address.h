@@ -2,6 +2,9 @@
  * address.h - the grammar of mail addresses: RFC 5321 4.1.2 (Path, Mailbox) with RFC 6531's UTF-8
  * where allowed, and nothing more. `%`, `!` and encoded words are plain characters. Pure.
  *
+ * Stricter than the grammar in two points: IPv4 literals have no leading zeros (some read them as
+ * octal), and literals with another tag than IPv6 are refused.
+ *
  * Limits: local part 315, address 571 octets (Exchange's, longer than RFC 5321's, for IMCEAEX
  * addresses); domain 255; label 63.
  */
@@ -18,7 +21,7 @@
 enum address_status {
     ADDRESS_OK,
     ADDRESS_SYNTAX,
-    ADDRESS_TOO_LONG,
+    ADDRESS_TOO_LONG,   /* correct otherwise */
     ADDRESS_NEEDS_UTF8, /* correct with SMTPUTF8, which was not asked for */
 };
 const char *address_status_text(enum address_status s);
@@ -49,7 +52,8 @@ enum address_status address_parse(struct str in, unsigned flags, struct address 
  * the length, or 0 if it does not fit. cap >= ADDRESS_MAX + 1 always fits. */
 size_t address_key(const struct address *a, char *dst, size_t cap);
 
-/* Two or more labels? letters, digits, hyphens (and UTF-8 if allowed). */
+/* One or more labels of letters, digits and hyphens (and UTF-8 if allowed), no dot at the end,
+ * within the limits above. Not a literal. */
 bool domain_is_valid(struct str d, bool allow_utf8);
 
 #endif

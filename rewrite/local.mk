@@ -1,1 +1,14 @@
 # rewrite: what mail addresses and headers mean (pure)
+noinst_LIBRARIES += librewrite.a
+librewrite_a_SOURCES = rewrite/address.c rewrite/address.h
+
+if HAVE_CMOCKA
+check_PROGRAMS += tests/unit/address_test
+tests_unit_address_test_SOURCES = tests/unit/address_test.c
+tests_unit_address_test_LDADD = librewrite.a libbase.a $(XXHASH_LIBS) $(CMOCKA_LIBS)
+endif
+
+FUZZERS += tests/fuzz/fuzz_address
+tests_fuzz_fuzz_address_SOURCES = tests/fuzz/fuzz_address.c
+tests_fuzz_fuzz_address_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
+tests_fuzz_fuzz_address_LDADD = librewrite.a libbase.a $(XXHASH_LIBS)
