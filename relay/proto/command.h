@@ -39,35 +39,37 @@ struct smtp_command {
 /* `line` without CRLF. Never fails: an unknown verb is SMTP_UNKNOWN. */
 void smtp_command_parse(struct str line, struct smtp_command *out);
 
-/* MAIL FROM:<path> params. On refusal returns false with the reply to give (501, 555 ...). Slices
- * point into args; xtext is decoded into `arena`. */
-struct arena;
+/* MAIL FROM:<path> params. On refusal returns false with the reply to give (501, 553, 555); *out is
+ * then not to be used. Slices point into args. */
 struct smtp_mail_args {
     struct str sender; /* as written, without <>; "" = null sender; source route stripped */
-    uint64_t size;     /* SIZE=, 0 = not given */
+    uint64_t size;     /* SIZE=, 0 = not given; UINT64_MAX for what is larger still */
     enum mail_body body;
     enum mail_ret ret;
     struct str envid; /* xtext as received (checked) */
     bool smtputf8;
     bool has_auth; /* AUTH= was there (RFC 4954 5); value not kept */
 };
-bool smtp_parse_mail(struct str args, bool allow_smtputf8, struct arena *a,
-                     struct smtp_mail_args *out, struct smtp_reply *refusal);
+bool smtp_parse_mail(struct str args, bool allow_smtputf8, struct smtp_mail_args *out,
+                     struct smtp_reply *refusal);
 
 struct smtp_rcpt_args {
-    struct str recipient; /* as written, without <> */
-    unsigned notify;      /* MAIL_NOTIFY_* bits; 0 = not given */
-    struct str orcpt;     /* "rfc822;..." xtext as received (checked), or empty */
+    struct str
+        recipient;    /* as written, without <> and source route; "postmaster" may stand alone */
+    unsigned notify;  /* MAIL_NOTIFY_* bits; 0 = not given */
+    struct str orcpt; /* "rfc822;..." xtext as received (checked), or empty */
 };
-bool smtp_parse_rcpt(struct str args, bool allow_smtputf8, struct arena *a,
-                     struct smtp_rcpt_args *out, struct smtp_reply *refusal);
+/* allow_smtputf8: MAIL had SMTPUTF8. */
+bool smtp_parse_rcpt(struct str args, bool allow_smtputf8, struct smtp_rcpt_args *out,
+                     struct smtp_reply *refusal);
 
 /* HELO/EHLO argument: a domain or an address literal; lenient as RFC 5321 4.1.4 asks: true if
- * usable (non-empty, no control octets, at most 255). */
+ * usable: 1 to 255 graphic ASCII characters. */
 bool smtp_parse_helo(struct str args, struct str *name);
 
-/* xtext, RFC 3461 4. */
-bool xtext_decode(struct str in, struct buf *out); /* false: not xtext */
+/* xtext, RFC 3461 4. Both append. False: not xtext, or out's cap reached; out may then hold a part.
+ */
+bool xtext_decode(struct str in, struct buf *out);
 bool xtext_encode(struct str in, struct buf *out);
 
 #endif

@@ -1,1 +1,19 @@
-# relay/proto
+# relay/proto: SMTP commands, replies, parameters, dot-stuffing (pure)
+noinst_LIBRARIES += libproto.a
+libproto_a_SOURCES = \
+	relay/proto/command.c relay/proto/command.def relay/proto/command.h \
+	relay/proto/dot.c relay/proto/dot.h \
+	relay/proto/params.h \
+	relay/proto/reply.c relay/proto/reply_parser.c relay/proto/reply.h \
+	relay/proto/xtext.c
+
+if HAVE_CMOCKA
+check_PROGRAMS += tests/unit/dot_test
+tests_unit_dot_test_SOURCES = tests/unit/dot_test.c
+tests_unit_dot_test_LDADD = libproto.a librewrite.a libbase.a $(XXHASH_LIBS) $(CMOCKA_LIBS)
+endif
+
+FUZZERS += tests/fuzz/fuzz_dot
+tests_fuzz_fuzz_dot_SOURCES = tests/fuzz/fuzz_dot.c
+tests_fuzz_fuzz_dot_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
+tests_fuzz_fuzz_dot_LDADD = libproto.a libbase.a $(XXHASH_LIBS)

@@ -49,8 +49,10 @@ struct smtp_reply_parser {
     size_t line_n;
     unsigned lines; /* of this reply; more than 100 is INVALID */
     bool line_cut;
+    size_t skipped;  /* octets of this reply that were cut; more than 64 KB is INVALID */
     bool keep_lines; /* collect the lines of an EHLO reply in `ehlo` */
-    struct buf ehlo; /* lines after the first, separated by '\n', capped at 8 KB */
+    struct buf ehlo; /* lines after the first, as received, separated by '\n', capped at 8 KB;
+                        valid until the next reply begins */
 };
 void smtp_reply_parser_init(struct smtp_reply_parser *p);
 void smtp_reply_parser_free(struct smtp_reply_parser *p);

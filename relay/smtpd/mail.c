@@ -42,7 +42,7 @@ void smtpd_cmd_mail(struct smtpd_session *s, struct str args)
     if (!intake_is_open(s))
         return;
     struct transaction *t = smtpd_transaction_new(s);
-    if (!smtp_parse_mail(args, false, &t->arena, &m, &refusal)) {
+    if (!smtp_parse_mail(args, false, &m, &refusal)) {
         smtpd_transaction_end(t);
         smtpd_error_reply(s, &refusal);
         return;

@@ -53,7 +53,7 @@ void smtpd_cmd_rcpt(struct smtpd_session *s, struct str args)
                   s->conf->smtpd.recipients_max);
         return;
     }
-    if (!smtp_parse_rcpt(args, t->env.smtputf8, &t->arena, &r, &refusal)) {
+    if (!smtp_parse_rcpt(args, t->env.smtputf8, &r, &refusal)) {
         smtpd_error_reply(s, &refusal);
         return;
     }
