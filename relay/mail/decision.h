@@ -16,6 +16,8 @@ enum dest_kind {
     DEST_MX,     /* name = the domain, lower case; its MX hosts */
 };
 
+const char *dest_kind_name(enum dest_kind k); /* "forest", "route", "mx" */
+
 /* What deliveries are grouped, windowed and pooled by. Equal kind and name = same destination. */
 struct dest_key {
     enum dest_kind kind;
@@ -29,6 +31,8 @@ enum decision_kind {
     DECISION_REFUSE,  /* for good: reply 5xx says why (unknown, loop, not permitted) */
     DECISION_DEFER,   /* not now: reply 4xx says why (directory incomplete) */
 };
+
+const char *decision_kind_name(enum decision_kind k); /* "deliver", "refuse", "defer" */
 
 struct decision {
     enum decision_kind kind;

@@ -25,6 +25,8 @@ enum outcome {
     OUTCOME_REROUTE,   /* the decision changed before anything was sent: decide again now */
 };
 
+const char *outcome_name(enum outcome o); /* "delivered", "deferred", ... */
+
 struct delivery_rcpt {
     uint32_t index;     /* into env->rcpt */
     struct str address; /* for RCPT TO */
@@ -39,6 +41,8 @@ enum dest_verdict {
     DEST_UNREACHABLE, /* no connection, no banner, 421 or 4xx greeting, lost or hung connection */
     DEST_BUSY,        /* it asks for less: 421 in session, 450/452 to MAIL */
 };
+
+const char *dest_verdict_name(enum dest_verdict v); /* "ok", "unreachable", "busy" */
 
 struct delivery {
     struct list_node node; /* for whoever holds it */

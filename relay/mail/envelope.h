@@ -22,6 +22,8 @@ enum mail_origin {
     MAIL_FROM_LOCAL,       /* made here: a DSN */
 };
 
+const char *mail_origin_name(enum mail_origin o); /* "internet", "forest", ... */
+
 struct envelope_rcpt {
     struct str address; /* as the sender wrote it, without <> */
     struct str orcpt;   /* xtext with type as received, or empty */
