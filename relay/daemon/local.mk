@@ -1,1 +1,16 @@
-# relay/daemon
+# relay/daemon: the process
+noinst_LIBRARIES += libdaemon.a
+libdaemon_a_SOURCES = \
+	relay/daemon/bind.c \
+	relay/daemon/bind.h \
+	relay/daemon/control_ops.h \
+	relay/daemon/daemon.c \
+	relay/daemon/daemon.h \
+	relay/daemon/privileges.c \
+	relay/daemon/recovery.c \
+	relay/daemon/recovery.h \
+	relay/daemon/report.c \
+	relay/daemon/worker.c \
+	relay/daemon/worker.h \
+	relay/daemon/worker_int.h \
+	relay/daemon/worker_queue.c

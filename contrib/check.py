@@ -1,0 +1,175 @@
+#!/usr/bin/python3
+"""check.py [--quick]: runs the stages of contrib/check and adds up what passed and failed.
+
+Stages: warnings (gcc and clang, -Werror), unit tests under ASan+UBSan and under TSan, fuzz targets, system tests
+against real daemons under ASan and TSan, the crash sweep on a plain build. A stage that fails does not
+keep the others from running; everything is in build/NAME/*.log.
+"""
+import glob
+import os
+import re
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+
+TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+QUICK = "--quick" in sys.argv[1:]
+FUZZ_SECONDS = int(os.environ.get("CAUSEWAY_FUZZ_SECONDS", "5" if QUICK else "20"))
+CPUS = os.cpu_count() or 1
+SAN = {
+    "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=1:detect_stack_use_after_return=0",
+    "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
+    "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1",
+}
+
+passed = failed = 0
+
+
+def count(ok, bad=0):
+    global passed, failed
+    passed += ok
+    failed += bad
+
+
+def say(text):
+    print(text, flush=True)
+
+
+def stage(title):
+    def wrap(fn):
+        def run(*args):
+            before, began = (passed, failed), time.monotonic()
+            say(f"== {title(*args) if callable(title) else title}")
+            fn(*args)
+            say(f"   {passed - before[0]} passed, {failed - before[1]} failed "
+                f"({time.monotonic() - began:.0f} s)")
+        return run
+    return wrap
+
+
+def tail(path, n=40):
+    try:
+        with open(path, encoding="utf-8", errors="replace") as f:
+            for line in f.read().splitlines()[-n:]:
+                say("   | " + line)
+    except OSError as e:
+        say(f"   | {path}: {e}")
+
+
+def command(argv, log, timeout, **env):
+    """Runs it, output to the log; True if it exited with 0."""
+    with open(log, "wb") as f:
+        try:
+            return subprocess.run(argv, stdout=f, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                                  env={**os.environ, **SAN, **env}, timeout=timeout).returncode == 0
+        except subprocess.TimeoutExpired:
+            f.write(f"\ntimed out after {timeout} s\n".encode())
+            return False
+
+
+def folder(name):
+    path = os.path.join(TOP, "build", name)
+    os.makedirs(path, exist_ok=True)
+    return path
+
+
+@stage(lambda name, *options: f"build {name}: {' '.join(options)}")
+def build(name, *options):
+    ok = command([os.path.join(TOP, "contrib/build"), folder(name), *options],
+                 folder(name) + "/stage.log", 900)
+    count(ok, not ok)
+    if not ok:
+        tail(folder(name) + "/stage.log")
+
+
+@stage(lambda name: f"unit tests, {name}")
+def unit(name):
+    log = folder(name) + "/make-check.log"
+    ok = command(["make", "-C", folder(name), f"-j{CPUS}", "check"], log, 900)
+    with open(log, encoding="utf-8", errors="replace") as f:
+        text = f.read()
+    good = sum(int(n) for n in re.findall(r"^# PASS: +(\d+)", text, re.M))
+    bad = sum(int(n) for n in re.findall(r"^# (?:FAIL|ERROR|XPASS): +(\d+)", text, re.M))
+    count(good, bad if bad or ok else 1)
+    if not ok:
+        tail(log, 15)
+        for test in re.findall(r"^(?:FAIL|ERROR): (\S+)", text, re.M):
+            tail(os.path.join(folder(name), re.sub(r"\.\w+$", "", test) + ".log"), 25)
+
+
+@stage(lambda name: f"fuzz targets, {FUZZ_SECONDS} s each, {name}")
+def fuzz(name):
+    targets = sorted(t for t in glob.glob(folder(name) + "/tests/fuzz/fuzz_*")
+                     if os.access(t, os.X_OK) and os.path.isfile(t))
+    if not targets:
+        say("   no fuzz target was built")
+        count(0, 1)
+    running = []
+    while targets or running:
+        while targets and len(running) < CPUS:
+            running.append(start_fuzzer(targets.pop(0)))
+        fuzzer, child, log = running.pop(0)
+        ok = child.wait() == 0
+        count(ok, not ok)
+        if not ok:
+            say(f"   {os.path.basename(fuzzer)} failed")
+            tail(log)
+
+
+def start_fuzzer(path):
+    name = os.path.basename(path)
+    work = path + ".corpus"
+    os.makedirs(work, exist_ok=True)
+    seeds = os.path.join(TOP, "tests/fuzz/corpus", name.removeprefix("fuzz_"))
+    argv = [path, f"-max_total_time={FUZZ_SECONDS}", "-timeout=10", "-rss_limit_mb=2048",
+            f"-artifact_prefix={path}.crash-", work] + ([seeds] if os.path.isdir(seeds) else [])
+    log = path + ".log"
+    with open(log, "wb") as f:
+        return path, subprocess.Popen(argv, stdout=f, stderr=subprocess.STDOUT,
+                                      env={**os.environ, **SAN}), log
+
+
+@stage(lambda name, tests, *args: f"{tests} on {name}")
+def system(name, tests, *args):
+    log, xml = f"{folder(name)}/{tests.replace('/', '-')}.log", f"{folder(name)}/{tests.replace('/', '-')}.xml"
+    if os.path.exists(xml):
+        os.unlink(xml)
+    ok = command(["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--junitxml", xml,
+                  "-rs", *args, os.path.join(TOP, tests)], log, 2400, CAUSEWAY_BUILD=folder(name),
+                 PYTHONDONTWRITEBYTECODE="1")
+    try:
+        suite = ET.parse(xml).getroot().find("testsuite").attrib
+    except (OSError, ET.ParseError):
+        suite = {"tests": 0, "failures": 0, "errors": 1, "skipped": 0}
+    bad = int(suite["failures"]) + int(suite["errors"])
+    good = int(suite["tests"]) - bad - int(suite["skipped"])
+    count(good, bad if bad or ok else 1)
+    if int(suite["skipped"]):
+        say(f"   {suite['skipped']} skipped:")
+        with open(log, encoding="utf-8", errors="replace") as f:
+            say("".join("   | " + line for line in f if line.startswith("SKIPPED")).rstrip())
+    if not ok:
+        tail(log, 80)
+
+
+def main():
+    began = time.monotonic()
+    build("asan", "--enable-asan", "--enable-werror", "CFLAGS=-O1 -g")
+    unit("asan")
+    build("fuzz", "--enable-fuzz", "--enable-werror", "CC=clang", "CFLAGS=-O1 -g")
+    fuzz("fuzz")
+    system("asan", "tests/system")
+    if not QUICK:
+        build("tsan", "--enable-tsan", "--enable-werror", "CFLAGS=-O1 -g")
+        unit("tsan")
+        system("tsan", "tests/system")
+        build("plain", "--enable-werror", "CFLAGS=-O2 -g")
+        unit("plain")
+        system("plain", "tests/crash")
+    say(f"\nin {time.monotonic() - began:.0f} s, logs in build/")
+    say(f"{passed} passed, {failed} failed")
+    sys.exit(failed != 0 or passed == 0)
+
+
+main()

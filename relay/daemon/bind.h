@@ -1,0 +1,21 @@
+/*
+ * bind.h - the listening sockets: all bound before privileges are dropped, one per worker and
+ * address.
+ */
+#ifndef RELAY_DAEMON_BIND_H
+#define RELAY_DAEMON_BIND_H
+
+#include "conf/conf.h"
+#include "relay/daemon/worker.h"
+
+/* sockets[worker] has *per_worker entries each. False: none is open. */
+bool bind_all(const struct conf *c, unsigned n_worker, struct worker_socket ***sockets,
+              unsigned *per_worker, struct err *e);
+void bind_free(struct worker_socket **sockets, unsigned n_worker); /* the arrays, not the sockets */
+
+/* Gives up root for conf's user and group, if there are any and we are root. */
+bool privileges_drop(const struct conf *c, struct err *e);
+/* Hands the directory to that user (spool, state, socket), while we are still root. */
+bool privileges_own(const struct conf *c, const char *path, struct err *e);
+
+#endif

@@ -1,0 +1,228 @@
+/*
+ * daemon.c - start, reload and stop of the process, in one ordered list each.
+ *
+ * Start (main thread): configuration, listening sockets (as root), directories, privileges, spool,
+ * directory, workers, recovery, control. Sockets listen before the spool is recovered, so the
+ * banner does not wait for a million queued messages. Stop is the reverse; what a client or next
+ * hop has in hand ends first.
+ */
+#include "relay/daemon/daemon.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "config.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "relay/daemon/bind.h"
+#include "relay/daemon/control_ops.h"
+
+#define STOP_TIMEOUT_MS 25000
+#define WORKERS_MAX     64
+
+static unsigned count_workers(const struct conf *c)
+{
+    long n = c->workers != 0 ? (long)c->workers : sysconf(_SC_NPROCESSORS_ONLN);
+    return n < 1 ? 1 : n > WORKERS_MAX ? WORKERS_MAX : (unsigned)n;
+}
+
+/* Thousands of sessions need descriptors; the hard limit is the admin's (LimitNOFILE=). */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit r;
+    if (getrlimit(RLIMIT_NOFILE, &r) != 0)
+        return;
+    r.rlim_cur = r.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &r) != 0)
+        LOG(WARN, NULL, "descriptor-limit", LU("wanted", r.rlim_max));
+}
+
+static bool make_directories(const struct conf *c, struct err *e)
+{
+    return file_make_dir(c->spool.directory, 0700, e) &&
+           file_make_dir(c->state_directory, 0700, e) && privileges_own(c, c->spool.directory, e) &&
+           privileges_own(c, c->state_directory, e);
+}
+
+static bool open_spool(struct daemon *d, struct err *e)
+{
+    const struct conf *c = d->conf;
+    const struct spool_conf sc = {
+        .dir = c->spool.directory,
+        .segment_bytes = c->spool.segment_bytes,
+        .segments_ready = c->spool.segments_ready,
+        .large_bytes = c->spool.large_bytes,
+        .reserve_bytes = c->spool.reserve_bytes,
+        .reserve_resume_bytes = c->spool.reserve_resume_bytes,
+        .compact_below = c->spool.compact_below,
+        .test_sync_delay_us = (int)c->spool.test_sync_delay_us,
+    };
+    d->spool = spool_open(&sc, &file_real, e);
+    return d->spool != NULL;
+}
+
+static void directory_changed(void *arg, const struct dir_change *c)
+{
+    struct daemon *d = arg;
+    for (unsigned i = 0; i < d->n_worker; i++)
+        worker_directory_changed(d->worker[i], c);
+}
+
+static bool make_workers(struct daemon *d, struct worker_socket **sockets, unsigned per_worker,
+                         struct err *e)
+{
+    const struct worker_deps deps = {
+        .conf = d->conf, .spool = d->spool, .directory = d->directory, .clients = d->clients};
+    d->worker = mem_array(d->n_worker, sizeof(*d->worker));
+    for (unsigned i = 0; i < d->n_worker; i++) {
+        d->worker[i] = worker_new(i, &deps, sockets[i], per_worker, e);
+        if (d->worker[i] == NULL)
+            return false;
+    }
+    return true;
+}
+
+/* ---- signals ---- */
+
+static void on_reload_signal(void *arg, int signo)
+{
+    struct daemon *d = arg;
+    struct buf note = BUF_INIT(4096);
+    struct err e;
+    (void)signo;
+    daemon_reload(d, &note, &e);
+    buf_free(&note);
+}
+
+static void on_stop_signal(void *arg, int signo)
+{
+    struct daemon *d = arg;
+    LOG(INFO, NULL, "stop", LC("by", strsignal(signo)));
+    daemon_stop(d);
+}
+
+static bool watch_signals(struct daemon *d, struct err *e)
+{
+    signal(SIGPIPE, SIG_IGN);
+    return loop_signal_add(d->loop, SIGHUP, on_reload_signal, d, e) &&
+           loop_signal_add(d->loop, SIGTERM, on_stop_signal, d, e) &&
+           loop_signal_add(d->loop, SIGINT, on_stop_signal, d, e);
+}
+
+/* ---- start ---- */
+
+static bool start_service(struct daemon *d, struct worker_socket **sockets, unsigned per_worker,
+                          struct err *e)
+{
+    d->loop = loop_new(e);
+    if (d->loop == NULL || !watch_signals(d, e) || !open_spool(d, e))
+        return false;
+    d->directory = directory_open(d->conf, d->conf->state_directory, e);
+    if (d->directory == NULL)
+        return false;
+    d->clients = smtpd_clients_new();
+    if (!make_workers(d, sockets, per_worker, e))
+        return false;
+    directory_listen(d->directory, directory_changed, d);
+    directory_start(d->directory);
+    for (unsigned i = 0; i < d->n_worker; i++)
+        if (!worker_start(d->worker[i], e))
+            return false;
+    d->recovery = recovery_start(d->spool, d->worker, d->n_worker, e);
+    return d->recovery != NULL && control_ops_start(d, e);
+}
+
+bool daemon_start(struct daemon *d, const char *conf_path, struct err *e)
+{
+    struct worker_socket **sockets = NULL;
+    unsigned per_worker = 0;
+    *d = (struct daemon){.conf_path = conf_path, .started_ms = clock_wall_ms()};
+    d->conf = conf_load(conf_path, e);
+    if (d->conf == NULL)
+        return false;
+    log_setup(d->conf->log_target, d->conf->log_format, d->conf->log_level);
+    raise_descriptor_limit();
+    d->n_worker = count_workers(d->conf);
+    if (!bind_all(d->conf, d->n_worker, &sockets, &per_worker, e))
+        return false;
+    bool ok = make_directories(d->conf, e) && control_ops_bind(d, e) &&
+              privileges_drop(d->conf, e) && start_service(d, sockets, per_worker, e);
+    bind_free(sockets, d->n_worker);
+    if (!ok)
+        return false;
+    LOG(INFO, NULL, "started", LC("version", PACKAGE_VERSION), LC("hostname", d->conf->hostname),
+        LU("workers", d->n_worker), LC("configuration", conf_path));
+    log_flush();
+    return true;
+}
+
+void daemon_run(struct daemon *d)
+{
+    loop_run(d->loop);
+}
+
+/* ---- reload ---- */
+
+bool daemon_reload(struct daemon *d, struct buf *note, struct err *e)
+{
+    struct conf *c = conf_load(d->conf_path, e);
+    if (c == NULL) {
+        d->reloads_failed++;
+        LOG(ERROR, NULL, "reload-refused", LC("why", e->text), LC("effect", "nothing was changed"));
+        return false;
+    }
+    conf_needs_restart(d->conf, c, note);
+    if (note->n != 0)
+        LOG(WARN, NULL, "reload-needs-restart", LS("options", buf_str(note)));
+    log_setup(c->log_target, c->log_format, c->log_level);
+    for (unsigned i = 0; i < d->n_worker; i++)
+        worker_reload(d->worker[i], c);
+    directory_reload(d->directory, c);
+    conf_unref(&d->conf);
+    d->conf = c;
+    d->reloaded_ms = clock_wall_ms();
+    LOG(INFO, NULL, "reloaded", LC("configuration", d->conf_path));
+    return true;
+}
+
+/* ---- stop ---- */
+
+void daemon_stop(struct daemon *d)
+{
+    if (d->stopping)
+        return;
+    d->stopping = true;
+    for (unsigned i = 0; d->worker != NULL && i < d->n_worker; i++)
+        if (d->worker[i] != NULL)
+            worker_stop(d->worker[i], STOP_TIMEOUT_MS);
+    if (d->loop != NULL)
+        loop_stop(d->loop);
+}
+
+void daemon_close(struct daemon *d)
+{
+    bool had_service = d->worker != NULL;
+    control_ops_stop(d);
+    if (d->recovery != NULL)
+        recovery_free(&d->recovery);
+    if (d->directory != NULL)
+        directory_stop(d->directory);
+    for (unsigned i = 0; d->worker != NULL && i < d->n_worker; i++)
+        worker_join(&d->worker[i]);
+    mem_free(d->worker);
+    d->worker = NULL;
+    if (d->spool != NULL)
+        spool_close(&d->spool);
+    if (d->directory != NULL)
+        directory_close(&d->directory);
+    smtpd_clients_free(&d->clients);
+    if (d->loop != NULL)
+        loop_free(&d->loop);
+    conf_unref(&d->conf);
+    if (had_service)
+        LOG(INFO, NULL, "stopped");
+    log_flush();
+}

@@ -1,0 +1,44 @@
+/*
+ * daemon.h - the process: its parts in one place, their start, reload and stop. Main thread.
+ */
+#ifndef RELAY_DAEMON_DAEMON_H
+#define RELAY_DAEMON_DAEMON_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "relay/daemon/recovery.h"
+#include "relay/daemon/worker.h"
+
+struct control;
+
+struct daemon {
+    const char *conf_path;
+    struct conf *conf;
+    struct loop *loop; /* the main thread's: signals, control */
+    struct spool *spool;
+    struct directory *directory;
+    struct smtpd_clients *clients;
+    unsigned n_worker;
+    struct worker **worker;
+    struct recovery *recovery;
+    struct control *control;
+    int64_t started_ms; /* wall */
+    int64_t reloaded_ms;
+    unsigned reloads_failed;
+    bool stopping;
+};
+
+/* From configuration to a running service; on failure everything made so far is undone. */
+bool daemon_start(struct daemon *d, const char *conf_path, struct err *e);
+/* Until a signal or `causewayctl stop`. */
+void daemon_run(struct daemon *d);
+void daemon_close(struct daemon *d);
+
+/* Reads the file again. False: nothing changed, and why. What needs a restart is named in `note`.
+ */
+bool daemon_reload(struct daemon *d, struct buf *note, struct err *e);
+/* Begins to stop; daemon_run() returns when the workers have. */
+void daemon_stop(struct daemon *d);
+
+#endif

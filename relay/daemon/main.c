@@ -1,0 +1,107 @@
+/*
+ * main.c - causewayd: command line, then daemon.c. Stays in the foreground; systemd or a shell
+ * looks after it.
+ *
+ * Exit status: 0 stopped as asked (or the check passed), 1 could not start, 2 wrong arguments.
+ */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "conf/conf.h"
+#include "config.h"
+#include "relay/daemon/daemon.h"
+
+static const char usage[] =
+    "Usage: causewayd [-c FILE]\n"
+    "       causewayd --check FILE\n"
+    "\n"
+    "Causeway, an SMTP coexistence relay. Runs in the foreground.\n"
+    "\n"
+    "  -c, --config FILE   configuration (default " SYSCONFDIR "/causeway/causeway.conf)\n"
+    "      --check FILE    read and check a configuration, then exit: 0 if it is good\n"
+    "      --sample        print an annotated sample configuration and exit\n"
+    "  -V, --version       print the version and exit\n"
+    "  -h, --help          print this and exit\n"
+    "\n"
+    "Signals: TERM and INT finish what is in hand and stop; HUP reads the configuration again.\n"
+    "See causewayd(8), causeway.conf(5), causewayctl(8).\n";
+
+static int check(const char *path)
+{
+    struct err e;
+    struct conf *c = conf_load(path, &e);
+    if (c == NULL) {
+        fprintf(stderr, "causewayd: %s\n", e.text);
+        return 1;
+    }
+    printf("%s: good (%u forests, %u domains, %u listeners, %u directory sources)\n", path,
+           c->n_forest, c->n_domain, c->n_listener, c->n_source);
+    conf_unref(&c);
+    return 0;
+}
+
+static int sample(void)
+{
+    struct buf b = BUF_INIT(1 << 20);
+    bool ok = conf_write_sample(&b) && fwrite(b.p, 1, b.n, stdout) == b.n;
+    buf_free(&b);
+    return ok ? 0 : 1;
+}
+
+static int serve(const char *path)
+{
+    struct daemon d;
+    struct err e = {0};
+    bool ok = daemon_start(&d, path, &e);
+    if (ok)
+        daemon_run(&d);
+    else
+        fprintf(stderr, "causewayd: %s\n", e.text);
+    if (!ok)
+        daemon_stop(&d);
+    daemon_close(&d);
+    return ok ? 0 : 1;
+}
+
+int main(int argc, char **argv)
+{
+    enum {
+        OPT_CHECK = 256,
+        OPT_SAMPLE
+    };
+    static const struct option options[] = {
+        {"config", required_argument, NULL, 'c'},  {"check", required_argument, NULL, OPT_CHECK},
+        {"sample", no_argument, NULL, OPT_SAMPLE}, {"version", no_argument, NULL, 'V'},
+        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
+    };
+    const char *path = SYSCONFDIR "/causeway/causeway.conf";
+    int c;
+    while ((c = getopt_long(argc, argv, "c:Vh", options, NULL)) != -1) {
+        switch (c) {
+        case 'c':
+            path = optarg;
+            break;
+        case OPT_CHECK:
+            return check(optarg);
+        case OPT_SAMPLE:
+            return sample();
+        case 'V':
+            puts("causewayd " PACKAGE_VERSION);
+            return 0;
+        case 'h':
+            fputs(usage, stdout);
+            return 0;
+        default:
+            fputs("Try 'causewayd --help'.\n", stderr);
+            return 2;
+        }
+    }
+    if (optind < argc) {
+        fprintf(stderr, "causewayd: unexpected argument \"%s\"\nTry 'causewayd --help'.\n",
+                argv[optind]);
+        return 2;
+    }
+    return serve(path);
+}
