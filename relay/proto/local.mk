@@ -8,12 +8,30 @@ libproto_a_SOURCES = \
 	relay/proto/xtext.c
 
 if HAVE_CMOCKA
+check_PROGRAMS += tests/unit/command_test
+tests_unit_command_test_SOURCES = tests/unit/command_test.c
+tests_unit_command_test_LDADD = libproto.a librewrite.a libbase.a $(XXHASH_LIBS) $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/unit/dot_test
 tests_unit_dot_test_SOURCES = tests/unit/dot_test.c
 tests_unit_dot_test_LDADD = libproto.a librewrite.a libbase.a $(XXHASH_LIBS) $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/reply_test
+tests_unit_reply_test_SOURCES = tests/unit/reply_test.c
+tests_unit_reply_test_LDADD = libproto.a librewrite.a libbase.a $(XXHASH_LIBS) $(CMOCKA_LIBS)
 endif
+
+FUZZERS += tests/fuzz/fuzz_command
+tests_fuzz_fuzz_command_SOURCES = tests/fuzz/fuzz_command.c
+tests_fuzz_fuzz_command_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
+tests_fuzz_fuzz_command_LDADD = libproto.a librewrite.a libbase.a $(XXHASH_LIBS)
 
 FUZZERS += tests/fuzz/fuzz_dot
 tests_fuzz_fuzz_dot_SOURCES = tests/fuzz/fuzz_dot.c
 tests_fuzz_fuzz_dot_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
-tests_fuzz_fuzz_dot_LDADD = libproto.a libbase.a $(XXHASH_LIBS)
+tests_fuzz_fuzz_dot_LDADD = libproto.a librewrite.a libbase.a $(XXHASH_LIBS)
+
+FUZZERS += tests/fuzz/fuzz_reply
+tests_fuzz_fuzz_reply_SOURCES = tests/fuzz/fuzz_reply.c
+tests_fuzz_fuzz_reply_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
+tests_fuzz_fuzz_reply_LDADD = libproto.a librewrite.a libbase.a $(XXHASH_LIBS)

@@ -27,7 +27,7 @@ static enum smtp_reply_state invalid(struct smtp_reply_parser *p, struct smtp_re
                                      const char *why)
 {
     char seen[80];
-    escape_cstr(str_n(p->line, p->line_n), seen, sizeof(seen));
+    escape_cstr(str_trim(str_n(p->line, p->line_n)), seen, sizeof(seen));
     smtp_reply_set(r, 0, "", "%s: \"%s\"", why, seen);
     return SMTP_REPLY_INVALID;
 }
