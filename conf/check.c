@@ -1,0 +1,422 @@
+/*
+ * check.c - do the options fit together? Names that must exist, things claimed twice, pairs in the
+ * right order. Then what is derived: the host name, the order of domains, routing domains that a
+ * forest brings along.
+ *
+ * The first misfit ends the load; its line is that of the option, or of the section when the option
+ * was left out.
+ */
+#include "conf/load.h"
+
+#include <netdb.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "base/mem.h"
+
+/* Fails at an option of a named section. */
+static bool fail_in(struct conf_load *l, const void *base, const char *word, const char *title,
+                    const char *option, const char *fmt, ...) __attribute__((format(printf, 6, 7)));
+static bool fail_in(struct conf_load *l, const void *base, const char *word, const char *title,
+                    const char *option, const char *fmt, ...)
+{
+    char path[200], text[300];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    snprintf(path, sizeof(path), "%s \"%.64s\"%s%s", word, title, option[0] != '\0' ? "." : "",
+             option);
+    return conf_fail(l, conf_place_line(l, base, option), path, "%s", text);
+}
+
+static void known_forests(const struct conf *c, char *dst, size_t cap)
+{
+    size_t n = 0;
+    dst[0] = '\0';
+    for (unsigned i = 0; i < c->n_forest && n < cap; i++)
+        n += (size_t)snprintf(dst + n, cap - n, "%s\"%s\"", i == 0 ? "" : ", ", c->forest[i].name);
+}
+
+/* Is *name a forest? It then gets that forest's spelling. */
+static bool check_forest(struct conf_load *l, const void *base, const char *word, const char *title,
+                         const char *option, char **name)
+{
+    char known[160];
+    int i = conf_find_forest(l->conf, str_c(*name));
+    if (i == CONF_NONE) {
+        known_forests(l->conf, known, sizeof(known));
+        return fail_in(l, base, word, title, option,
+                       "there is no forest \"%.64s\"; write one of %s", *name, known);
+    }
+    mem_free(*name);
+    *name = str_dup(str_c(l->conf->forest[i].name));
+    return true;
+}
+
+/* Names of sections are compared without case; libConfuse has refused exact repetitions. */
+static bool check_names(struct conf_load *l, const char *word, const void *v, unsigned n,
+                        size_t size)
+{
+    const char *p = v;
+    for (unsigned i = 1; i < n; i++)
+        for (unsigned k = 0; k < i; k++) {
+            const char *a = *(char *const *)(const void *)(p + i * size);
+            if (str_eq_nocase(str_c(a), str_c(*(char *const *)(const void *)(p + k * size))))
+                return fail_in(l, p + i * size, word, a, "",
+                               "the name is used twice; give each section a name of its own (case "
+                               "does not count)");
+        }
+    return true;
+}
+
+static bool check_listeners(struct conf_load *l)
+{
+    const struct conf *c = l->conf;
+    for (unsigned i = 0; i < c->n_listener; i++)
+        for (unsigned a = 0; a < c->listener[i].n_address; a++)
+            for (unsigned k = 0; k <= i; k++)
+                for (unsigned b = 0; b < (k == i ? a : c->listener[k].n_address); b++) {
+                    struct str text = str_c(c->listener[i].address[a]);
+                    /* Port 0 is a different port each time. */
+                    if (str_eq(text, str_c(c->listener[k].address[b])) &&
+                        !str_ends_nocase(text, STR(":0")))
+                        return fail_in(l, &c->listener[i], "listener", c->listener[i].name,
+                                       "address",
+                                       "%s is listened on twice (also in listener \"%s\"); remove "
+                                       "one",
+                                       text.p, c->listener[k].name);
+                }
+    return true;
+}
+
+static bool net_eq(const struct conf_net *a, const struct conf_net *b)
+{
+    return a->family == b->family && a->prefix == b->prefix &&
+           memcmp(a->addr, b->addr, sizeof(a->addr)) == 0;
+}
+
+static bool check_peers(struct conf_load *l, const struct conf_forest *a,
+                        const struct conf_forest *b)
+{
+    for (unsigned i = 0; i < a->peers.n; i++)
+        for (unsigned k = 0; k < b->peers.n; k++)
+            if (net_eq(&a->peers.v[i], &b->peers.v[k]))
+                return fail_in(l, a, "forest", a->name, "peers",
+                               "element %u is also a peer of forest \"%s\"; give each network to "
+                               "one forest",
+                               i + 1, b->name);
+    return true;
+}
+
+static bool check_forests(struct conf_load *l)
+{
+    const struct conf *c = l->conf;
+    for (unsigned i = 0; i < c->n_forest; i++) {
+        struct conf_forest *f = &c->forest[i];
+        str_lower(str_c(f->routing_domain), f->routing_domain);
+        for (unsigned k = 0; k < i; k++) {
+            const struct conf_forest *g = &c->forest[k];
+            if (f->routing_domain[0] != '\0' && strcmp(f->routing_domain, g->routing_domain) == 0)
+                return fail_in(l, f, "forest", f->name, "routing_domain",
+                               "%s is also the routing domain of forest \"%s\"; a routing domain "
+                               "belongs to one forest alone",
+                               f->routing_domain, g->name);
+            if (!check_peers(l, f, g))
+                return false;
+        }
+    }
+    return true;
+}
+
+/* A forest's routing domain that has a section of its own must say the same there. */
+static bool check_routing_owner(struct conf_load *l, const struct conf_domain *d)
+{
+    const struct conf *c = l->conf;
+    for (unsigned i = 0; i < c->n_forest; i++) {
+        const struct conf_forest *f = &c->forest[i];
+        if (strcmp(f->routing_domain, d->name) != 0)
+            continue;
+        if (d->type == CONF_DOMAIN_SHARED)
+            return fail_in(l, d, "domain", d->name, "type",
+                           "it is the routing domain of forest \"%s\" and cannot be shared; write "
+                           "type = routing",
+                           f->name);
+        if (strcmp(f->name, d->forest) != 0)
+            return fail_in(l, d, "domain", d->name, "forest",
+                           "it is the routing domain of forest \"%s\" already; a routing domain "
+                           "belongs to one forest alone",
+                           f->name);
+    }
+    return true;
+}
+
+static bool check_domains(struct conf_load *l)
+{
+    const struct conf *c = l->conf;
+    for (unsigned i = 0; i < c->n_domain; i++) {
+        struct conf_domain *d = &c->domain[i];
+        bool needs = d->type == CONF_DOMAIN_ROUTING || d->unknown == CONF_UNKNOWN_FORWARD;
+        if (d->type == CONF_DOMAIN_ROUTING && d->unknown == CONF_UNKNOWN_FORWARD)
+            return fail_in(l, d, "domain", d->name, "unknown",
+                           "a routing domain has no unknown recipients; remove the option");
+        if (needs && d->forest[0] == '\0')
+            return fail_in(l, d, "domain", d->name, "forest",
+                           d->type == CONF_DOMAIN_ROUTING
+                               ? "is missing; name the forest that owns the routing domain"
+                               : "is missing; name the forest that is given unknown recipients");
+        if (!needs && d->forest[0] != '\0')
+            return fail_in(l, d, "domain", d->name, "forest",
+                           "has no meaning here; remove it, or write type = routing or unknown = "
+                           "forward");
+        if (needs && !check_forest(l, d, "domain", d->name, "forest", &d->forest))
+            return false;
+        if (!check_routing_owner(l, d))
+            return false;
+    }
+    return true;
+}
+
+static bool check_pattern(struct conf_load *l, const struct conf_route *r, unsigned index)
+{
+    const struct conf *c = l->conf;
+    const char *pattern = r->domain[index];
+    for (unsigned i = 0; i < c->n_domain; i++)
+        if (strcmp(c->domain[i].name, pattern) == 0)
+            return fail_in(l, r, "route", r->name, "domains",
+                           "%s is a domain of ours, and routes are for other domains; remove it",
+                           pattern);
+    for (const struct conf_route *o = c->route; o <= r; o++)
+        for (unsigned k = 0; k < (o == r ? index : o->n_domain); k++)
+            if (strcmp(o->domain[k], pattern) == 0)
+                return fail_in(l, r, "route", r->name, "domains",
+                               "%s is routed twice (also in route \"%s\"); remove one", pattern,
+                               o->name);
+    return true;
+}
+
+static bool check_routes(struct conf_load *l)
+{
+    const struct conf *c = l->conf;
+    for (unsigned i = 0; i < c->n_route; i++) {
+        struct conf_route *r = &c->route[i];
+        if (r->mx && r->n_host != 0)
+            return fail_in(l, r, "route", r->name, "mx",
+                           "a route goes by MX or to hosts, not both; remove the hosts or write mx "
+                           "= no");
+        if (!r->mx && r->n_host == 0)
+            return fail_in(l, r, "route", r->name, "",
+                           "says neither how nor where; write host \"name\" { } or mx = yes");
+        for (unsigned k = 0; k < r->n_domain; k++) {
+            str_lower(str_c(r->domain[k]), r->domain[k]);
+            if (!check_pattern(l, r, k))
+                return false;
+        }
+    }
+    return true;
+}
+
+/* ---- sources ---- */
+
+static bool fail_source(struct conf_load *l, const struct conf_source *s, const char *option,
+                        const char *why)
+{
+    return fail_in(l, s, "source", s->name, option, "%s", why);
+}
+
+static bool check_openldap(struct conf_load *l, const struct conf_source *s)
+{
+    if (s->n_uri == 0)
+        return fail_source(l, s, "uri",
+                           "is missing; write uri = { \"ldap://server.example.org\" }");
+    if (s->base[0] == '\0')
+        return fail_source(l, s, "base",
+                           "is missing; write the DN below which recipients are, like "
+                           "\"dc=example,dc=org\"");
+    if (s->path[0] != '\0')
+        return fail_source(l, s, "path", "is for type = ldif; remove it");
+    if ((s->bind_dn[0] == '\0') != (s->password_file[0] == '\0'))
+        return fail_source(l, s, s->bind_dn[0] == '\0' ? "bind_dn" : "password_file",
+                           "is missing; bind_dn and password_file go together");
+    for (unsigned i = 0; i < s->n_uri; i++) {
+        struct str uri = str_c(s->uri[i]);
+        if (str_starts_nocase(uri, STR("ldaps:")) && s->tls != CONF_TLS_LDAPS)
+            return fail_source(l, s, "tls", "does not fit an ldaps:// URI; write tls = ldaps");
+        if (str_starts_nocase(uri, STR("ldap:")) && s->tls == CONF_TLS_LDAPS)
+            return fail_source(l, s, "tls",
+                               "does not fit an ldap:// URI; write tls = starttls, or ldaps:// in "
+                               "the URI");
+        if (str_starts_nocase(uri, STR("ldapi:")) && s->tls != CONF_TLS_NONE)
+            return fail_source(l, s, "tls", "does not fit an ldapi:// URI; write tls = none");
+    }
+    return true;
+}
+
+static bool check_ldif(struct conf_load *l, const struct conf_source *s)
+{
+    if (s->path[0] == '\0')
+        return fail_source(l, s, "path",
+                           "is missing; write path = \"/etc/causeway/recipients.ldif\"");
+    if (s->n_uri != 0)
+        return fail_source(l, s, "uri", "is for type = openldap; remove it");
+    return true;
+}
+
+static bool check_flags(struct conf_load *l, struct conf_source *s)
+{
+    if (s->n_flag != 0 && s->flag_attribute[0] == '\0')
+        return fail_source(l, s, "flag_attribute",
+                           "is missing; name the attribute that flag_values is about");
+    if (s->n_flag == 0 && s->flag_attribute[0] != '\0')
+        return fail_source(l, s, "flag_values",
+                           "is missing; say which forest each value of flag_attribute means");
+    for (unsigned i = 0; i < s->n_flag; i++) {
+        if (!check_forest(l, s, "source", s->name, "flag_values", &s->flag[i].forest))
+            return false;
+        for (unsigned k = 0; k < i; k++)
+            if (str_eq_nocase(str_c(s->flag[i].value), str_c(s->flag[k].value)))
+                return fail_in(l, s, "source", s->name, "flag_values",
+                               "\"%.60s\" is there twice; give each value one meaning",
+                               s->flag[i].value);
+    }
+    return true;
+}
+
+static bool check_source(struct conf_load *l, struct conf_source *s)
+{
+    if (s->forest[0] != '\0' && !check_forest(l, s, "source", s->name, "forest", &s->forest))
+        return false;
+    if (!(s->type == CONF_SOURCE_LDIF ? check_ldif(l, s) : check_openldap(l, s)))
+        return false;
+    if (!check_flags(l, s))
+        return false;
+    if (s->forest[0] == '\0' && s->n_flag == 0)
+        return fail_source(l, s, "forest",
+                           "is missing; name the forest whose directory this is, or a "
+                           "flag_attribute");
+    if (s->backoff_min_ms > s->backoff_max_ms)
+        return fail_source(l, s, "backoff_min",
+                           "is more than backoff_max; write a shorter time or raise backoff_max");
+    for (unsigned i = 0; i < s->domains_n; i++) {
+        bool shared = false;
+        str_lower(str_c(s->domains[i]), s->domains[i]);
+        for (unsigned k = 0; k < l->conf->n_domain; k++)
+            shared = shared || (l->conf->domain[k].type == CONF_DOMAIN_SHARED &&
+                                strcmp(l->conf->domain[k].name, s->domains[i]) == 0);
+        if (!shared)
+            return fail_in(l, s, "source", s->name, "domains",
+                           "%s is not a shared domain; write one that has a domain section with "
+                           "type = shared",
+                           s->domains[i]);
+    }
+    return true;
+}
+
+/* ---- pairs ---- */
+
+static bool in_order(struct conf_load *l, const char *section, const char *low, const char *high,
+                     bool ok)
+{
+    char path[80];
+    if (ok)
+        return true;
+    int line = conf_place_line(l, l->conf, low), line_high = conf_place_line(l, l->conf, high);
+    snprintf(path, sizeof(path), "%s.%s", section, low);
+    return conf_fail(l, line < line_high ? line : line_high, path,
+                     "is more than %s; write a smaller value or raise %s", high, high);
+}
+
+static bool check_pairs(struct conf_load *l)
+{
+    const struct conf *c = l->conf;
+    if (c->spool.large_bytes > c->spool.segment_bytes / 4)
+        return conf_fail(l, conf_place_line(l, c, "large_size"), "spool.large_size",
+                         "is more than a quarter of segment_size; write a smaller size or raise "
+                         "segment_size");
+    return in_order(l, "spool", "reserve", "reserve_resume",
+                    c->spool.reserve_bytes <= c->spool.reserve_resume_bytes) &&
+           in_order(l, "queue", "retry_min", "retry_max",
+                    c->queue.retry_min_ms <= c->queue.retry_max_ms) &&
+           in_order(l, "queue", "dest_backoff_min", "dest_backoff_max",
+                    c->queue.dest_backoff_min_ms <= c->queue.dest_backoff_max_ms) &&
+           in_order(l, "queue", "window_initial", "window_max",
+                    c->queue.window_initial <= c->queue.window_max) &&
+           in_order(l, "dns", "ttl_min", "ttl_max", c->dns.ttl_min_s <= c->dns.ttl_max_s);
+}
+
+/* ---- what is derived ---- */
+
+/* The system's fully qualified name; what it calls itself if it has none. */
+static char *system_hostname(void)
+{
+    char name[256];
+    struct addrinfo hints = {.ai_flags = AI_CANONNAME, .ai_socktype = SOCK_STREAM}, *ai = NULL;
+    if (gethostname(name, sizeof(name)) != 0 || name[0] == '\0')
+        return str_dup(STR("localhost"));
+    name[sizeof(name) - 1] = '\0';
+    if (strchr(name, '.') == NULL && getaddrinfo(name, NULL, &hints, &ai) == 0) {
+        if (ai->ai_canonname != NULL && conf_check_hostname(ai->ai_canonname) == NULL &&
+            ai->ai_canonname[0] != '\0')
+            snprintf(name, sizeof(name), "%s", ai->ai_canonname);
+        freeaddrinfo(ai);
+    }
+    return str_dup(str_c(name));
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct conf_domain *)a)->name, ((const struct conf_domain *)b)->name);
+}
+
+/* A forest's routing domain is a domain of ours, with or without a section that says so. */
+static void add_routing_domains(struct conf *c)
+{
+    unsigned given = c->n_domain;
+    for (unsigned i = 0; i < c->n_forest; i++) {
+        const struct conf_forest *f = &c->forest[i];
+        bool there = f->routing_domain[0] == '\0';
+        for (unsigned k = 0; k < given && !there; k++)
+            there = strcmp(c->domain[k].name, f->routing_domain) == 0;
+        if (there)
+            continue;
+        c->domain = mem_realloc(c->domain, (c->n_domain + 1) * sizeof(*c->domain));
+        c->domain[c->n_domain++] = (struct conf_domain){.name = str_dup(str_c(f->routing_domain)),
+                                                        .type = CONF_DOMAIN_ROUTING,
+                                                        .forest = str_dup(str_c(f->name)),
+                                                        .unknown = CONF_UNKNOWN_REFUSE};
+    }
+}
+
+static void derive(struct conf *c)
+{
+    if (c->hostname[0] == '\0') {
+        mem_free(c->hostname);
+        c->hostname = system_hostname();
+    }
+    add_routing_domains(c);
+    qsort(c->domain, c->n_domain, sizeof(*c->domain), by_name);
+    for (unsigned i = 0; i < c->n_domain; i++)
+        c->domain[i].forest_index = c->domain[i].forest[0] != '\0'
+                                        ? conf_find_forest(c, str_c(c->domain[i].forest))
+                                        : CONF_NONE;
+}
+
+bool conf_check(struct conf_load *l)
+{
+    struct conf *c = l->conf;
+    bool ok = check_names(l, "listener", c->listener, c->n_listener, sizeof(*c->listener)) &&
+              check_names(l, "forest", c->forest, c->n_forest, sizeof(*c->forest)) &&
+              check_names(l, "domain", c->domain, c->n_domain, sizeof(*c->domain)) &&
+              check_names(l, "route", c->route, c->n_route, sizeof(*c->route)) &&
+              check_names(l, "source", c->source, c->n_source, sizeof(*c->source)) &&
+              check_listeners(l) && check_forests(l) && check_domains(l) && check_routes(l);
+    for (unsigned i = 0; ok && i < c->n_source; i++)
+        ok = check_source(l, &c->source[i]);
+    ok = ok && check_pairs(l);
+    if (ok)
+        derive(c);
+    return ok;
+}
