@@ -92,8 +92,8 @@ static void on_unknown(cfg_t *sec, const char *word)
     fail_at(current, sec, sec->line, word, why);
 }
 
-/* libConfuse's own messages, told apart by their format. `about` says what the argument is. */
-static void on_error(cfg_t *sec, const char *fmt, va_list ap)
+/* libConfuse's own messages, told apart by their format. */
+__attribute__((format(printf, 2, 0))) static void on_error(cfg_t *sec, const char *fmt, va_list ap)
 {
     static const struct {
         const char *fmt;

@@ -90,8 +90,18 @@ static bool check_variable(struct scan *s)
     return true;
 }
 
+/* A word or string begins: is it the value of the option named last, or something new? */
+static void begin_item(struct scan *s)
+{
+    bool in_list = s->depth > 0 && s->open[s->depth - 1].list;
+    if (!s->after_equals && !in_list)
+        s->option[0] = '\0';
+    s->after_equals = false;
+}
+
 static bool skip_string(struct scan *s, char quote)
 {
+    begin_item(s);
     for (s->i++; s->i < s->n;) {
         char c = s->p[s->i];
         if (c == quote) {
@@ -149,6 +159,7 @@ static bool is_word(char c)
 static bool skip_word(struct scan *s)
 {
     size_t start = s->i;
+    begin_item(s);
     while (s->i < s->n && is_word(s->p[s->i])) {
         if (s->p[s->i] == '/' && s->i + 1 < s->n && strchr("/*", s->p[s->i + 1]) != NULL)
             return conf_fail(s->l, s->line, option(s),
@@ -164,7 +175,6 @@ static bool skip_word(struct scan *s)
                              : "\"%c\" cannot stand in a value without quotes; put the value in "
                                "quotes",
                          s->p[s->i]);
-    s->after_equals = false;
     return true;
 }
 
@@ -195,7 +205,6 @@ static bool scan_one(struct scan *s)
         return skip_line_comment(s);
     case '"':
     case '\'':
-        s->after_equals = false;
         return skip_string(s, c);
     case '{':
         return open_brace(s);

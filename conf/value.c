@@ -94,7 +94,7 @@ void conf_value_bound(const struct conf_option *o, double v, char dst[32])
     }
     if (v != 0)
         for (size_t i = n; i-- > 0;)
-            if (fmod(v, (double)u[i].factor) == 0) {
+            if ((uint64_t)v % u[i].factor == 0) {
                 snprintf(dst, 32, "%.0f%s", v / (double)u[i].factor, u[i].text);
                 return;
             }
