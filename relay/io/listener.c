@@ -5,6 +5,7 @@
  * system is out of descriptors the connection stays in the kernel's queue and the socket would be
  * readable for ever: the listener then looks away for a second.
  */
+#define _GNU_SOURCE /* accept4() */
 #include "relay/io/listener.h"
 
 #include <errno.h>
