@@ -31,17 +31,20 @@ enum dir_kind {
 };
 const char *dir_kind_text(enum dir_kind k);
 
-#define DIR_FOREST_NONE 0xffff
+/* `source` of a claim that an override makes. */
+#define DIR_SOURCE_OVERRIDES 0xffffu
 
 /* What one source says about one address. Slices point into the view or into the dir_result that
  * holds the claim: copy what must outlive either. */
 struct dir_claim {
-    unsigned source; /* index, dir_view_source_name() */
+    unsigned source; /* index by priority, or DIR_SOURCE_OVERRIDES; dir_view_source_name() */
     enum dir_kind kind;
     struct str
         forest; /* hosting forest's name by this source's evidence; empty = it does not say */
     struct str primary;   /* primary SMTP address */
-    struct str routing;   /* address to give the hosting forest; empty = unchanged */
+    struct str routing;   /* address to give the hosting forest; empty = unchanged. Of `best` the
+                             whole answer: the routing attribute, else the entry's own address in
+                             that forest's routing domain, else a target there, over all claims */
     struct str target;    /* targetAddress without "SMTP:", or empty */
     struct str alias;     /* mailNickname, or empty */
     const char *evidence; /* static text: "flag extensionAttribute1", "homeMDB", "targetAddress",
@@ -49,7 +52,7 @@ struct dir_claim {
 };
 
 #define DIR_CLAIMS_MAX  8
-#define DIR_RESULT_TEXT ((DIR_CLAIMS_MAX * 3 + 1) * ADDRESS_MAX)
+#define DIR_RESULT_TEXT ((DIR_CLAIMS_MAX * 3 + 2) * ADDRESS_MAX)
 
 enum dir_found {
     DIR_FOUND,     /* `best` says where */

@@ -1,0 +1,323 @@
+/*
+ * directory.c - the sources together: one view of them all, replaced whole with each change, and
+ * the listeners that hear which addresses changed.
+ *
+ * Locks: `publishing` orders changes (and calls the listeners, which only hand over); `view_lock`
+ * is held for a pointer swap or a reference. The list of sources is the main thread's.
+ */
+#include "directory/directory.h"
+
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "directory/override.h"
+#include "directory/source.h"
+
+#define LISTENERS_MAX 16
+
+struct directory {
+    pthread_mutex_t publishing;
+    pthread_mutex_t view_lock; /* over `view` */
+    struct dir_view *view;
+    _Atomic uint64_t generation;
+    struct {
+        dir_change_fn *fn;
+        void *arg;
+    } listener[LISTENERS_MAX];
+    unsigned n_listener;
+    struct overrides *overrides; /* under `publishing` */
+    struct conf *conf;
+    char *state_dir;
+    unsigned n;
+    struct source **source; /* as in conf; NULL: could not be opened by a reload */
+    bool started;
+};
+
+/* ---- views ---- */
+
+uint64_t directory_generation(const struct directory *d)
+{
+    return atomic_load_explicit(&d->generation, memory_order_acquire);
+}
+
+struct dir_view *directory_view(struct directory *d)
+{
+    pthread_mutex_lock(&d->view_lock);
+    struct dir_view *v = dir_view_ref(d->view);
+    pthread_mutex_unlock(&d->view_lock);
+    return v;
+}
+
+/* Under `publishing`. */
+static void view_replace(struct directory *d, struct dir_view *v)
+{
+    pthread_mutex_lock(&d->view_lock);
+    struct dir_view *old = d->view;
+    d->view = v;
+    atomic_store_explicit(&d->generation, v->generation, memory_order_release);
+    pthread_mutex_unlock(&d->view_lock);
+    dir_view_unref(&old);
+}
+
+static void tell(struct directory *d, bool everything, unsigned n, const uint64_t *key_hash)
+{
+    struct dir_change c = {
+        .generation = d->view->generation, .everything = everything, .n = n, .key_hash = key_hash};
+    for (unsigned i = 0; i < d->n_listener; i++)
+        d->listener[i].fn(d->listener[i].arg, &c);
+}
+
+/* The present view with another stack for the source `owner` (0: none). Under `publishing`. */
+static struct dir_view *view_with(struct directory *d, uint64_t owner, struct dir_stack *stack)
+{
+    const struct dir_view *old = d->view;
+    struct dir_view *v = view_new(old->generation + 1, rules_ref(old->rules),
+                                  stack_ref(overrides_stack(d->overrides)), old->n);
+    for (unsigned i = 0; i < v->n; i++) {
+        v->source[i] = old->source[i];
+        bool changed = owner != 0 && old->source[i].owner == owner;
+        v->source[i].stack = stack_ref(changed ? stack : old->source[i].stack);
+        v->source[i].fresh = fresh_ref(old->source[i].fresh);
+    }
+    return v;
+}
+
+void directory_publish(struct directory *d, struct source *s, const struct replica_commit *c)
+{
+    pthread_mutex_lock(&d->publishing);
+    view_replace(d, view_with(d, s->id, c->stack));
+    if (c->n_entries != 0)
+        tell(d, c->everything, c->n_keys, c->key_hash);
+    pthread_mutex_unlock(&d->publishing);
+}
+
+struct slot_order {
+    int priority;
+    unsigned index;
+};
+
+static int by_priority(const void *va, const void *vb)
+{
+    const struct slot_order *a = va, *b = vb;
+    if (a->priority != b->priority)
+        return a->priority < b->priority ? -1 : 1;
+    return a->index < b->index ? -1 : 1;
+}
+
+static void slot_fill(struct directory *d, unsigned index, struct view_source *out)
+{
+    struct source *s = d->source[index];
+    *out = (struct view_source){.index = index, .owner = s != NULL ? s->id : 0};
+    out->fresh = s != NULL ? fresh_ref(s->fresh) : fresh_new();
+    for (unsigned i = 0; d->view != NULL && s != NULL && i < d->view->n; i++)
+        if (d->view->source[i].owner == s->id)
+            out->stack = stack_ref(d->view->source[i].stack);
+    if (out->stack == NULL)
+        out->stack = s != NULL ? stack_ref(replica_stack(s->replica)) : stack_new(NULL);
+}
+
+/* A view of d->source and d->conf as they are now. Under `publishing`. */
+static struct dir_view *view_of_sources(struct directory *d)
+{
+    uint64_t generation = d->view != NULL ? d->view->generation + 1 : 1;
+    struct dir_view *v =
+        view_new(generation, rules_new(d->conf), stack_ref(overrides_stack(d->overrides)), d->n);
+    struct slot_order *order = mem_array(d->n + 1, sizeof(*order));
+    for (unsigned i = 0; i < d->n; i++)
+        order[i] = (struct slot_order){d->conf->source[i].priority, i};
+    qsort(order, d->n, sizeof(*order), by_priority);
+    for (unsigned i = 0; i < d->n; i++)
+        slot_fill(d, order[i].index, &v->source[i]);
+    mem_free(order);
+    return v;
+}
+
+/* ---- life ---- */
+
+struct directory *directory_open(const struct conf *c, const char *state_dir, struct err *e)
+{
+    struct directory *d = NEW(struct directory);
+    pthread_mutex_init(&d->publishing, NULL);
+    pthread_mutex_init(&d->view_lock, NULL);
+    d->conf = conf_ref((struct conf *)c);
+    d->state_dir = str_dup(str_c(state_dir));
+    d->source = mem_array(c->n_source + 1, sizeof(*d->source));
+    d->overrides = overrides_open(state_dir, e);
+    bool ok = d->overrides != NULL;
+    for (; ok && d->n < c->n_source; d->n += ok) {
+        d->source[d->n] = source_open(d, d->conf, &c->source[d->n], state_dir, e);
+        ok = d->source[d->n] != NULL;
+    }
+    if (!ok) {
+        directory_close(&d);
+        return NULL;
+    }
+    view_replace(d, view_of_sources(d));
+    return d;
+}
+
+void directory_listen(struct directory *d, dir_change_fn *fn, void *arg)
+{
+    ASSERT(!d->started && d->n_listener < LISTENERS_MAX);
+    d->listener[d->n_listener].fn = fn;
+    d->listener[d->n_listener++].arg = arg;
+}
+
+void directory_start(struct directory *d)
+{
+    ASSERT(!d->started);
+    d->started = true;
+    for (unsigned i = 0; i < d->n; i++)
+        source_start(d->source[i]);
+}
+
+void directory_stop(struct directory *d)
+{
+    for (unsigned i = 0; i < d->n; i++)
+        if (d->source[i] != NULL && d->source[i]->running)
+            source_ask_stop(d->source[i]);
+    for (unsigned i = 0; i < d->n; i++)
+        if (d->source[i] != NULL)
+            source_stop(d->source[i]);
+    d->started = false;
+}
+
+void directory_close(struct directory **dp)
+{
+    struct directory *d = *dp;
+    *dp = NULL;
+    if (d == NULL)
+        return;
+    directory_stop(d);
+    for (unsigned i = 0; i < d->n; i++)
+        source_close(&d->source[i]);
+    dir_view_unref(&d->view);
+    overrides_close(&d->overrides);
+    pthread_mutex_destroy(&d->publishing);
+    pthread_mutex_destroy(&d->view_lock);
+    conf_unref(&d->conf);
+    mem_free(d->source);
+    mem_free(d->state_dir);
+    mem_free(d);
+}
+
+/* ---- reload ---- */
+
+/* Takes the running source with this configuration out of the old list. */
+static struct source *keep(struct source **old, unsigned n, const struct conf_source *c)
+{
+    for (unsigned i = 0; i < n; i++)
+        if (old[i] != NULL && rules_source_same(old[i]->c, c)) {
+            struct source *s = old[i];
+            old[i] = NULL;
+            source_retouch(s, c);
+            return s;
+        }
+    return NULL;
+}
+
+void directory_reload(struct directory *d, const struct conf *c)
+{
+    struct source **old = d->source;
+    unsigned n_old = d->n;
+    struct source **now = mem_array(c->n_source + 1, sizeof(*now));
+    for (unsigned i = 0; i < c->n_source; i++)
+        now[i] = keep(old, n_old, &c->source[i]);
+    /* a changed source has the same files as before: the old one lets go of them first */
+    for (unsigned i = 0; i < n_old; i++)
+        if (old[i] != NULL && old[i]->running)
+            source_ask_stop(old[i]);
+    for (unsigned i = 0; i < n_old; i++)
+        source_close(&old[i]);
+    mem_free(old);
+    conf_unref(&d->conf);
+    d->conf = conf_ref((struct conf *)c);
+    bool *begin = mem_array(c->n_source + 1, sizeof(*begin));
+    for (unsigned i = 0; i < c->n_source; i++) {
+        struct err e;
+        if (now[i] != NULL)
+            continue;
+        now[i] = source_open(d, d->conf, &c->source[i], d->state_dir, &e);
+        begin[i] = now[i] != NULL;
+        if (now[i] == NULL)
+            LOG(ERROR, c->source[i].name, "directory-source-failed", LC("error", e.text));
+    }
+    d->source = now;
+    d->n = c->n_source;
+    pthread_mutex_lock(&d->publishing);
+    view_replace(d, view_of_sources(d));
+    tell(d, true, 0, NULL);
+    pthread_mutex_unlock(&d->publishing);
+    for (unsigned i = 0; d->started && i < d->n; i++)
+        if (begin[i])
+            source_start(d->source[i]);
+    mem_free(begin);
+}
+
+/* ---- overrides ---- */
+
+struct key_list {
+    uint64_t *v;
+    unsigned n, cap;
+};
+
+static void key_list_add(void *arg, uint64_t hash)
+{
+    struct key_list *k = arg;
+    if (k->n == k->cap) {
+        k->cap = k->cap == 0 ? 16 : k->cap * 2;
+        k->v = mem_realloc(k->v, k->cap * sizeof(*k->v));
+    }
+    k->v[k->n++] = hash;
+}
+
+/* Under `publishing`. */
+static void publish_override(struct directory *d, struct str key)
+{
+    struct key_list keys = {0};
+    view_related_keys(d->view, key, key_list_add, &keys);
+    view_replace(d, view_with(d, 0, NULL));
+    tell(d, false, keys.n, keys.v);
+    mem_free(keys.v);
+}
+
+bool directory_set_override(struct directory *d, struct str key, struct str forest, struct str who,
+                            struct err *e)
+{
+    pthread_mutex_lock(&d->publishing);
+    bool ok = overrides_set(d->overrides, key, forest, who, e);
+    if (ok)
+        publish_override(d, key);
+    pthread_mutex_unlock(&d->publishing);
+    return ok;
+}
+
+bool directory_unset_override(struct directory *d, struct str key, struct str who, struct err *e)
+{
+    pthread_mutex_lock(&d->publishing);
+    bool ok = overrides_unset(d->overrides, key, who, e);
+    if (ok)
+        publish_override(d, key);
+    pthread_mutex_unlock(&d->publishing);
+    return ok;
+}
+
+/* ---- status ---- */
+
+unsigned directory_status(struct directory *d, struct dir_source_status *out, unsigned max)
+{
+    for (unsigned i = 0; i < d->n && i < max; i++) {
+        const struct conf_source *c = &d->conf->source[i];
+        if (d->source[i] != NULL) {
+            source_status(d->source[i], &out[i]);
+            continue;
+        }
+        out[i] = (struct dir_source_status){.state = DIR_SOURCE_FAILING};
+        str_copy(str_c(c->name), out[i].name, sizeof(out[i].name));
+        str_copy(STR("its files cannot be opened; see the log"), out[i].last_error,
+                 sizeof(out[i].last_error));
+    }
+    return d->n;
+}

@@ -1,0 +1,79 @@
+/*
+ * entry.c - comparing entries, and the two halves of an address. Pure; any thread.
+ */
+#include "directory/entry.h"
+
+#include "base/hash.h"
+#include "rewrite/address.h"
+
+bool dir_address_equal(const struct dir_address *a, const struct dir_address *b)
+{
+    return str_eq(a->local, b->local) && str_eq(a->domain, b->domain);
+}
+
+bool dir_entry_moved(const struct dir_entry *from, const struct dir_entry *to)
+{
+    return from->kind != to->kind || !str_eq_nocase(from->flag, to->flag) ||
+           !dir_address_equal(&from->target, &to->target) ||
+           !dir_address_equal(&from->routing, &to->routing);
+}
+
+bool dir_entry_equal(const struct dir_entry *a, const struct dir_entry *b)
+{
+    if (a->tombstone != b->tombstone)
+        return false;
+    if (a->tombstone)
+        return true;
+    if (dir_entry_moved(a, b) || a->evidence != b->evidence || !str_eq(a->flag, b->flag) ||
+        !str_eq(a->alias, b->alias) || a->n_address != b->n_address || a->n_other != b->n_other)
+        return false;
+    for (unsigned i = 0; i < a->n_address; i++)
+        if (!dir_address_equal(&a->address[i], &b->address[i]))
+            return false;
+    for (unsigned i = 0; i < a->n_other; i++)
+        if (a->other[i].type != b->other[i].type || !str_eq(a->other[i].key, b->other[i].key))
+            return false;
+    return true;
+}
+
+struct str dir_address_key(const struct dir_address *a, char *dst)
+{
+    if (a->local.n + 1 + a->domain.n > ADDRESS_MAX)
+        return STR_NULL;
+    str_lower(a->local, dst);
+    dst[a->local.n] = '@';
+    memcpy(dst + a->local.n + 1, a->domain.p, a->domain.n);
+    return str_n(dst, a->local.n + 1 + a->domain.n);
+}
+
+uint64_t dir_address_hash(const struct dir_address *a)
+{
+    char key[ADDRESS_MAX + 1];
+    struct str k = dir_address_key(a, key);
+    return hash64(k.p, k.n);
+}
+
+uint64_t dir_uuid_hash(const unsigned char *uuid)
+{
+    return hash64_seed(uuid, DIR_UUID_SIZE, DIR_KEY_UUID);
+}
+
+bool dir_address_split(struct str text, char *local, char *domain, struct dir_address *out)
+{
+    struct address a;
+    char key[ADDRESS_MAX + 1];
+    if (address_parse(text, ADDRESS_ALLOW_UTF8, &a) != ADDRESS_OK || a.all.n == 0 ||
+        a.domain.n == 0)
+        return false;
+    size_t n = address_key(&a, key, sizeof(key));
+    long at = str_rfind(str_n(key, n), '@');
+    if (at <= 0)
+        return false;
+    /* the key's spelling where quotes came off, else the directory's own upper and lower case */
+    struct str spelt = a.quoted ? str_n(key, (size_t)at) : a.local;
+    memcpy(local, spelt.p, spelt.n);
+    out->local = str_n(local, spelt.n);
+    out->domain = str_n(domain, n - (size_t)at - 1);
+    memcpy(domain, key + at + 1, out->domain.n);
+    return true;
+}

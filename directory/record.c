@@ -1,0 +1,161 @@
+/*
+ * record.c - decoding packed entries (table.h: "A packed entry"). Every length is checked against
+ * the record, so a damaged file gives "no", never a read outside.
+ */
+#include "directory/table_int.h"
+
+static struct dir_address packed_address(struct packed *c, const struct table_strings *strings,
+                                         struct str primary_local)
+{
+    struct dir_address a;
+    a.domain = table_strings_get(strings, packed_varint(c));
+    uint32_t n = packed_varint(c);
+    a.local = n == 0 ? primary_local : packed_octets(c, n);
+    return a;
+}
+
+/* Walks the cursor from octet 20 to the addresses; returns how many there are. */
+static uint32_t packed_skip_to_addresses(struct packed *c, unsigned char evidence, uint32_t *flag)
+{
+    if (evidence & PACKED_FLAG)
+        *flag = packed_varint(c);
+    uint32_t n = packed_varint(c);
+    if (n > DIR_ADDRESSES_MAX)
+        c->bad = true;
+    return c->bad ? 0 : n;
+}
+
+static void packed_others(struct packed *c, struct dir_entry_room *room, struct dir_entry *out)
+{
+    uint32_t n = packed_varint(c);
+    if (n > DIR_OTHERS_MAX)
+        c->bad = true;
+    for (uint32_t i = 0; i < n && !c->bad; i++) {
+        uint32_t type = packed_varint(c);
+        struct str key = packed_octets(c, packed_varint(c));
+        if (room != NULL)
+            room->other[i] = (struct dir_other_key){.type = (enum dir_key_type)type, .key = key};
+    }
+    out->n_other = n;
+    out->other = room != NULL ? room->other : NULL;
+}
+
+bool packed_decode(const unsigned char *p, uint32_t size, const struct table_strings *strings,
+                   struct dir_entry_room *room, struct dir_address *first, struct dir_entry *out)
+{
+    struct packed c = {.p = p + PACKED_FIXED, .end = p + size};
+    unsigned char bits = p[18], evidence = p[19];
+    *out = (struct dir_entry){.tombstone = bits & PACKED_TOMBSTONE,
+                              .kind = (enum dir_kind)(bits & PACKED_KIND),
+                              .evidence = (enum dir_evidence)(evidence & PACKED_EVIDENCE)};
+    memcpy(out->uuid, p, DIR_UUID_SIZE);
+    if (out->tombstone)
+        return true;
+    if (out->kind > DIR_OVERRIDE || out->evidence >= DIR_EVIDENCE_COUNT)
+        return false;
+    uint32_t flag = UINT32_MAX;
+    out->n_address = packed_skip_to_addresses(&c, evidence, &flag);
+    out->flag = table_strings_get(strings, flag);
+    out->address = room != NULL ? room->address : first;
+    struct str local = STR_NULL;
+    for (uint32_t i = 0; i < out->n_address && !c.bad; i++) {
+        struct dir_address a = packed_address(&c, strings, local);
+        if (i == 0)
+            local = a.local;
+        if (i == 0 || room != NULL)
+            out->address[i] = a;
+    }
+    if (evidence & PACKED_OTHERS)
+        packed_others(&c, room, out);
+    if (bits & PACKED_ROUTING)
+        out->routing = packed_address(&c, strings, local);
+    if (bits & PACKED_TARGET)
+        out->target = packed_address(&c, strings, local);
+    if (bits & PACKED_ALIAS) {
+        uint32_t n = packed_varint(&c);
+        out->alias = n == 0 ? local : packed_octets(&c, n);
+    }
+    return !c.bad && out->n_address != 0;
+}
+
+bool table_record_is_tombstone(const struct table_record *r)
+{
+    return (r->p[18] & PACKED_TOMBSTONE) != 0;
+}
+
+bool table_record_head(const struct table_record *r, struct dir_entry *out,
+                       struct dir_address *first)
+{
+    return packed_decode(r->p, r->size, &r->t->strings, NULL, first, out);
+}
+
+bool table_record_decode(const struct table_record *r, struct dir_entry_room *room,
+                         struct dir_entry *out)
+{
+    return packed_decode(r->p, r->size, &r->t->strings, room, NULL, out);
+}
+
+bool table_record_addresses(const struct table_record *r, table_address_fn *fn, void *arg)
+{
+    struct packed c = {.p = r->p + PACKED_FIXED, .end = r->p + r->size};
+    struct str local = STR_NULL;
+    uint32_t flag;
+    if (table_record_is_tombstone(r))
+        return true;
+    uint32_t n = packed_skip_to_addresses(&c, r->p[19], &flag);
+    for (uint32_t i = 0; i < n; i++) {
+        struct dir_address a = packed_address(&c, &r->t->strings, local);
+        if (c.bad)
+            return false;
+        if (i == 0)
+            local = a.local;
+        if (!fn(arg, &a))
+            return true;
+    }
+    return true;
+}
+
+struct key_search {
+    struct str local, domain;
+    bool found;
+};
+
+static bool key_search_step(void *arg, const struct dir_address *a)
+{
+    struct key_search *s = arg;
+    s->found = a->local.n == s->local.n && str_eq(a->domain, s->domain) &&
+               str_eq_nocase(a->local, s->local);
+    return !s->found;
+}
+
+bool table_record_has_key(const struct table_record *r, struct str key)
+{
+    long at = str_rfind(key, '@');
+    if (at < 0)
+        return false;
+    struct key_search s = {.local = str_upto(key, (size_t)at),
+                           .domain = str_from(key, (size_t)at + 1)};
+    table_record_addresses(r, key_search_step, &s);
+    return s.found;
+}
+
+bool table_record_has_other(const struct table_record *r, enum dir_key_type type, struct str key)
+{
+    struct packed c = {.p = r->p + PACKED_FIXED, .end = r->p + r->size};
+    uint32_t flag;
+    if (table_record_is_tombstone(r) || !(r->p[19] & PACKED_OTHERS))
+        return false;
+    uint32_t n = packed_skip_to_addresses(&c, r->p[19], &flag);
+    for (uint32_t i = 0; i < n && !c.bad; i++) {
+        packed_varint(&c);
+        packed_octets(&c, packed_varint(&c));
+    }
+    n = packed_varint(&c);
+    for (uint32_t i = 0; i < n && !c.bad; i++) {
+        uint32_t have = packed_varint(&c);
+        struct str k = packed_octets(&c, packed_varint(&c));
+        if (have == type && !c.bad && str_eq(k, key))
+            return true;
+    }
+    return false;
+}

@@ -1,0 +1,444 @@
+/*
+ * replica.c - see replica.h.
+ */
+#include "directory/replica.h"
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "directory/hashmap.h"
+#include "directory/store.h"
+
+#define VERIFY_MAX        ((uint64_t)64 << 20) /* read in 20 ms or so */
+#define BATCH_MAX         4096                 /* first sync: entries per commit */
+#define OVERLAY_MIN       65536                /* a snapshot is not rewritten for less */
+#define SNAPSHOT_RETRY_MS 60000                /* after one could not be written */
+#define REPLICA_KILLED    UINT64_MAX
+
+struct replica {
+    struct replica_options o;
+    char *name;
+    struct store store;
+    struct dir_stack *stack;
+    struct buf cookie;
+    uint64_t sequence, entries, addresses;
+    int64_t complete_wall_ms;
+    uint64_t source_id;        /* of what we hold: o.source_id once that was fully synced */
+    int64_t snapshot_after_ms; /* monotonic; not tried before */
+
+    struct table_builder *batch;
+    struct hashmap batched; /* UUID hash -> handle in batch, or REPLICA_KILLED */
+    unsigned n_batch;
+
+    bool refreshing;
+    struct hashmap present; /* UUID hashes seen in this refresh */
+
+    struct dir_entry_room *room_old, *room_new;
+};
+
+/* ---- opening ---- */
+
+static void adopt_header(struct replica *r)
+{
+    r->sequence = r->entries = r->addresses = 0;
+    r->complete_wall_ms = 0;
+    r->source_id = r->o.source_id;
+    buf_clear(&r->cookie);
+    if (r->stack->n == 0)
+        return;
+    const struct table_header *h = table_header(r->stack->t[0]);
+    r->sequence = h->sequence;
+    r->entries = h->live_entries;
+    r->addresses = h->live_addresses;
+    r->complete_wall_ms = h->complete_wall_ms;
+    r->source_id = h->source_id;
+    if (h->source_id == r->o.source_id)
+        buf_append_str(&r->cookie, table_cookie(r->stack->t[0]));
+}
+
+struct replica *replica_open(const struct replica_options *o, struct err *e)
+{
+    struct replica *r = NEW(struct replica);
+    r->o = *o;
+    if (r->o.ops == NULL)
+        r->o.ops = &file_real;
+    if (r->o.verify_max == 0)
+        r->o.verify_max = VERIFY_MAX;
+    if (!store_open(&r->store, o->folder, o->name, r->o.ops, r->o.verify_max, &r->stack, e)) {
+        mem_free(r);
+        return NULL;
+    }
+    r->name = str_dup(str_c(o->name));
+    r->o.name = r->name;
+    r->o.folder = NULL;
+    buf_init(&r->cookie, TABLE_COOKIE_MAX);
+    adopt_header(r);
+    r->batch = table_builder_new();
+    hashmap_init(&r->batched, false);
+    hashmap_init(&r->present, true);
+    r->room_old = mem_alloc(sizeof(*r->room_old));
+    r->room_new = mem_alloc(sizeof(*r->room_new));
+    return r;
+}
+
+void replica_close(struct replica **rp)
+{
+    struct replica *r = *rp;
+    *rp = NULL;
+    if (r == NULL)
+        return;
+    store_close(&r->store);
+    stack_unref(&r->stack);
+    buf_free(&r->cookie);
+    table_builder_free(&r->batch);
+    hashmap_free(&r->batched);
+    hashmap_free(&r->present);
+    mem_free(r->room_old);
+    mem_free(r->room_new);
+    mem_free(r->name);
+    mem_free(r);
+}
+
+struct dir_stack *replica_stack(const struct replica *r)
+{
+    return r->stack;
+}
+struct str replica_cookie(const struct replica *r)
+{
+    return buf_str(&r->cookie);
+}
+bool replica_is_complete(const struct replica *r)
+{
+    return r->complete_wall_ms != 0 && r->source_id == r->o.source_id;
+}
+int64_t replica_complete_wall_ms(const struct replica *r)
+{
+    return r->complete_wall_ms;
+}
+uint64_t replica_entries(const struct replica *r)
+{
+    return r->entries;
+}
+uint64_t replica_addresses(const struct replica *r)
+{
+    return r->addresses;
+}
+uint64_t replica_bytes(const struct replica *r)
+{
+    return store_bytes(&r->store, r->stack);
+}
+unsigned replica_batch(const struct replica *r)
+{
+    return r->n_batch;
+}
+bool replica_is_refreshing(const struct replica *r)
+{
+    return r->refreshing;
+}
+bool replica_is_unverified(const struct replica *r)
+{
+    return r->store.unverified;
+}
+void replica_forget_cookie(struct replica *r)
+{
+    buf_clear(&r->cookie);
+}
+
+bool replica_verify(struct replica *r)
+{
+    if (store_verify(&r->store, r->stack))
+        return true;
+    stack_unref(&r->stack);
+    r->stack = stack_new(NULL);
+    replica_abort(r);
+    adopt_header(r);
+    struct replica_commit c = {.stack = r->stack, .n_entries = 1, .everything = true};
+    r->o.publish(r->o.arg, &c);
+    return false;
+}
+
+/* ---- the batch ---- */
+
+static void batch_clear(struct replica *r)
+{
+    table_builder_free(&r->batch);
+    r->batch = table_builder_new();
+    hashmap_free(&r->batched);
+    r->n_batch = 0;
+}
+
+/* What the batch already says about this UUID is taken out of it. */
+static void batch_drop(struct replica *r, const unsigned char *uuid, uint64_t hash)
+{
+    uint64_t *h = hashmap_find(&r->batched, hash);
+    if (h == NULL || *h == REPLICA_KILLED ||
+        memcmp(table_builder_uuid(r->batch, *h), uuid, DIR_UUID_SIZE) != 0)
+        return;
+    table_builder_kill(r->batch, *h);
+    *h = REPLICA_KILLED;
+    r->n_batch--;
+}
+
+static bool batch_add(struct replica *r, const struct dir_entry *e, uint64_t hash)
+{
+    uint64_t h = table_builder_add(r->batch, e);
+    if (h == TABLE_NO_ENTRY)
+        return false;
+    hashmap_set(&r->batched, hash, h);
+    r->n_batch++;
+    /* the first sync of a source is usable before its end */
+    if (r->n_batch >= BATCH_MAX && r->complete_wall_ms == 0)
+        replica_commit(r, STR_NULL);
+    return true;
+}
+
+static bool find_old(const struct replica *r, const unsigned char *uuid, struct dir_entry *out)
+{
+    struct table_record rec;
+    return stack_find_uuid(r->stack, uuid, &rec) && table_record_decode(&rec, r->room_old, out);
+}
+
+bool replica_upsert(struct replica *r, const struct dir_entry *e)
+{
+    struct dir_entry old;
+    uint64_t hash = dir_uuid_hash(e->uuid);
+    if (r->refreshing)
+        hashmap_set(&r->present, hash, 0);
+    batch_drop(r, e->uuid, hash);
+    if (find_old(r, e->uuid, &old) && dir_entry_equal(&old, e))
+        return true;
+    return batch_add(r, e, hash);
+}
+
+void replica_delete(struct replica *r, const unsigned char *uuid)
+{
+    struct table_record old;
+    uint64_t hash = dir_uuid_hash(uuid);
+    batch_drop(r, uuid, hash);
+    if (!stack_find_uuid(r->stack, uuid, &old))
+        return;
+    struct dir_entry gone = {.tombstone = true};
+    memcpy(gone.uuid, uuid, DIR_UUID_SIZE);
+    batch_add(r, &gone, hash);
+}
+
+void replica_present(struct replica *r, const unsigned char *uuid)
+{
+    if (r->refreshing)
+        hashmap_set(&r->present, dir_uuid_hash(uuid), 0);
+}
+
+/* ---- committing ---- */
+
+struct keys {
+    uint64_t *v;
+    unsigned n, cap;
+    bool everything;
+};
+
+static void keys_add(struct keys *k, const struct dir_entry *e)
+{
+    for (unsigned i = 0; i < e->n_address && !k->everything; i++) {
+        if (k->n == k->cap) {
+            k->cap = k->cap == 0 ? 16 : k->cap * 2;
+            k->v = mem_realloc(k->v, k->cap * sizeof(*k->v));
+        }
+        k->v[k->n++] = dir_address_hash(&e->address[i]);
+        k->everything = k->n >= REPLICA_KEYS_MAX;
+    }
+}
+
+/* Names the keys of all that changed and counts what is alive afterwards. */
+static void batch_measure(struct replica *r, struct keys *k)
+{
+    for (size_t i = 0; i < r->batched.cap; i++) {
+        struct dir_entry old, new;
+        if (r->batched.key[i] == 0 || r->batched.value[i] == REPLICA_KILLED ||
+            !table_builder_read(r->batch, r->batched.value[i], r->room_new, &new))
+            continue;
+        if (find_old(r, new.uuid, &old)) {
+            keys_add(k, &old);
+            r->entries--;
+            r->addresses -= old.n_address;
+        }
+        if (!new.tombstone) {
+            keys_add(k, &new);
+            r->entries++;
+            r->addresses += new.n_address;
+        }
+    }
+}
+
+static struct table_meta meta_now(const struct replica *r)
+{
+    return (struct table_meta){.salt = r->store.salt,
+                               .source_id = r->source_id,
+                               .sequence = r->sequence,
+                               .complete_wall_ms = r->complete_wall_ms,
+                               .live_entries = r->entries,
+                               .live_addresses = r->addresses,
+                               .cookie = buf_str(&r->cookie)};
+}
+
+static void take_stack(struct replica *r, struct dir_stack *next)
+{
+    stack_unref(&r->stack);
+    r->stack = next;
+}
+
+static bool snapshot_is_due(const struct replica *r)
+{
+    uint64_t base = r->stack->has_base ? table_header(r->stack->t[r->stack->n - 1])->n_entries : 0;
+    uint64_t share = r->complete_wall_ms != 0 ? base / 10 : base;
+    uint64_t limit = share > OVERLAY_MIN ? share : OVERLAY_MIN;
+    if (clock_mono_ms() < r->snapshot_after_ms)
+        return false;
+    return stack_overlay_entries(r->stack) > limit || !store_is_journalling(&r->store);
+}
+
+static void snapshot_write(struct replica *r)
+{
+    struct err e;
+    struct table_builder *b = table_builder_new();
+    struct table_meta m = meta_now(r);
+    stack_flatten(r->stack, b);
+    struct dir_table *t = store_snapshot(&r->store, b, &m, &e);
+    table_builder_free(&b);
+    if (t == NULL) {
+        r->snapshot_after_ms = clock_mono_ms() + SNAPSHOT_RETRY_MS;
+        LOG(ERROR, r->name, "directory-snapshot-failed", LC("error", e.text));
+        return;
+    }
+    take_stack(r, stack_new(t));
+    struct replica_commit c = {.stack = r->stack};
+    r->o.publish(r->o.arg, &c);
+}
+
+static void commit(struct replica *r, struct str cookie)
+{
+    struct keys k = {0};
+    unsigned n = r->n_batch;
+    if (cookie.p != NULL) {
+        buf_clear(&r->cookie);
+        buf_append_str(&r->cookie, cookie);
+    }
+    batch_measure(r, &k);
+    r->sequence++;
+    struct table_meta m = meta_now(r);
+    struct dir_table *t = table_builder_finish(r->batch, &m);
+    batch_clear(r);
+    store_append(&r->store, t);
+    take_stack(r, stack_push(r->stack, t));
+    if (n != 0) {
+        struct replica_commit c = {.stack = r->stack,
+                                   .n_entries = n,
+                                   .everything = k.everything,
+                                   .n_keys = k.everything ? 0 : k.n,
+                                   .key_hash = k.v};
+        r->o.publish(r->o.arg, &c);
+    }
+    mem_free(k.v);
+    store_sync(&r->store);
+    if (snapshot_is_due(r))
+        snapshot_write(r);
+}
+
+void replica_commit(struct replica *r, struct str cookie)
+{
+    bool new_cookie = cookie.p != NULL && !str_eq(cookie, buf_str(&r->cookie));
+    if (r->n_batch != 0 || new_cookie)
+        commit(r, cookie);
+}
+
+void replica_alive(struct replica *r, int64_t wall_ms)
+{
+    r->complete_wall_ms = wall_ms;
+}
+
+void replica_note_alive(struct replica *r)
+{
+    commit(r, STR_NULL);
+}
+
+/* ---- refreshing ---- */
+
+void replica_abort(struct replica *r)
+{
+    batch_clear(r);
+    r->refreshing = false;
+    hashmap_free(&r->present);
+}
+
+void replica_refresh_begin(struct replica *r)
+{
+    replica_abort(r);
+    r->refreshing = true;
+}
+
+static void delete_absent_entries(struct replica *r)
+{
+    struct stack_cursor c = {0};
+    struct table_record rec;
+    /* batch_add() may commit during a first sync: the walk keeps its own stack */
+    struct dir_stack *stack = stack_ref(r->stack);
+    while (stack_next(stack, &c, &rec))
+        if (!hashmap_has(&r->present, dir_uuid_hash(table_record_uuid(&rec))))
+            replica_delete(r, table_record_uuid(&rec));
+    stack_unref(&stack);
+}
+
+/* How many of the batch remove an entry, or move one: they are what a mass change is made of. */
+static void batch_count_loss(struct replica *r, uint64_t *removed, uint64_t *moved)
+{
+    *removed = *moved = 0;
+    for (size_t i = 0; i < r->batched.cap; i++) {
+        struct dir_entry old, new;
+        if (r->batched.key[i] == 0 || r->batched.value[i] == REPLICA_KILLED ||
+            !table_builder_read(r->batch, r->batched.value[i], r->room_new, &new) ||
+            !find_old(r, new.uuid, &old))
+            continue;
+        *removed += new.tombstone;
+        *moved += !new.tombstone &&dir_entry_moved(&old, &new);
+    }
+}
+
+static bool mass_change(struct replica *r, struct err *e)
+{
+    uint64_t removed, moved;
+    if (r->complete_wall_ms == 0 || r->o.mass_change_percent >= 100)
+        return false;
+    batch_count_loss(r, &removed, &moved);
+    if (removed + moved <= REPLICA_MASS_FLOOR ||
+        (removed + moved) * 100 <= r->entries * r->o.mass_change_percent)
+        return false;
+    err_set(e, ERR_LIMIT, 0,
+            "this refresh would remove %llu and move %llu of %llu entries, more than "
+            "mass_change_percent = %u allows; nothing was applied. If it is meant, set "
+            "mass_change_percent = 100 for this source and reload",
+            (unsigned long long)removed, (unsigned long long)moved, (unsigned long long)r->entries,
+            r->o.mass_change_percent);
+    return true;
+}
+
+bool replica_refresh_end(struct replica *r, bool delete_absent, struct str cookie, struct err *e)
+{
+    ASSERT(r->refreshing);
+    if (delete_absent)
+        delete_absent_entries(r);
+    if (mass_change(r, e)) {
+        replica_abort(r);
+        return false;
+    }
+    bool first = !replica_is_complete(r);
+    r->refreshing = false;
+    hashmap_free(&r->present);
+    r->source_id = r->o.source_id;
+    replica_alive(r, clock_wall_ms());
+    if (first)
+        commit(r, cookie); /* even if it is empty: complete is worth keeping */
+    else
+        replica_commit(r, cookie);
+    return true;
+}

@@ -1,0 +1,91 @@
+/*
+ * replica.h - our copy of what one source says: takes upserts, deletes and refreshes, publishes
+ * them as commits, keeps them on disk with the cookie of the moment. No threads, no network: the
+ * part of a source that can be tested by itself. One thread (the source's).
+ *
+ * Changes gather in a batch. A commit turns the batch into one table on top of the stack, writes it
+ * to the journal, publishes it, and then syncs: a crash of the program loses nothing that was
+ * published; after a power failure the older cookie brings it back. What the new entry says the
+ * same as before is left out, so an update that changes nothing publishes nothing.
+ *
+ * A refresh is the server telling everything again. The first one is committed as it comes, so that
+ * a large directory is usable early, but without a cookie and without being complete. A later one
+ * is gathered and applied whole at its end, or not at all: never the half of it, and not when
+ * it would remove or move more than the configured share (mass change).
+ */
+#ifndef DIRECTORY_REPLICA_H
+#define DIRECTORY_REPLICA_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/file.h"
+#include "directory/stack.h"
+
+/* A smaller change is never a mass change, whatever its share. */
+#define REPLICA_MASS_FLOOR 10
+/* So many changed keys are named in one commit; beyond, `everything`. */
+#define REPLICA_KEYS_MAX 200000
+
+struct replica_commit {
+    struct dir_stack *stack; /* borrowed: take a reference to keep it */
+    unsigned n_entries;      /* entries that truly changed; 0: only the tables were rearranged */
+    bool everything;
+    unsigned n_keys;
+    const uint64_t *key_hash; /* old and new SMTP keys of those entries */
+};
+typedef void replica_publish_fn(void *arg, const struct replica_commit *c);
+
+struct replica_options {
+    const char *folder, *name;
+    const struct file_ops *ops; /* NULL: file_real */
+    uint64_t source_id;         /* hash of what is asked for. After a change the old entries serve
+                                   on, incomplete and without a cookie, until the next refresh */
+    uint64_t verify_max;        /* store.h; 0: the default */
+    unsigned mass_change_percent;
+    replica_publish_fn *publish;
+    void *arg;
+};
+
+struct replica;
+
+struct replica *replica_open(const struct replica_options *o, struct err *e);
+void replica_close(struct replica **r);
+/* Looks at a large snapshot that opening left unverified. False: it was damaged, an empty directory
+ * was published, begin anew. */
+bool replica_verify(struct replica *r);
+bool replica_is_unverified(const struct replica *r);
+
+struct dir_stack *replica_stack(const struct replica *r); /* borrowed */
+struct str replica_cookie(const struct replica *r);       /* empty: none */
+/* Fully synced at least once, with what is asked for now. */
+bool replica_is_complete(const struct replica *r);
+int64_t replica_complete_wall_ms(const struct replica *r);
+uint64_t replica_entries(const struct replica *r);
+uint64_t replica_addresses(const struct replica *r);
+uint64_t replica_bytes(const struct replica *r); /* on disk */
+
+/* The entry's slices need only live for the call. False: too long to keep. */
+bool replica_upsert(struct replica *r, const struct dir_entry *e);
+void replica_delete(struct replica *r, const unsigned char *uuid);
+/* The entry is still there, unchanged (RFC 4533 present phase). */
+void replica_present(struct replica *r, const unsigned char *uuid);
+
+/* Forgets what gathered since the last commit, and the refresh if there is one. */
+void replica_abort(struct replica *r);
+void replica_refresh_begin(struct replica *r);
+bool replica_is_refreshing(const struct replica *r);
+/* Ends the refresh. `delete_absent`: what was neither upserted nor present is gone. False with
+ * ERR_LIMIT: a mass change; nothing was applied, and the refresh is over. */
+bool replica_refresh_end(struct replica *r, bool delete_absent, struct str cookie, struct err *e);
+/* Publishes the batch. cookie.p NULL: keep the old one. */
+void replica_commit(struct replica *r, struct str cookie);
+/* Known complete at this moment (wall clock): kept with the next commit. */
+void replica_alive(struct replica *r, int64_t wall_ms);
+/* Keeps that moment on disk even if nothing changed. */
+void replica_note_alive(struct replica *r);
+/* Entries gathered and not committed. */
+unsigned replica_batch(const struct replica *r);
+/* The cookie is worth nothing any more (4096). */
+void replica_forget_cookie(struct replica *r);
+
+#endif

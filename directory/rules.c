@@ -1,0 +1,131 @@
+/*
+ * rules.c - see rules.h. Made on the main thread; read by any.
+ */
+#include "directory/rules.h"
+
+#include <stdatomic.h>
+
+#include "base/hash.h"
+#include "base/mem.h"
+#include "directory/map.h"
+
+static void source_init(struct rules_source *r, const struct conf *c, const struct conf_source *s)
+{
+    r->conf = s;
+    r->name = str_c(s->name);
+    r->forest = conf_find_forest(c, str_c(s->forest));
+    r->flag_text = mem_printf("flag %s", s->flag_attribute != NULL ? s->flag_attribute : "");
+    r->flag_forest = mem_array(s->n_flag + 1, sizeof(*r->flag_forest));
+    for (unsigned i = 0; i < s->n_flag; i++)
+        r->flag_forest[i] = conf_find_forest(c, str_c(s->flag[i].forest));
+}
+
+struct dir_rules *rules_new(struct conf *c)
+{
+    struct dir_rules *r = NEW(struct dir_rules);
+    atomic_init(&r->refs, 1);
+    r->conf = conf_ref(c);
+    r->n = c->n_source;
+    r->source = mem_array(r->n + 1, sizeof(*r->source));
+    for (unsigned i = 0; i < r->n; i++)
+        source_init(&r->source[i], c, &c->source[i]);
+    return r;
+}
+
+struct dir_rules *rules_ref(struct dir_rules *r)
+{
+    atomic_fetch_add_explicit(&r->refs, 1, memory_order_relaxed);
+    return r;
+}
+
+void rules_unref(struct dir_rules **rp)
+{
+    struct dir_rules *r = *rp;
+    *rp = NULL;
+    if (r == NULL || atomic_fetch_sub_explicit(&r->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    for (unsigned i = 0; i < r->n; i++) {
+        mem_free(r->source[i].flag_forest);
+        mem_free(r->source[i].flag_text);
+    }
+    mem_free(r->source);
+    conf_unref(&r->conf);
+    mem_free(r);
+}
+
+int rules_flag_forest(const struct rules_source *s, struct str value)
+{
+    for (unsigned i = 0; i < s->conf->n_flag; i++)
+        if (str_eq_nocase(value, str_c(s->conf->flag[i].value)))
+            return s->flag_forest[i];
+    return CONF_NONE;
+}
+
+int rules_domain_owner(const struct dir_rules *r, struct str domain)
+{
+    const struct conf *c = r->conf;
+    int d = conf_find_domain(c, domain);
+    if (d != CONF_NONE && c->domain[d].type == CONF_DOMAIN_ROUTING)
+        return c->domain[d].forest_index;
+    for (unsigned i = 0; i < c->n_forest; i++)
+        if (c->forest[i].routing_domain != NULL && domain.n != 0 &&
+            str_eq_nocase(domain, str_c(c->forest[i].routing_domain)))
+            return (int)i;
+    return CONF_NONE;
+}
+
+bool rules_covers(const struct rules_source *s, struct str domain)
+{
+    for (unsigned i = 0; i < s->conf->domains_n; i++)
+        if (str_eq_nocase(domain, str_c(s->conf->domains[i])))
+            return true;
+    return s->conf->domains_n == 0;
+}
+
+struct str rules_forest_name(const struct dir_rules *r, int forest)
+{
+    return forest != CONF_NONE ? str_c(r->conf->forest[forest].name) : STR_NULL;
+}
+
+struct str rules_routing_domain(const struct dir_rules *r, int forest)
+{
+    return forest != CONF_NONE ? str_c(r->conf->forest[forest].routing_domain) : STR_NULL;
+}
+
+static bool same(const char *a, const char *b)
+{
+    return str_eq(str_c(a), str_c(b));
+}
+
+static bool same_list(char **a, unsigned n_a, char **b, unsigned n_b)
+{
+    for (unsigned i = 0; n_a == n_b && i < n_a; i++)
+        if (!same(a[i], b[i]))
+            return false;
+    return n_a == n_b;
+}
+
+bool rules_source_same(const struct conf_source *a, const struct conf_source *b)
+{
+    return a->type == b->type && same(a->name, b->name) && same(a->path, b->path) &&
+           same_list(a->uri, a->n_uri, b->uri, b->n_uri) && a->tls == b->tls &&
+           same(a->ca_file, b->ca_file) && same(a->bind_dn, b->bind_dn) &&
+           same(a->password_file, b->password_file) && same(a->base, b->base) &&
+           same(a->filter, b->filter) && same(a->flag_attribute, b->flag_attribute) &&
+           same(a->routing_attribute, b->routing_attribute) &&
+           a->backoff_min_ms == b->backoff_min_ms && a->backoff_max_ms == b->backoff_max_ms &&
+           a->mass_change_percent == b->mass_change_percent;
+}
+
+uint64_t rules_source_id(const struct conf_source *s)
+{
+    uint64_t h = hash64_seed(&s->type, sizeof(s->type), MAP_VERSION);
+    const char *part[] = {s->path, s->base, s->filter, s->flag_attribute, s->routing_attribute};
+    for (unsigned i = 0; i < sizeof(part) / sizeof(part[0]); i++) {
+        struct str p = str_c(part[i]);
+        h = hash64_seed(p.p != NULL ? p.p : "", p.n, h + i);
+    }
+    for (unsigned i = 0; i < s->n_uri; i++)
+        h = hash64_seed(s->uri[i], strlen(s->uri[i]), h);
+    return h;
+}

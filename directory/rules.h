@@ -1,0 +1,43 @@
+/*
+ * rules.h - the configuration as a lookup needs it: what each source's flag values mean, which
+ * forest owns which domain. Immutable, reference counted; holds the configuration it came from.
+ */
+#ifndef DIRECTORY_RULES_H
+#define DIRECTORY_RULES_H
+
+#include "conf/conf.h"
+#include "directory/entry.h"
+
+struct rules_source {
+    const struct conf_source *conf;
+    struct str name;
+    int forest; /* index, or CONF_NONE */
+    int *flag_forest;
+    char *flag_text; /* "flag extensionAttribute1" */
+};
+struct dir_rules {
+    _Atomic uint32_t refs;
+    struct conf *conf;
+    unsigned n;
+    struct rules_source *source; /* as in conf->source */
+};
+
+struct dir_rules *rules_new(struct conf *c); /* takes its own reference to c */
+struct dir_rules *rules_ref(struct dir_rules *r);
+void rules_unref(struct dir_rules **r);
+
+/* The forest that a flag value means, or CONF_NONE. */
+int rules_flag_forest(const struct rules_source *s, struct str value);
+/* The forest that owns a domain (a routing domain), or CONF_NONE. */
+int rules_domain_owner(const struct dir_rules *r, struct str lower_domain);
+/* Could this source know recipients of the domain? */
+bool rules_covers(const struct rules_source *s, struct str lower_domain);
+struct str rules_forest_name(const struct dir_rules *r, int forest); /* empty for CONF_NONE */
+struct str rules_routing_domain(const struct dir_rules *r, int forest);
+
+/* Do both configurations ask the same of a source, so that its thread need not notice? */
+bool rules_source_same(const struct conf_source *a, const struct conf_source *b);
+/* Hash of what a source asks its server or file for. */
+uint64_t rules_source_id(const struct conf_source *s);
+
+#endif

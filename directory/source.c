@@ -1,0 +1,280 @@
+/*
+ * source.c - see source.h. The thread starts in source_main(): first a large snapshot is verified,
+ * then the kind's own loop runs. A replica whose snapshot is not verified yet is not complete:
+ * it answers what it knows, and 451 instead of 550 for what it does not.
+ */
+#include "directory/source.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/stats.h"
+
+#define NOTE_EVERY_MS    300000  /* how much age a crash may add to a source */
+#define REPEAT_LOG_MS    3600000 /* the same failure is said again */
+#define BAD_VALUES_EVERY 10000
+
+static const char *type_text(enum conf_source_type t)
+{
+    return t == CONF_SOURCE_LDIF ? "ldif" : "openldap";
+}
+
+const char *dir_source_state_text(enum dir_source_state s)
+{
+    static const char *const text[] = {[DIR_SOURCE_STARTING] = "starting",
+                                       [DIR_SOURCE_SYNCING] = "syncing",
+                                       [DIR_SOURCE_CURRENT] = "current",
+                                       [DIR_SOURCE_FAILING] = "failing",
+                                       [DIR_SOURCE_STALE] = "stale"};
+    return (unsigned)s < ARRAY_LEN(text) ? text[s] : "unknown";
+}
+
+/* ---- status ---- */
+
+static void status_measure(struct source *s)
+{
+    const struct replica *r = s->replica;
+    s->status.entries = replica_entries(r);
+    s->status.addresses = replica_addresses(r);
+    s->status.last_complete_ms = replica_complete_wall_ms(r);
+    s->status.complete_once = replica_is_complete(r);
+    s->status.snapshot_bytes = replica_bytes(r);
+    s->status.overlay_entries = stack_overlay_entries(replica_stack(r));
+}
+
+static void publish(void *arg, const struct replica_commit *c)
+{
+    struct source *s = arg;
+    directory_publish(s->directory, s, c);
+    pthread_mutex_lock(&s->lock);
+    status_measure(s);
+    if (c->n_entries != 0) {
+        s->status.generation = directory_generation(s->directory);
+        s->status.last_change_ms = clock_wall_ms();
+    }
+    pthread_mutex_unlock(&s->lock);
+    stats_add(STAT_directory_changes, c->n_entries);
+}
+
+void source_status(struct source *s, struct dir_source_status *out)
+{
+    pthread_mutex_lock(&s->lock);
+    *out = s->status;
+    int64_t limit = s->stale_after_ms;
+    pthread_mutex_unlock(&s->lock);
+    int64_t last = atomic_load_explicit(&s->fresh->complete_ms, memory_order_relaxed);
+    if (out->complete_once && out->state != DIR_SOURCE_CURRENT && limit != 0 &&
+        clock_mono_ms() - last > limit)
+        out->state = DIR_SOURCE_STALE;
+}
+
+void source_set_state(struct source *s, enum dir_source_state state)
+{
+    pthread_mutex_lock(&s->lock);
+    bool changed = s->status.state != state;
+    s->status.state = state;
+    if (state == DIR_SOURCE_CURRENT)
+        s->status.last_error[0] = '\0';
+    pthread_mutex_unlock(&s->lock);
+    if (changed)
+        LOG(INFO, s->c->name, "directory-source", LC("state", dir_source_state_text(state)),
+            LU("entries", replica_entries(s->replica)),
+            LU("addresses", replica_addresses(s->replica)));
+}
+
+void source_failed(struct source *s, const char *fmt, ...)
+{
+    char reason[sizeof(s->status.last_error)] = "";
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(reason, sizeof(reason), fmt, ap);
+    va_end(ap);
+    pthread_mutex_lock(&s->lock);
+    bool new = strcmp(s->status.last_error, reason) != 0 || s->said_ms == 0 ||
+               clock_mono_ms() - s->said_ms > REPEAT_LOG_MS;
+    s->status.state = DIR_SOURCE_FAILING;
+    memcpy(s->status.last_error, reason, sizeof(reason));
+    if (new)
+        s->said_ms = clock_mono_ms();
+    pthread_mutex_unlock(&s->lock);
+    if (new)
+        LOG(WARN, s->c->name, "directory-source-failed", LC("error", reason),
+            LC("effect", replica_is_complete(s->replica) ? "the last complete state is used"
+                                                         : "unknown recipients get 451"));
+}
+
+void source_is_current(struct source *s)
+{
+    int64_t now = clock_mono_ms();
+    replica_alive(s->replica, clock_wall_ms());
+    atomic_store_explicit(&s->fresh->complete_ms, now, memory_order_relaxed);
+    atomic_store_explicit(&s->fresh->complete_once, true, memory_order_release);
+    pthread_mutex_lock(&s->lock);
+    status_measure(s);
+    bool first = s->status.state != DIR_SOURCE_CURRENT;
+    pthread_mutex_unlock(&s->lock);
+    if (first)
+        source_set_state(s, DIR_SOURCE_CURRENT);
+    if (now - s->noted_ms > NOTE_EVERY_MS) {
+        s->noted_ms = now;
+        replica_note_alive(s->replica);
+    }
+}
+
+void source_bad_value(struct source *s, struct str object, struct str value)
+{
+    int64_t suppressed;
+    if (log_limit_pass(&s->bad_values, BAD_VALUES_EVERY, &suppressed))
+        LOG(WARN, s->c->name, "directory-bad-value", LS("object", object), LS("value", value),
+            LC("why", "not a usable address or too long; left out"),
+            LI("more_not_logged", suppressed));
+}
+
+/* ---- waiting ---- */
+
+bool source_must_stop(struct source *s)
+{
+    struct pollfd p = {.fd = s->stop_fd, .events = POLLIN};
+    return poll(&p, 1, 0) > 0;
+}
+
+bool source_wait(struct source *s, int fd, int ms, bool *ready)
+{
+    struct pollfd p[2] = {{.fd = s->stop_fd, .events = POLLIN}, {.fd = fd, .events = POLLIN}};
+    log_flush();
+    int n = poll(p, fd >= 0 ? 2 : 1, ms);
+    if (ready != NULL)
+        *ready = n > 0 && fd >= 0 && p[1].revents != 0;
+    return p[0].revents == 0 || n <= 0;
+}
+
+/* ---- life ---- */
+
+/* The monotonic time of a moment that was kept as wall clock. */
+static int64_t mono_of_wall(int64_t wall_ms)
+{
+    int64_t age = clock_wall_ms() - wall_ms;
+    return clock_mono_ms() - (age > 0 ? age : 0);
+}
+
+static void freshen(struct source *s)
+{
+    const struct replica *r = s->replica;
+    bool complete = replica_is_complete(r) && !replica_is_unverified(r);
+    if (complete)
+        atomic_store_explicit(&s->fresh->complete_ms, mono_of_wall(replica_complete_wall_ms(r)),
+                              memory_order_relaxed);
+    atomic_store_explicit(&s->fresh->complete_once, complete, memory_order_release);
+}
+
+struct source *source_open(struct directory *d, struct conf *conf, const struct conf_source *c,
+                           const char *state_dir, struct err *e)
+{
+    struct source *s = NEW(struct source);
+    struct replica_options o = {.folder = state_dir,
+                                .name = c->name,
+                                .source_id = rules_source_id(c),
+                                .mass_change_percent = c->mass_change_percent,
+                                .publish = publish,
+                                .arg = s};
+    s->replica = replica_open(&o, e);
+    if (s->replica == NULL) {
+        err_wrap(e, "directory source \"%s\"", c->name);
+        mem_free(s);
+        return NULL;
+    }
+    static _Atomic uint64_t last_id;
+    s->id = atomic_fetch_add(&last_id, 1) + 1;
+    s->directory = d;
+    s->conf = conf_ref(conf);
+    s->c = c;
+    s->fresh = fresh_new();
+    s->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    ASSERT(s->stop_fd >= 0);
+    pthread_mutex_init(&s->lock, NULL);
+    snprintf(s->status.name, sizeof(s->status.name), "%s", c->name);
+    snprintf(s->status.type, sizeof(s->status.type), "%s", type_text(c->type));
+    source_retouch(s, c);
+    freshen(s);
+    status_measure(s);
+    return s;
+}
+
+void source_retouch(struct source *s, const struct conf_source *c)
+{
+    pthread_mutex_lock(&s->lock);
+    s->stale_after_ms = c->stale_after_ms;
+    snprintf(s->status.forest, sizeof(s->status.forest), "%s", c->forest != NULL ? c->forest : "");
+    pthread_mutex_unlock(&s->lock);
+}
+
+static void *source_main(void *arg)
+{
+    struct source *s = arg;
+    if (replica_is_unverified(s->replica)) {
+        replica_verify(s->replica);
+        freshen(s);
+    }
+    s->noted_ms = clock_mono_ms();
+    if (s->c->type == CONF_SOURCE_LDIF)
+        ldif_source_run(s);
+    else
+        openldap_source_run(s);
+    struct dir_source_status end;
+    source_status(s, &end);
+    if (end.state == DIR_SOURCE_CURRENT)
+        replica_note_alive(s->replica);
+    log_flush();
+    return NULL;
+}
+
+void source_start(struct source *s)
+{
+    sigset_t all, old;
+    ASSERT(!s->running);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old); /* signals are the main thread's */
+    int rc = pthread_create(&s->thread, NULL, source_main, s);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    ASSERT(rc == 0);
+    s->running = true;
+}
+
+void source_ask_stop(struct source *s)
+{
+    uint64_t one = 1;
+    ssize_t n = write(s->stop_fd, &one, sizeof(one));
+    ASSERT(n == (ssize_t)sizeof(one));
+}
+
+void source_stop(struct source *s)
+{
+    if (!s->running)
+        return;
+    source_ask_stop(s);
+    pthread_join(s->thread, NULL);
+    s->running = false;
+}
+
+void source_close(struct source **sp)
+{
+    struct source *s = *sp;
+    *sp = NULL;
+    if (s == NULL)
+        return;
+    source_stop(s);
+    replica_close(&s->replica);
+    fresh_unref(&s->fresh);
+    close(s->stop_fd);
+    pthread_mutex_destroy(&s->lock);
+    conf_unref(&s->conf);
+    mem_free(s);
+}

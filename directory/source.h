@@ -1,0 +1,70 @@
+/*
+ * source.h - one source at work: its thread, its replica, what it tells about itself. A kind of
+ * source (ldif_source.c, openldap.c) is one function, `run`, that feeds the replica until
+ * source_wait() says stop.
+ *
+ * After source_start() the replica belongs to the source's thread. What others may see goes through
+ * the published view, the atomics of struct dir_fresh, and a status under a lock.
+ */
+#ifndef DIRECTORY_SOURCE_H
+#define DIRECTORY_SOURCE_H
+
+#include <pthread.h>
+
+#include "base/log.h"
+#include "directory/directory.h"
+#include "directory/replica.h"
+#include "directory/view_int.h"
+
+struct source {
+    uint64_t id; /* never used twice: views refer to it */
+    struct directory *directory;
+    struct conf *conf; /* holds `c` alive */
+    const struct conf_source *c;
+    struct replica *replica;
+    struct dir_fresh *fresh;
+    pthread_t thread;
+    bool running;
+    int stop_fd; /* eventfd; readable = stop */
+    int64_t noted_ms;
+    int64_t said_ms; /* when the last failure was logged */
+    struct log_limit bad_values;
+    pthread_mutex_t lock; /* over status and stale_after_ms */
+    int64_t stale_after_ms;
+    struct dir_source_status status;
+};
+
+/* NULL and *e: the state directory cannot be used. Opens what is on disk; starts nothing. */
+struct source *source_open(struct directory *d, struct conf *conf, const struct conf_source *c,
+                           const char *state_dir, struct err *e);
+void source_start(struct source *s);
+/* A reload changed what only lookups and reports use (forest, staleness). Any thread. */
+void source_retouch(struct source *s, const struct conf_source *c);
+/* Asks the thread to end, without waiting; then source_stop() is quick for all. */
+void source_ask_stop(struct source *s);
+void source_stop(struct source *s);
+void source_close(struct source **s);
+/* A copy of the status; STALE is worked out here. */
+void source_status(struct source *s, struct dir_source_status *out);
+
+/* ---- for the kinds of sources; on the source's thread ---- */
+
+void ldif_source_run(struct source *s);
+void openldap_source_run(struct source *s);
+
+/* Waits until fd (-1: none) can be read or `ms` passed. False: the source must end now. */
+bool source_wait(struct source *s, int fd, int ms, bool *ready);
+bool source_must_stop(struct source *s);
+void source_set_state(struct source *s, enum dir_source_state state);
+/* FAILING with this reason; logged when the reason is new and once an hour. */
+void source_failed(struct source *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* All that the server has is in the replica at this moment. Cheap; call it as often as it is known.
+ */
+void source_is_current(struct source *s);
+/* Called for an attribute value that cannot be used. Rate-limited. */
+void source_bad_value(struct source *s, struct str object, struct str value);
+
+/* directory.c: the publishing end. */
+void directory_publish(struct directory *d, struct source *s, const struct replica_commit *c);
+
+#endif

@@ -1,0 +1,54 @@
+/*
+ * stack.h - all that one source says at one moment: a snapshot at the bottom and a few tables of
+ * later changes on it, newest first. Immutable and reference counted like its tables.
+ *
+ * An entry in a newer table hides every older entry with the same UUID, whole: its old addresses
+ * are gone. A tombstone hides and is nothing itself. Tables of changes are merged when the next
+ * older one is not at least eight times as large, which keeps them at six or so for half a million
+ * changes.
+ */
+#ifndef DIRECTORY_STACK_H
+#define DIRECTORY_STACK_H
+
+#include "directory/table.h"
+
+#define STACK_MAX 16
+
+struct dir_stack {
+    _Atomic uint32_t refs;
+    unsigned n;
+    bool has_base; /* t[n - 1] is the snapshot */
+    struct dir_table *t[STACK_MAX];
+};
+
+/* Takes over the reference to `base`, which may be NULL. */
+struct dir_stack *stack_new(struct dir_table *base);
+struct dir_stack *stack_ref(struct dir_stack *s);
+void stack_unref(struct dir_stack **s);
+
+/* A new stack with `t` (reference taken over) on top of `s` (untouched), merged as needed. */
+struct dir_stack *stack_push(const struct dir_stack *s, struct dir_table *t);
+/* Adds every living entry to b, for a new snapshot. */
+void stack_flatten(const struct dir_stack *s, struct table_builder *b);
+/* Entries in the tables above the snapshot. */
+uint64_t stack_overlay_entries(const struct dir_stack *s);
+
+/* The newest living record; false if there is none. */
+bool stack_find_uuid(const struct dir_stack *s, const unsigned char *uuid,
+                     struct table_record *out);
+/* Living records with this SMTP address key (hash = hash64(key)), at most `max`, the lowest UUID
+ * first; returns how many. More than one: the address is on several objects. */
+unsigned stack_find_key(const struct dir_stack *s, struct str key, uint64_t hash,
+                        struct table_record *out, unsigned max);
+/* The same for keys of other kinds. */
+unsigned stack_find_other(const struct dir_stack *s, enum dir_key_type type, struct str key,
+                          struct table_record *out, unsigned max);
+
+/* Walks all living records. */
+struct stack_cursor {
+    unsigned table;
+    uint64_t at;
+};
+bool stack_next(const struct dir_stack *s, struct stack_cursor *c, struct table_record *out);
+
+#endif

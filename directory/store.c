@@ -1,0 +1,241 @@
+/*
+ * store.c - see store.h. Owned by the source's thread; all file operations through s->ops.
+ */
+#include "directory/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/random.h"
+
+#define JOURNAL_MAGIC   "CWDIRJNL"
+#define JOURNAL_VERSION 1
+#define RECORD_MARK     0x31434552u /* "REC1" */
+
+struct journal_header {
+    char magic[8];
+    uint32_t version, byte_order;
+    uint64_t salt;
+    uint64_t checksum; /* of the octets before */
+};
+struct journal_record {
+    uint32_t mark, spare;
+    uint64_t size;
+    uint64_t checksum; /* of the table, seeded with the salt */
+};
+STATIC_ASSERT(sizeof(struct journal_header) == 32, "part of the format");
+STATIC_ASSERT(sizeof(struct journal_record) == 24, "part of the format");
+
+static struct journal_header header_for(uint64_t salt)
+{
+    struct journal_header h = {.version = JOURNAL_VERSION, .byte_order = 0x01020304u, .salt = salt};
+    memcpy(h.magic, JOURNAL_MAGIC, sizeof(h.magic));
+    h.checksum = hash64(&h, offsetof(struct journal_header, checksum));
+    return h;
+}
+
+static void give_up(struct store *s, const char *what, const struct err *e)
+{
+    LOG(ERROR, s->name, "directory-journal-failed", LC("step", what), LC("error", e->text),
+        LC("effect", "changes are not kept on disk until the next snapshot"));
+    if (s->fd >= 0)
+        s->ops->close(s->fd);
+    s->fd = -1;
+}
+
+/* ---- opening ---- */
+
+static struct dir_table *open_snapshot(struct store *s, uint64_t verify_max)
+{
+    struct err e;
+    err_clear(&e);
+    struct dir_table *t = table_open(s->snapshot_path, &e);
+    if (t == NULL && e.class == ERR_SYSTEM && e.errnum == ENOENT)
+        return NULL;
+    if (t != NULL && table_image(t).n <= verify_max && !table_verify(t, &e)) {
+        err_wrap(&e, "%s", s->snapshot_path);
+        table_unref(&t);
+    }
+    if (t == NULL) {
+        LOG(ERROR, s->name, "directory-snapshot-refused", LC("error", e.text),
+            LC("effect", "this source is synchronised from scratch"));
+        s->ops->unlink(s->snapshot_path);
+        return NULL;
+    }
+    s->unverified = table_image(t).n > verify_max;
+    s->salt = table_header(t)->salt;
+    return t;
+}
+
+/* One record at *at; NULL at the end or at what is not whole. */
+static struct dir_table *read_record(struct store *s, off_t *at, off_t size)
+{
+    struct journal_record r;
+    struct err e;
+    size_t got;
+    if (!file_read_at(s->ops, s->fd, &r, sizeof(r), *at, &got, &e) || got != sizeof(r) ||
+        r.mark != RECORD_MARK || r.size < sizeof(struct table_header) ||
+        r.size > (uint64_t)(size - *at) - sizeof(r))
+        return NULL;
+    size_t room = (r.size + 63) & ~(size_t)63;
+    void *image = aligned_alloc(64, room);
+    if (image == NULL)
+        return NULL;
+    if (!file_read_at(s->ops, s->fd, image, r.size, *at + (off_t)sizeof(r), &got, &e) ||
+        got != r.size || hash64_seed(image, r.size, s->salt) != r.checksum) {
+        free(image);
+        return NULL;
+    }
+    struct dir_table *t = table_from_image(image, r.size, &e);
+    if (t != NULL)
+        *at += (off_t)(sizeof(r) + r.size);
+    return t;
+}
+
+static bool journal_start(struct store *s, struct err *e)
+{
+    struct journal_header h = header_for(s->salt);
+    struct iovec iov = {&h, sizeof(h)};
+    if (s->ops->ftruncate(s->fd, 0) != 0)
+        return err_set(e, ERR_SYSTEM, errno, "%s: ftruncate", s->journal_path);
+    if (!file_write_all(s->ops, s->fd, &iov, 1, 0, e))
+        return false;
+    if (s->ops->fdatasync(s->fd) != 0)
+        return err_set(e, ERR_SYSTEM, errno, "%s: fdatasync", s->journal_path);
+    s->end = sizeof(h);
+    return true;
+}
+
+static bool journal_belongs(struct store *s)
+{
+    struct journal_header h, want = header_for(s->salt);
+    struct err e;
+    size_t got;
+    return file_read_at(s->ops, s->fd, &h, sizeof(h), 0, &got, &e) && got == sizeof(h) &&
+           memcmp(&h, &want, sizeof(h)) == 0;
+}
+
+static bool journal_open(struct store *s, struct dir_stack **stack, struct err *e)
+{
+    s->fd = s->ops->open(s->journal_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (s->fd < 0)
+        return err_set(e, ERR_SYSTEM, errno, "%s", s->journal_path);
+    if (!journal_belongs(s))
+        return journal_start(s, e);
+    off_t size = lseek(s->fd, 0, SEEK_END);
+    s->end = sizeof(struct journal_header);
+    struct dir_table *t;
+    while ((t = read_record(s, &s->end, size)) != NULL) {
+        struct dir_stack *next = stack_push(*stack, t);
+        stack_unref(stack);
+        *stack = next;
+    }
+    if (size > s->end && s->ops->ftruncate(s->fd, s->end) != 0)
+        return err_set(e, ERR_SYSTEM, errno, "%s: ftruncate", s->journal_path);
+    return true;
+}
+
+bool store_open(struct store *s, const char *folder, const char *name, const struct file_ops *ops,
+                uint64_t verify_max, struct dir_stack **out, struct err *e)
+{
+    *s = (struct store){.ops = ops, .fd = -1};
+    s->name = str_dup(str_c(name));
+    s->snapshot_path = mem_printf("%s/directory-%s.snapshot", folder, name);
+    s->journal_path = mem_printf("%s/directory-%s.journal", folder, name);
+    *out = stack_new(open_snapshot(s, verify_max));
+    if (journal_open(s, out, e))
+        return true;
+    stack_unref(out);
+    store_close(s);
+    return false;
+}
+
+void store_close(struct store *s)
+{
+    if (s->fd >= 0)
+        s->ops->close(s->fd);
+    s->fd = -1;
+    mem_free(s->name);
+    mem_free(s->snapshot_path);
+    mem_free(s->journal_path);
+    s->name = s->snapshot_path = s->journal_path = NULL;
+}
+
+bool store_verify(struct store *s, const struct dir_stack *stack)
+{
+    struct err e;
+    if (!s->unverified || !stack->has_base)
+        return true;
+    if (table_verify(stack->t[stack->n - 1], &e)) {
+        s->unverified = false;
+        return true;
+    }
+    LOG(ERROR, s->name, "directory-snapshot-refused", LC("file", s->snapshot_path),
+        LC("error", e.text), LC("effect", "this source is synchronised from scratch"));
+    s->unverified = false;
+    s->salt = 0;
+    s->ops->unlink(s->snapshot_path);
+    if (s->fd >= 0 && !journal_start(s, &e))
+        give_up(s, "restart", &e);
+    return false;
+}
+
+/* ---- writing ---- */
+
+void store_append(struct store *s, const struct dir_table *t)
+{
+    struct str image = table_image(t);
+    struct journal_record r = {
+        .mark = RECORD_MARK, .size = image.n, .checksum = hash64_seed(image.p, image.n, s->salt)};
+    struct iovec iov[] = {{&r, sizeof(r)}, {(void *)image.p, image.n}};
+    struct err e;
+    if (s->fd < 0)
+        return;
+    if (file_write_all(s->ops, s->fd, iov, 2, s->end, &e))
+        s->end += (off_t)(sizeof(r) + image.n);
+    else
+        give_up(s, "append", &e);
+}
+
+void store_sync(struct store *s)
+{
+    struct err e;
+    if (s->fd >= 0 && s->ops->fdatasync(s->fd) != 0) {
+        err_set(&e, ERR_SYSTEM, errno, "%s: fdatasync", s->journal_path);
+        give_up(s, "sync", &e);
+    }
+}
+
+struct dir_table *store_snapshot(struct store *s, struct table_builder *b, struct table_meta *m,
+                                 struct err *e)
+{
+    do
+        random_bytes(&m->salt, sizeof(m->salt));
+    while (m->salt == 0);
+    if (!table_builder_write(b, m, s->ops, s->snapshot_path, e))
+        return NULL;
+    s->salt = m->salt;
+    s->unverified = false;
+    if (s->fd < 0)
+        s->fd = s->ops->open(s->journal_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    struct err je;
+    if (s->fd < 0) {
+        err_set(&je, ERR_SYSTEM, errno, "%s", s->journal_path);
+        give_up(s, "open", &je);
+    } else if (!journal_start(s, &je)) {
+        give_up(s, "restart", &je);
+    }
+    return table_open(s->snapshot_path, e);
+}
+
+uint64_t store_bytes(const struct store *s, const struct dir_stack *stack)
+{
+    uint64_t n = s->fd >= 0 ? (uint64_t)s->end : 0;
+    return n + (stack->has_base ? table_image(stack->t[stack->n - 1]).n : 0);
+}

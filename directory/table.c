@@ -1,0 +1,277 @@
+/*
+ * table.c - reading tables: open, verify, find, decode. See table.h for the format.
+ *
+ * A table is immutable and reference counted; any thread reads it without a lock. A damaged file
+ * is refused on opening or, if the damage is in a block, by table_verify(); until then every read
+ * is bounded by the section it is in.
+ */
+#include "directory/table_int.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/hash.h"
+#include "base/mem.h"
+
+uint64_t table_checksum(const unsigned char *head, size_t n, const void *sums, size_t n_sums)
+{
+    struct table_header h;
+    memcpy(&h, head, sizeof(h));
+    h.checksum = 0;
+    struct hash_state *s = hash_state_new();
+    hash_state_reset(s, TABLE_VERSION);
+    hash_state_add(s, &h, sizeof(h));
+    hash_state_add(s, head + sizeof(h), n - sizeof(h));
+    hash_state_add(s, sums, n_sums);
+    uint64_t sum = hash_state_end(s);
+    hash_state_free(&s);
+    return sum;
+}
+
+/* ---- opening ---- */
+
+static bool section_ok(const struct table_header *h, const struct table_section *s,
+                       uint64_t previous_end)
+{
+    return s->at % TABLE_ALIGN == 0 && s->at >= previous_end && s->at <= h->size &&
+           s->size <= h->size - s->at;
+}
+
+static bool layout_ok(const struct table_header *h)
+{
+    uint64_t end = sizeof(*h);
+    const struct table_section *all[] = {&h->strings, &h->cookie,  &h->keys,
+                                         &h->uuids,   &h->entries, &h->sums};
+    for (unsigned i = 0; i < ARRAY_LEN(all); i++) {
+        if (!section_ok(h, all[i], end))
+            return false;
+        end = all[i]->at + all[i]->size;
+    }
+    uint64_t blocks = (h->sums.at - h->keys.at + TABLE_BLOCK - 1) / TABLE_BLOCK;
+    return end == h->size && h->keys.size % sizeof(struct table_bucket) == 0 &&
+           h->uuids.size % sizeof(struct table_bucket) == 0 && h->keys.size != 0 &&
+           h->uuids.size != 0 && h->keys.size / 64 < UINT32_MAX &&
+           h->uuids.size / 64 < UINT32_MAX && h->entries.size % 4 == 0 &&
+           h->entries.size / 4 < UINT32_MAX && h->cookie.size <= TABLE_COOKIE_MAX &&
+           (h->sums.size == 0 || h->sums.size == blocks * sizeof(uint64_t)) &&
+           h->strings.size >= ((uint64_t)h->n_strings + 1) * sizeof(uint32_t);
+}
+
+static bool strings_ok(const struct table_strings *s, uint64_t room)
+{
+    for (uint32_t i = 0; i < s->n; i++)
+        if (s->at[i] > s->at[i + 1])
+            return false;
+    return s->at[0] == 0 && s->at[s->n] <= room;
+}
+
+static bool table_attach(struct dir_table *t, struct err *e)
+{
+    const struct table_header *h = t->h = (const struct table_header *)t->base;
+    if (t->size < sizeof(*h) || memcmp(h->magic, TABLE_MAGIC, sizeof(h->magic)) != 0)
+        return err_set(e, ERR_CORRUPT, 0, "not a directory table");
+    if (h->version != TABLE_VERSION || h->byte_order != TABLE_BYTE_ORDER)
+        return err_set(e, ERR_CORRUPT, 0, "a table of version %u; this program reads version %u",
+                       h->version, TABLE_VERSION);
+    if (h->size != t->size)
+        return err_set(e, ERR_CORRUPT, 0, "is %zu octets long and says %llu", t->size,
+                       (unsigned long long)h->size);
+    if (!layout_ok(h))
+        return err_set(e, ERR_CORRUPT, 0, "the header is damaged");
+    if (table_checksum(t->base, h->keys.at, t->base + h->sums.at, h->sums.size) != h->checksum)
+        return err_set(e, ERR_CORRUPT, 0, "the header's checksum is wrong");
+    uint64_t offsets = ((uint64_t)h->n_strings + 1) * sizeof(uint32_t);
+    t->strings.at = (const uint32_t *)(t->base + h->strings.at);
+    t->strings.text = (const char *)t->base + h->strings.at + offsets;
+    t->strings.n = h->n_strings;
+    if (!strings_ok(&t->strings, h->strings.size - offsets))
+        return err_set(e, ERR_CORRUPT, 0, "the strings are damaged");
+    t->keys = (const struct table_bucket *)(t->base + h->keys.at);
+    t->n_key_buckets = h->keys.size / sizeof(struct table_bucket);
+    t->uuids = (const struct table_bucket *)(t->base + h->uuids.at);
+    t->n_uuid_buckets = h->uuids.size / sizeof(struct table_bucket);
+    t->entries = t->base + h->entries.at;
+    t->entries_size = h->entries.size;
+    return true;
+}
+
+static void table_release(struct dir_table *t)
+{
+    if (t->mapped)
+        munmap((void *)t->base, t->size);
+    else
+        free((void *)t->base);
+    mem_free(t);
+}
+
+static struct dir_table *table_new(const void *base, size_t n, bool mapped, struct err *e)
+{
+    struct dir_table *t = NEW(struct dir_table);
+    atomic_init(&t->refs, 1);
+    t->base = base;
+    t->size = n;
+    t->mapped = mapped;
+    if (table_attach(t, e))
+        return t;
+    table_release(t);
+    return NULL;
+}
+
+struct dir_table *table_from_image(void *image, size_t n, struct err *e)
+{
+    return table_new(image, n, false, e);
+}
+
+struct dir_table *table_open(const char *path, struct err *e)
+{
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st) != 0) {
+        err_set(e, ERR_SYSTEM, errno, "%s", path);
+        if (fd >= 0)
+            close(fd);
+        return NULL;
+    }
+    if (st.st_size < (off_t)sizeof(struct table_header)) {
+        close(fd);
+        err_set(e, ERR_CORRUPT, 0, "%s: too short for a directory table", path);
+        return NULL;
+    }
+    void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
+    int saved = errno;
+    close(fd);
+    if (p == MAP_FAILED) {
+        err_set(e, ERR_SYSTEM, saved, "%s: mmap", path);
+        return NULL;
+    }
+    struct dir_table *t = table_new(p, (size_t)st.st_size, true, e);
+    if (t == NULL)
+        err_wrap(e, "%s", path);
+    return t;
+}
+
+bool table_verify(const struct dir_table *t, struct err *e)
+{
+    const struct table_header *h = t->h;
+    const unsigned char *p = t->base + h->keys.at, *end = t->base + h->sums.at;
+    const uint64_t *sum = (const uint64_t *)(t->base + h->sums.at);
+    if (h->sums.size == 0)
+        return true;
+    for (unsigned i = 0; p < end; i++) {
+        size_t n = (uint64_t)(end - p) < TABLE_BLOCK ? (size_t)(end - p) : TABLE_BLOCK;
+        if (hash64_seed(p, n, i) != sum[i])
+            return err_set(e, ERR_CORRUPT, 0, "block %u (octets %zu to %zu) is damaged", i,
+                           (size_t)(p - t->base), (size_t)(p - t->base) + n - 1);
+        p += n;
+    }
+    return true;
+}
+
+struct dir_table *table_ref(struct dir_table *t)
+{
+    atomic_fetch_add_explicit(&t->refs, 1, memory_order_relaxed);
+    return t;
+}
+
+void table_unref(struct dir_table **tp)
+{
+    struct dir_table *t = *tp;
+    *tp = NULL;
+    if (t != NULL && atomic_fetch_sub_explicit(&t->refs, 1, memory_order_acq_rel) == 1)
+        table_release(t);
+}
+
+const struct table_header *table_header(const struct dir_table *t)
+{
+    return t->h;
+}
+
+struct str table_cookie(const struct dir_table *t)
+{
+    return str_n((const char *)t->base + t->h->cookie.at, t->h->cookie.size);
+}
+
+struct str table_image(const struct dir_table *t)
+{
+    return str_n((const char *)t->base, t->size);
+}
+
+struct str table_string(const struct dir_table *t, uint32_t id)
+{
+    return table_strings_get(&t->strings, id);
+}
+
+/* ---- finding ---- */
+
+static bool record_at(const struct dir_table *t, uint64_t at, struct table_record *out)
+{
+    if (at + PACKED_FIXED > t->entries_size)
+        return false;
+    out->t = t;
+    out->p = t->entries + at;
+    out->size = packed_size(out->p);
+    return out->size >= PACKED_FIXED && out->size <= t->entries_size - at;
+}
+
+bool table_next(const struct dir_table *t, uint64_t *at, struct table_record *out)
+{
+    if (!record_at(t, *at, out))
+        return false;
+    *at += out->size;
+    return true;
+}
+
+static unsigned tag_matches(const struct table_bucket *b, uint8_t tag)
+{
+    unsigned mask = 0;
+    for (unsigned i = 0; i < TABLE_SLOTS; i++)
+        mask |= (unsigned)(b->tag[i] == tag) << i;
+    unsigned n = b->n <= TABLE_SLOTS ? b->n : TABLE_SLOTS;
+    return mask & ((1u << n) - 1);
+}
+
+bool table_find_uuid(const struct dir_table *t, const unsigned char *uuid, uint64_t hash,
+                     struct table_record *out)
+{
+    uint64_t at = table_home(hash, t->n_uuid_buckets);
+    for (uint64_t steps = 0; steps < t->n_uuid_buckets; steps++) {
+        const struct table_bucket *b = &t->uuids[at];
+        for (unsigned m = tag_matches(b, table_tag(hash)); m != 0; m &= m - 1)
+            if (record_at(t, (uint64_t)b->ref[__builtin_ctz(m)] * 4, out) &&
+                memcmp(out->p, uuid, DIR_UUID_SIZE) == 0)
+                return true;
+        if (!b->overflow)
+            return false;
+        at = at + 1 < t->n_uuid_buckets ? at + 1 : 0;
+    }
+    return false;
+}
+
+void table_probe_start(const struct dir_table *t, uint64_t hash, struct table_probe *p)
+{
+    p->bucket = table_home(hash, t->n_key_buckets);
+    p->steps = 0;
+    p->matches = tag_matches(&t->keys[p->bucket], table_tag(hash));
+}
+
+bool table_probe_next(const struct dir_table *t, uint64_t hash, struct table_probe *p,
+                      struct table_record *out)
+{
+    for (;;) {
+        const struct table_bucket *b = &t->keys[p->bucket];
+        while (p->matches != 0) {
+            unsigned slot = (unsigned)__builtin_ctz(p->matches);
+            p->matches &= p->matches - 1;
+            if (record_at(t, (uint64_t)b->ref[slot] * 4, out))
+                return true;
+        }
+        if (!b->overflow || ++p->steps >= t->n_key_buckets)
+            return false;
+        p->bucket = p->bucket + 1 < t->n_key_buckets ? p->bucket + 1 : 0;
+        p->matches = tag_matches(&t->keys[p->bucket], table_tag(hash));
+    }
+}

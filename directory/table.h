@@ -1,0 +1,164 @@
+/*
+ * table.h - the one format of everything the directory keeps: snapshots on disk, overlays of later
+ * changes in memory, records of the journal. A table is immutable: built once, then read by any
+ * thread. Byte order and alignment are the host's; a file is for the machine that wrote it.
+ *
+ *   header        struct table_header, 256 bytes
+ *   strings       u32 offset[n_strings + 1], then the octets: domains and flag values, each once
+ *   cookie        what the source needs to go on from here (opaque)
+ *   keys          buckets: hash of an address or other key -> entry
+ *   uuids         buckets: hash of the UUID -> entry
+ *   entries       packed, each a multiple of 4 octets (below)
+ *   sums          u64 per block of 1 MB of the file from `keys` to here
+ *
+ * Every section begins at a multiple of 64. `header.checksum` covers header, strings, cookie and
+ * sums; the sums cover the rest. A table is valid when magic, version, sizes and checksum agree
+ * and, for a file, every block has its sum. Reading an entry checks every bound again, so even
+ * a table whose blocks were not verified yet can only answer wrongly, never crash.
+ *
+ * A bucket is one cache line of 12 slots: 8 bits of hash and a 32-bit entry reference (offset / 4)
+ * each. The home bucket is the hash's upper half scaled to the number of buckets; what finds its
+ * home full goes to the next one and leaves `overflow` set behind. Load about 0.8.
+ *
+ * A packed entry:
+ *   uuid[16], u16 size / 4, u8 kind and bits, u8 evidence and bits        (20 octets)
+ *   [flag]        varint string
+ *   addresses     varint count, then each: varint domain string, varint length of the local part,
+ *                 octets. Length 0 says: the primary's local part.
+ *   [others]      varint count, then each: varint type, varint length, octets
+ *   [routing] [target]  as an address
+ *   [alias]       varint length, octets; length 0 says: the primary's local part
+ * A tombstone is the 20 octets alone.
+ */
+#ifndef DIRECTORY_TABLE_H
+#define DIRECTORY_TABLE_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/file.h"
+#include "directory/entry.h"
+
+#define TABLE_MAGIC      "CWDIRTAB"
+#define TABLE_VERSION    1
+#define TABLE_SLOTS      12
+#define TABLE_BLOCK      ((uint64_t)1 << 20)
+#define TABLE_COOKIE_MAX 65536
+
+struct table_section {
+    uint64_t at, size; /* octets */
+};
+struct table_header {
+    char magic[8];
+    uint32_t version, byte_order; /* byte_order 0x01020304 as the host writes it */
+    uint64_t size;                /* of the whole table */
+    uint64_t checksum;
+    uint64_t salt;            /* of the snapshot: its own; of a journal record: its snapshot's */
+    uint64_t source_id;       /* hash of what the source asks its server for */
+    uint64_t sequence;        /* commits of this source since it began */
+    int64_t complete_wall_ms; /* last moment it was known complete, wall clock; 0 = never */
+    uint64_t live_entries;    /* of the whole source after this table; tombstones not counted */
+    uint64_t live_addresses;
+    uint32_t n_entries, n_tombstones, n_keys, n_strings;
+    struct table_section strings, cookie, keys, uuids, entries, sums;
+    uint64_t spare[8];
+};
+struct table_bucket {
+    uint8_t tag[TABLE_SLOTS];
+    uint8_t n, overflow, spare[2];
+    uint32_t ref[TABLE_SLOTS];
+};
+
+/* What a commit says besides its entries. */
+struct table_meta {
+    uint64_t salt, source_id, sequence;
+    int64_t complete_wall_ms;
+    uint64_t live_entries, live_addresses;
+    struct str cookie;
+};
+
+struct dir_table; /* reference counted, atomic */
+
+/* Takes over `image` (64-byte aligned, from aligned_alloc). Verifies header and sizes; the image is
+ * freed on failure. */
+struct dir_table *table_from_image(void *image, size_t n, struct err *e);
+/* Maps a file. Verifies all but the sums. ERR_CORRUPT: damaged or of another version. */
+struct dir_table *table_open(const char *path, struct err *e);
+/* Verifies the sums of a mapped table; reads it once from end to end. */
+bool table_verify(const struct dir_table *t, struct err *e);
+struct dir_table *table_ref(struct dir_table *t);
+void table_unref(struct dir_table **t);
+
+const struct table_header *table_header(const struct dir_table *t);
+struct str table_cookie(const struct dir_table *t);
+struct str table_image(const struct dir_table *t);
+struct str table_string(const struct dir_table *t, uint32_t id);
+
+/* ---- reading entries ---- */
+
+/* One packed entry, opened: bounds known, nothing decoded. */
+struct table_record {
+    const struct dir_table *t;
+    const unsigned char *p; /* its first octet */
+    uint32_t size;
+};
+static inline const unsigned char *table_record_uuid(const struct table_record *r)
+{
+    return r->p;
+}
+bool table_record_is_tombstone(const struct table_record *r);
+/* Does it have this SMTP address key? */
+bool table_record_has_key(const struct table_record *r, struct str key);
+bool table_record_has_other(const struct table_record *r, enum dir_key_type type, struct str key);
+/* The same without its lists: n_address, primary (in *first) and the rest; enough for a lookup.
+ * False if damaged. */
+bool table_record_head(const struct table_record *r, struct dir_entry *out,
+                       struct dir_address *first);
+/* Everything; lists go to `room`. False if damaged. */
+bool table_record_decode(const struct table_record *r, struct dir_entry_room *room,
+                         struct dir_entry *out);
+/* Calls fn for each address until it returns false. */
+typedef bool table_address_fn(void *arg, const struct dir_address *a);
+bool table_record_addresses(const struct table_record *r, table_address_fn *fn, void *arg);
+
+/* The record of this UUID (tombstones too). */
+bool table_find_uuid(const struct dir_table *t, const unsigned char *uuid, uint64_t hash,
+                     struct table_record *out);
+/* Walks records whose key hash may be `hash`: the caller compares. */
+struct table_probe {
+    uint64_t bucket, steps;
+    unsigned matches; /* slots of this bucket still to look at */
+};
+void table_probe_start(const struct dir_table *t, uint64_t hash, struct table_probe *p);
+bool table_probe_next(const struct dir_table *t, uint64_t hash, struct table_probe *p,
+                      struct table_record *out);
+/* All records in stored order: *at begins at 0. */
+bool table_next(const struct dir_table *t, uint64_t *at, struct table_record *out);
+
+/* ---- building ---- */
+
+struct table_builder;
+
+struct table_builder *table_builder_new(void);
+void table_builder_free(struct table_builder **b);
+/* Packs one entry. Returns its handle, or TABLE_NO_ENTRY if it does not fit (too long). */
+#define TABLE_NO_ENTRY UINT64_MAX
+uint64_t table_builder_add(struct table_builder *b, const struct dir_entry *e);
+/* Takes an entry out again. */
+void table_builder_kill(struct table_builder *b, uint64_t handle);
+/* Reads an entry back; slices are valid until the next add. */
+bool table_builder_read(const struct table_builder *b, uint64_t handle, struct dir_entry_room *room,
+                        struct dir_entry *out);
+/* The UUID of any entry added, killed or not. */
+const unsigned char *table_builder_uuid(const struct table_builder *b, uint64_t handle);
+uint32_t table_builder_entries(const struct table_builder *b); /* tombstones too */
+size_t table_builder_bytes(const struct table_builder *b);
+/* A table in memory; the builder is empty afterwards. */
+struct dir_table *table_builder_finish(struct table_builder *b, const struct table_meta *m);
+/* A file with sums, written as path.tmp, synced and renamed over path; the builder is empty
+ * afterwards. */
+bool table_builder_write(struct table_builder *b, const struct table_meta *m,
+                         const struct file_ops *ops, const char *path, struct err *e);
+
+#endif

@@ -1,0 +1,43 @@
+/*
+ * view_int.h - how a view is made: only directory.c makes them.
+ */
+#ifndef DIRECTORY_VIEW_INT_H
+#define DIRECTORY_VIEW_INT_H
+
+#include "directory/rules.h"
+#include "directory/stack.h"
+#include "directory/view.h"
+
+/* What a source tells all views about its age, from its own thread. */
+struct dir_fresh {
+    _Atomic uint32_t refs;
+    _Atomic bool complete_once;
+    _Atomic int64_t complete_ms; /* monotonic; last moment it was known complete */
+};
+struct dir_fresh *fresh_new(void);
+struct dir_fresh *fresh_ref(struct dir_fresh *f);
+void fresh_unref(struct dir_fresh **f);
+
+struct view_source {
+    unsigned index; /* in rules->source */
+    uint64_t owner; /* struct source: id; 0 = none */
+    struct dir_stack *stack;
+    struct dir_fresh *fresh;
+};
+struct dir_view {
+    _Atomic uint32_t refs;
+    uint64_t generation;
+    struct dir_rules *rules;
+    struct dir_stack *overrides;
+    unsigned n;
+    struct view_source source[]; /* by priority */
+};
+
+/* Empty slots to be filled in; takes over the references to rules and overrides. */
+struct dir_view *view_new(uint64_t generation, struct dir_rules *rules, struct dir_stack *overrides,
+                          unsigned n);
+/* Calls fn with the hash of every address of every entry that has this address key. */
+typedef void view_key_fn(void *arg, uint64_t hash);
+void view_related_keys(const struct dir_view *v, struct str key, view_key_fn *fn, void *arg);
+
+#endif

@@ -1,0 +1,98 @@
+/*
+ * directory_model.c - see directory_model.h.
+ */
+#include "tests/unit/directory_model.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+
+const char *model_folder(void)
+{
+    static char path[4][256];
+    static unsigned turn;
+    const char *tmp = getenv("TMPDIR");
+    char *p = path[turn++ % 4];
+    snprintf(p, sizeof(path[0]), "%s/cw-directory-XXXXXX", tmp != NULL ? tmp : "/tmp");
+    ASSERT(mkdtemp(p) != NULL);
+    return p;
+}
+
+void model_remove_folder(const char *folder)
+{
+    char path[600];
+    struct dirent *f;
+    DIR *d = opendir(folder);
+    while (d != NULL && (f = readdir(d)) != NULL) {
+        snprintf(path, sizeof(path), "%s/%s", folder, f->d_name);
+        if (f->d_name[0] != '.')
+            unlink(path);
+    }
+    if (d != NULL)
+        closedir(d);
+    rmdir(folder);
+}
+
+void model_uuid(unsigned id, unsigned char *uuid)
+{
+    memset(uuid, 0, DIR_UUID_SIZE);
+    uuid[0] = (unsigned char)(id >> 24);
+    uuid[1] = (unsigned char)(id >> 16);
+    uuid[2] = (unsigned char)(id >> 8);
+    uuid[3] = (unsigned char)id;
+}
+
+static bool option(struct str word, const char *name, struct str *value)
+{
+    size_t n = strlen(name);
+    if (!str_starts(word, str_c(name)))
+        return false;
+    *value = str_from(word, n);
+    return true;
+}
+
+static struct dir_address halves(struct str s)
+{
+    long at = str_rfind(s, '@');
+    ASSERT(at > 0);
+    return (struct dir_address){str_upto(s, (size_t)at), str_from(s, (size_t)at + 1)};
+}
+
+struct dir_entry *model_entry(unsigned id, const char *text)
+{
+    static struct slot {
+        char text[4000];
+        struct dir_entry_room room;
+        struct dir_entry e;
+    } slots[4];
+    static unsigned turn;
+    struct slot *s = &slots[turn++ % 4];
+    s->e = (struct dir_entry){.address = s->room.address, .other = s->room.other};
+    snprintf(s->text, sizeof(s->text), "%s", text);
+    model_uuid(id, s->e.uuid);
+    struct str rest = str_c(s->text), value;
+    struct str kind = str_split(&rest, ' ');
+    s->e.kind = str_eq(kind, STR("mailbox"))    ? DIR_MAILBOX
+                : str_eq(kind, STR("mailuser")) ? DIR_MAIL_USER
+                : str_eq(kind, STR("contact"))  ? DIR_CONTACT
+                                                : DIR_GROUP;
+    while (rest.n != 0) {
+        struct str word = str_split(&rest, ' ');
+        if (option(word, "flag=", &s->e.flag) || option(word, "alias=", &s->e.alias))
+            continue;
+        if (option(word, "routing=", &value))
+            s->e.routing = halves(value);
+        else if (option(word, "target=", &value))
+            s->e.target = halves(value);
+        else if (option(word, "x500=", &value))
+            s->room.other[s->e.n_other++] = (struct dir_other_key){DIR_KEY_X500, value};
+        else
+            s->room.address[s->e.n_address++] = halves(word);
+    }
+    if (s->e.target.local.n != 0 && s->e.kind == DIR_MAIL_USER)
+        s->e.evidence = DIR_EVIDENCE_TARGET;
+    return &s->e;
+}

@@ -1,0 +1,20 @@
+/*
+ * directory_model.h - what the tests of the directory share: a folder of their own, entries made
+ * from short texts, the simple model that replicas are compared with.
+ */
+#ifndef TESTS_UNIT_DIRECTORY_MODEL_H
+#define TESTS_UNIT_DIRECTORY_MODEL_H
+
+#include "directory/entry.h"
+
+/* A new empty folder under TMPDIR; static memory. */
+const char *model_folder(void);
+/* Removes the folder and the plain files in it. */
+void model_remove_folder(const char *folder);
+
+/* An entry number `id` from "mailbox a@x.test b@x.test flag=target routing=r@y.test target=t@z.test
+ * alias=n x500=/o=x". Lives until the next call but three. */
+struct dir_entry *model_entry(unsigned id, const char *text);
+void model_uuid(unsigned id, unsigned char *uuid);
+
+#endif

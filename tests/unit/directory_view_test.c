@@ -1,0 +1,466 @@
+/*
+ * directory_view_test.c - what a lookup answers: each location rule, conflicts, routing addresses,
+ * overrides, staleness; then the directory as a whole with LDIF files that change.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "directory/directory.h"
+#include "directory/replica.h"
+#include "directory/view_int.h"
+#include "tests/unit/directory_model.h"
+
+#define BASE                                                                                       \
+    "listener \"i\" { address = \"*:25\" }\n"                                                      \
+    "forest \"old\" { host \"mx.old\" {} routing_domain = \"old.local\" }\n"                       \
+    "forest \"new\" { host \"mx.new\" {} routing_domain = \"new.local\" }\n"                       \
+    "domain \"x.test\" {}\n"                                                                       \
+    "domain \"any.test\" { unknown = forward forest = \"old\" }\n"
+#define SOURCE(name, forest, priority, more)                                                       \
+    "source \"" name "\" { type = ldif path = \"/nowhere/" name "\" forest = \"" forest            \
+    "\" priority = " priority " flag_attribute = \"ext1\" flag_values = {\"source = old\", "       \
+    "\"target = new\"} " more " }\n"
+
+static struct conf *conf_of(const char *text)
+{
+    struct err e = {0};
+    struct conf *c = conf_parse(text, "t.conf", &e);
+    if (c == NULL)
+        fail_msg("%s", e.text);
+    return c;
+}
+
+/* ---- a view without threads ---- */
+
+struct world {
+    const char *folder;
+    struct conf *conf;
+    struct replica *replica[2];
+    struct replica *overrides;
+    struct dir_fresh *fresh[2];
+    struct dir_view *view;
+};
+
+static void ignore(void *arg, const struct replica_commit *c)
+{
+    (void)arg;
+    (void)c;
+}
+
+static struct replica *replica_in(struct world *w, const char *name)
+{
+    struct replica_options o = {.folder = w->folder,
+                                .name = name,
+                                .mass_change_percent = 100,
+                                .publish = ignore,
+                                .ops = &file_real};
+    struct err e;
+    struct replica *r = replica_open(&o, &e);
+    assert_non_null(r);
+    return r;
+}
+
+static void world_begin(struct world *w, const char *conf)
+{
+    *w = (struct world){.folder = model_folder()};
+    w->conf = conf_of(conf);
+    for (unsigned i = 0; i < w->conf->n_source; i++) {
+        w->replica[i] = replica_in(w, w->conf->source[i].name);
+        w->fresh[i] = fresh_new();
+        atomic_store(&w->fresh[i]->complete_once, true);
+        atomic_store(&w->fresh[i]->complete_ms, 1000);
+    }
+    w->overrides = replica_in(w, "overrides");
+}
+
+static void world_view(struct world *w)
+{
+    dir_view_unref(&w->view);
+    replica_commit(w->overrides, STR_NULL);
+    w->view =
+        view_new(7, rules_new(w->conf), stack_ref(replica_stack(w->overrides)), w->conf->n_source);
+    for (unsigned i = 0; i < w->conf->n_source; i++) {
+        replica_commit(w->replica[i], STR_NULL);
+        w->view->source[i] = (struct view_source){.index = i,
+                                                  .owner = i + 1,
+                                                  .stack = stack_ref(replica_stack(w->replica[i])),
+                                                  .fresh = fresh_ref(w->fresh[i])};
+    }
+}
+
+static void world_end(struct world *w)
+{
+    dir_view_unref(&w->view);
+    for (unsigned i = 0; i < 2; i++) {
+        replica_close(&w->replica[i]);
+        fresh_unref(&w->fresh[i]);
+    }
+    replica_close(&w->overrides);
+    conf_unref(&w->conf);
+    model_remove_folder(w->folder);
+}
+
+static void override(struct world *w, const char *key, const char *forest)
+{
+    struct dir_entry *e = model_entry(0, "mailbox a@b");
+    struct str k = str_c(key);
+    long at = str_find(k, '@');
+    e->kind = DIR_OVERRIDE;
+    e->evidence = DIR_EVIDENCE_OVERRIDE;
+    e->flag = str_c(forest);
+    e->address[0] = (struct dir_address){str_upto(k, (size_t)at), str_from(k, (size_t)at + 1)};
+    e->uuid[0] = (unsigned char)hash64(k.p, k.n);
+    replica_upsert(w->overrides, e);
+}
+
+static const char *show(const struct dir_result *r)
+{
+    static const char *const found[] = {"found", "none", "unknown", "conflict"};
+    static char text[1000];
+    const struct dir_claim *b = r->best;
+    snprintf(text, sizeof(text), "%s %.*s %s %.*s", found[r->found],
+             b != NULL ? (int)b->forest.n : 1, b != NULL ? b->forest.p : "-",
+             b != NULL ? b->evidence : "-", b != NULL && b->routing.n != 0 ? (int)b->routing.n : 1,
+             b != NULL && b->routing.n != 0 ? b->routing.p : "-");
+    return text;
+}
+
+static void test_rules(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *old, *new; /* what the sources of the two forests say */
+        const char *expected;
+    } row[] = {
+        {"", "", "none - - -"},
+        {"mailbox a@x.test", "", "found old entry without a flag -"},
+        {"mailbox a@x.test flag=TARGET", "", "found new flag ext1 -"},
+        {"mailbox a@x.test flag=tarrget", "", "found old entry without a flag -"},
+        /* the flag decides over mailbox evidence, wherever it is said */
+        {"mailbox a@x.test", "mailbox a@x.test flag=source", "found old flag ext1 -"},
+        {"mailbox a@x.test flag=target", "mailbox a@x.test", "found new flag ext1 -"},
+        {"mailbox a@x.test flag=target", "mailbox a@x.test flag=source",
+         "conflict new flag ext1 -"},
+        {"mailbox a@x.test flag=target", "mailbox a@x.test flag=target", "found new flag ext1 -"},
+        /* two mailboxes: the first source has the better priority */
+        {"mailbox a@x.test", "mailbox a@x.test", "conflict old entry without a flag -"},
+        {"group a@x.test", "", "found old entry without a flag -"},
+        {"mailbox a@x.test", "group a@x.test", "conflict new entry without a flag -"},
+        /* a mail user points to the other side, where the mailbox is */
+        {"mailuser a@x.test target=a@new.local", "mailbox a@x.test a@new.local",
+         "found new entry without a flag a@new.local"},
+        {"mailuser a@x.test target=a@new.local", "", "found new targetAddress a@new.local"},
+        {"contact a@x.test target=a@new.local", "mailuser a@x.test target=a@old.local",
+         "found old targetAddress a@old.local"},
+        {"mailuser a@x.test target=a@new.local", "mailuser a@x.test target=a@old.local",
+         "conflict new targetAddress a@new.local"},
+        /* a target outside: who holds the object sends it on */
+        {"contact a@x.test target=a@gmail.test", "", "found old entry without a flag -"},
+        {"mailuser a@x.test", "", "unknown - - -"},
+        /* a mailbox with a target redirects all its mail */
+        {"mailbox a@x.test target=b@new.local", "", "found new targetAddress b@new.local"},
+        /* where the routing address comes from */
+        {"mailbox a@x.test flag=target routing=z@r.test b@new.local", "",
+         "found new flag ext1 z@r.test"},
+        {"mailbox a@x.test b@new.local c@old.local", "",
+         "found old entry without a flag c@old.local"},
+        {"mailbox a@x.test flag=target", "mailuser a@x.test b@new.local",
+         "found new flag ext1 b@new.local"},
+        {"mailbox a@x.test flag=target target=q@new.local", "", "found new flag ext1 q@new.local"},
+        /* other spellings and secondary addresses */
+        {"mailbox A@x.test", "", "found old entry without a flag -"},
+        {"mailbox z@x.test a@x.test", "", "found old entry without a flag -"},
+        {"mailbox a@y.test", "", "none - - -"},
+        {"mailbox aa@x.test", "", "none - - -"},
+    };
+    for (unsigned i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+        struct world w;
+        world_begin(&w, BASE SOURCE("s1", "old", "1", "") SOURCE("s2", "new", "2", ""));
+        if (row[i].old[0] != '\0')
+            assert_true(replica_upsert(w.replica[0], model_entry(1, row[i].old)));
+        if (row[i].new[0] != '\0')
+            assert_true(replica_upsert(w.replica[1], model_entry(2, row[i].new)));
+        world_view(&w);
+        struct dir_result *r = NEW(struct dir_result);
+        dir_view_lookup(w.view, STR("a@x.test"), 2000, r);
+        if (strcmp(show(r), row[i].expected) != 0)
+            fail_msg("row %u: \"%s\" and \"%s\": %s, not %s", i, row[i].old, row[i].new, show(r),
+                     row[i].expected);
+        mem_free(r);
+        world_end(&w);
+    }
+}
+
+static void test_claims(void **state)
+{
+    (void)state;
+    struct world w;
+    struct dir_result *r = NEW(struct dir_result);
+    world_begin(&w, BASE SOURCE("s1", "old", "1", "") SOURCE("s2", "new", "2", ""));
+    replica_upsert(w.replica[0], model_entry(9, "mailbox Ann@x.test a@x.test alias=ann"));
+    replica_upsert(w.replica[0], model_entry(3, "contact a@x.test target=o@other.test"));
+    replica_upsert(w.replica[1],
+                   model_entry(2, "mailuser Ann@x.test a@x.test target=Ann@old.local alias=Ann"));
+    world_view(&w);
+    dir_view_lookup(w.view, STR("a@x.test"), 2000, r);
+    assert_int_equal(r->n_claims, 3);
+    assert_int_equal(r->found, DIR_FOUND);
+    /* one object twice in one source: the lower UUID first */
+    assert_int_equal(r->claim[0].kind, DIR_CONTACT);
+    assert_true(str_eq(r->claim[0].target, STR("o@other.test")));
+    assert_ptr_equal(r->best, &r->claim[1]);
+    assert_true(str_eq(r->best->primary, STR("Ann@x.test")));
+    assert_true(str_eq(r->best->alias, STR("ann")));
+    assert_true(str_eq(r->best->routing, STR("Ann@old.local")));
+    assert_int_equal(r->claim[2].source, 1);
+    assert_string_equal(dir_view_source_name(w.view, 1), "s2");
+    assert_int_equal(dir_view_generation(w.view), 7);
+    mem_free(r);
+    world_end(&w);
+}
+
+static void test_override(void **state)
+{
+    (void)state;
+    struct world w;
+    struct dir_result *r = NEW(struct dir_result);
+    world_begin(&w, BASE SOURCE("s1", "old", "1", "") SOURCE("s2", "new", "2", ""));
+    replica_upsert(w.replica[0], model_entry(1, "mailbox a@x.test b@x.test c@new.local"));
+    override(&w, "a@x.test", "new");
+    override(&w, "gone@x.test", "nowhere");
+    override(&w, "only@x.test", "new");
+    world_view(&w);
+    dir_view_lookup(w.view, STR("a@x.test"), 2000, r);
+    assert_string_equal(show(r), "found new override c@new.local");
+    assert_int_equal(r->claim[0].source, DIR_SOURCE_OVERRIDES);
+    assert_int_equal(r->n_claims, 2);
+    dir_view_lookup(w.view, STR("b@x.test"), 2000, r); /* the person, not only the address */
+    assert_string_equal(show(r), "found new override c@new.local");
+    dir_view_lookup(w.view, STR("only@x.test"), 2000, r); /* in no directory */
+    assert_string_equal(show(r), "found new override -");
+    dir_view_lookup(w.view, STR("gone@x.test"), 2000, r); /* a forest that is no more */
+    assert_int_equal(r->found, DIR_NOT_FOUND_YET);
+    mem_free(r);
+    world_end(&w);
+}
+
+static void test_not_found(void **state)
+{
+    (void)state;
+    struct world w;
+    struct dir_result *r = NEW(struct dir_result);
+    world_begin(&w, BASE SOURCE("s1", "old", "1", "stale_after = 10s")
+                        SOURCE("s2", "new", "2", "stale_after = 0 domains = {\"x.test\"}"));
+    world_view(&w);
+    static const struct {
+        const char *key;
+        bool once[2];
+        int64_t now;
+        enum dir_found expected;
+        const char *stale;
+    } row[] = {
+        {"a@x.test", {true, true}, 11000, DIR_NOT_FOUND, NULL},
+        {"a@x.test", {true, true}, 11001, DIR_NOT_FOUND_YET, "s1"},
+        {"a@x.test", {true, false}, 2000, DIR_NOT_FOUND_YET, "s2"},
+        {"a@x.test", {false, true}, 2000, DIR_NOT_FOUND_YET, "s1"},
+        {"a@y.test", {true, false}, 2000, DIR_NOT_FOUND, NULL}, /* s2 could not know it */
+        {"a@y.test", {false, true}, 2000, DIR_NOT_FOUND_YET, "s1"},
+    };
+    for (unsigned i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+        atomic_store(&w.fresh[0]->complete_once, row[i].once[0]);
+        atomic_store(&w.fresh[1]->complete_once, row[i].once[1]);
+        dir_view_lookup(w.view, str_c(row[i].key), row[i].now, r);
+        assert_int_equal(r->found, row[i].expected);
+        if (row[i].stale != NULL)
+            assert_string_equal(r->stale_source, row[i].stale);
+        assert_non_null(r->why);
+    }
+    world_end(&w);
+    /* a domain that no source covers: 451, unless unknown recipients are forwarded anyway */
+    world_begin(&w, BASE SOURCE("s1", "old", "1", "domains = {\"x.test\"}"));
+    world_view(&w);
+    dir_view_lookup(w.view, STR("a@y.test"), 2000, r);
+    assert_int_equal(r->found, DIR_NOT_FOUND_YET);
+    dir_view_lookup(w.view, STR("a@any.test"), 2000, r);
+    assert_int_equal(r->found, DIR_NOT_FOUND);
+    mem_free(r);
+    world_end(&w);
+}
+
+/* ---- the whole, with files ---- */
+
+struct heard {
+    pthread_mutex_t lock;
+    pthread_cond_t more;
+    unsigned n, n_keys;
+    bool everything;
+    uint64_t key[64];
+};
+
+static void hear(void *arg, const struct dir_change *c)
+{
+    struct heard *h = arg;
+    pthread_mutex_lock(&h->lock);
+    h->n++;
+    h->everything = h->everything || c->everything;
+    for (unsigned i = 0; i < c->n && h->n_keys < 64; i++)
+        h->key[h->n_keys++] = c->key_hash[i];
+    pthread_cond_signal(&h->more);
+    pthread_mutex_unlock(&h->lock);
+}
+
+static void wait_heard(struct heard *h, unsigned n)
+{
+    struct timespec end;
+    clock_gettime(CLOCK_REALTIME, &end);
+    end.tv_sec += 20;
+    pthread_mutex_lock(&h->lock);
+    while (h->n < n)
+        if (pthread_cond_timedwait(&h->more, &h->lock, &end) != 0)
+            fail_msg("no change was heard of");
+    pthread_mutex_unlock(&h->lock);
+}
+
+static bool heard_key(struct heard *h, const char *key)
+{
+    bool found = false;
+    for (unsigned i = 0; i < h->n_keys; i++)
+        found = found || h->key[i] == hash64(key, strlen(key));
+    return found;
+}
+
+static void put(const char *folder, const char *name, const char *text)
+{
+    char path[400];
+    struct err e;
+    snprintf(path, sizeof(path), "%s/%s", folder, name);
+    assert_true(file_replace(&file_real, path, text, strlen(text), 0600, &e));
+}
+
+static struct conf *file_conf(const char *folder, const char *more)
+{
+    char *text =
+        mem_printf(BASE "source \"hr\" { type = ldif path = \"%s/hr.ldif\" forest = \"old\" "
+                        "flag_attribute = \"ext1\" flag_values = {\"target = new\"} %s }\n",
+                   folder, more);
+    struct conf *c = conf_of(text);
+    mem_free(text);
+    return c;
+}
+
+static enum dir_found look(struct directory *d, const char *key, char *forest)
+{
+    struct dir_result *r = NEW(struct dir_result);
+    struct dir_view *v = directory_view(d);
+    dir_view_lookup(v, str_c(key), clock_mono_ms(), r);
+    enum dir_found found = r->found;
+    str_copy(r->best != NULL ? r->best->forest : STR("-"), forest, 64);
+    dir_view_unref(&v);
+    mem_free(r);
+    return found;
+}
+
+#define ANN "dn: cn=ann\nobjectClass: person\nmail: ann@x.test\n"
+#define BOB "dn: cn=bob\nobjectClass: person\nmail: bob@x.test\n"
+
+static void wait_state(struct directory *d, enum dir_source_state state)
+{
+    struct dir_source_status s;
+    int64_t end = clock_mono_ms() + 20000;
+    do {
+        usleep(2000);
+        assert_int_equal(directory_status(d, &s, 1), 1);
+        if (clock_mono_ms() > end)
+            fail_msg("state %s, not %s: %s", dir_source_state_text(s.state),
+                     dir_source_state_text(state), s.last_error);
+    } while (s.state != state);
+}
+
+static void test_files(void **state)
+{
+    (void)state;
+    const char *folder = model_folder();
+    struct heard h = {.lock = PTHREAD_MUTEX_INITIALIZER, .more = PTHREAD_COND_INITIALIZER};
+    struct err e;
+    char forest[64];
+    struct conf *c = file_conf(folder, "");
+    put(folder, "hr.ldif", ANN "\n" BOB);
+    struct directory *d = directory_open(c, folder, &e);
+    assert_non_null(d);
+    directory_listen(d, hear, &h);
+    assert_int_equal(look(d, "ann@x.test", forest), DIR_NOT_FOUND_YET);
+    directory_start(d);
+    wait_heard(&h, 1);
+    wait_state(d, DIR_SOURCE_CURRENT);
+    assert_int_equal(look(d, "ann@x.test", forest), DIR_FOUND);
+    assert_int_equal(look(d, "eve@x.test", forest), DIR_NOT_FOUND);
+    assert_true(heard_key(&h, "ann@x.test") && heard_key(&h, "bob@x.test"));
+
+    h.n_keys = 0; /* a flip: only Ann is named */
+    put(folder, "hr.ldif", ANN "ext1: target\n\n" BOB);
+    wait_heard(&h, 2);
+    assert_int_equal(look(d, "ann@x.test", forest), DIR_FOUND);
+    assert_string_equal(forest, "new");
+    assert_true(heard_key(&h, "ann@x.test") && !heard_key(&h, "bob@x.test"));
+
+    uint64_t generation = directory_generation(d);
+    put(folder, "hr.ldif", ANN "ext1: target\n\n" BOB "oops\n"); /* changes nothing, in time */
+    wait_state(d, DIR_SOURCE_FAILING);
+    struct dir_source_status s;
+    directory_status(d, &s, 1);
+    assert_non_null(strstr(s.last_error, "hr.ldif: line 9: "));
+    assert_int_equal(directory_generation(d), generation);
+    assert_int_equal(look(d, "bob@x.test", forest), DIR_FOUND);
+
+    h.n_keys = 0;
+    put(folder, "hr.ldif", ANN "ext1: target\n"); /* good again; Bob is gone */
+    wait_heard(&h, 3);
+    assert_true(!heard_key(&h, "ann@x.test") && heard_key(&h, "bob@x.test"));
+    wait_state(d, DIR_SOURCE_CURRENT);
+    assert_int_equal(look(d, "bob@x.test", forest), DIR_NOT_FOUND);
+
+    assert_true(directory_set_override(d, STR("ann@x.test"), STR("old"), STR("me"), &e));
+    look(d, "ann@x.test", forest);
+    assert_string_equal(forest, "old");
+    directory_close(&d);
+
+    char path[400]; /* the next start: no file */
+    snprintf(path, sizeof(path), "%s/hr.ldif", folder);
+    unlink(path);
+    d = directory_open(c, folder, &e);
+    assert_non_null(d);
+    assert_int_equal(look(d, "ann@x.test", forest), DIR_FOUND);
+    assert_string_equal(forest, "old");
+    assert_int_equal(look(d, "eve@x.test", forest), DIR_NOT_FOUND);
+    assert_true(directory_unset_override(d, STR("ann@x.test"), STR("me"), &e));
+    assert_false(directory_unset_override(d, STR("ann@x.test"), STR("me"), &e));
+    look(d, "ann@x.test", forest);
+    assert_string_equal(forest, "new");
+    directory_close(&d);
+    conf_unref(&c);
+    model_remove_folder(folder);
+}
+
+int main(void)
+{
+    log_setup(LOG_TO_STDERR, LOG_TEXT, LOG_ERROR_);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_rules),    cmocka_unit_test(test_claims),
+        cmocka_unit_test(test_override), cmocka_unit_test(test_not_found),
+        cmocka_unit_test(test_files),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
