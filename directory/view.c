@@ -39,7 +39,6 @@ struct dir_fresh *fresh_new(void)
 {
     struct dir_fresh *f = NEW(struct dir_fresh);
     atomic_init(&f->refs, 1);
-    atomic_init(&f->complete_ms, INT64_MIN);
     return f;
 }
 
