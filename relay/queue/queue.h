@@ -7,8 +7,11 @@
  *   ACTIVE  its envelope is in memory and at least one delivery is being made or ready
  *   WAITING in the heap, by the time of the next attempt
  *   PARKED  on the list of a destination that has more ready mail than it can take, or is backing
- * off HELD    by an admin A waiting, parked or held message costs an index entry (<= 128 bytes + 24
- * per recipient), not its envelope.
+ *           off
+ *   HELD    by an admin; neither tried nor expired
+ *
+ * A waiting, parked or held message costs an index entry (80 bytes, 52 per recipient, 16 in hash
+ * tables and heap), not its envelope.
  *
  * Destinations: each has a window (deliveries in hand) that opens by one per success up to the
  * maximum and halves on failure; after repeated failures it is closed and probed with one delivery
@@ -72,9 +75,11 @@ struct queue_ops {
     /* Writes marks for these recipients (no sync). kind is an enum spool_mark_kind. */
     void (*mark)(void *ctx, uint64_t id, const uint32_t *rcpt, unsigned n, int kind);
     /* A report to the sender is due for these recipients. The callee decides whether one must be
-     * sent (NOTIFY, null sender ...), makes it durable in one step with the marks of FAILED
-     * recipients, then calls queue_report_done(). Never calls back before it returns. `ends` are
-     * valid during the call only. */
+     * sent (NOTIFY, null sender ...), makes it durable in one step with the marks that belong to it
+     * (FAILURE: FAILED of these recipients; DELAY: DELAY_NOTIFIED), then calls queue_report_done().
+     * Never calls back before it returns. `ends` are valid during the call only, `env` until
+     * queue_report_done(). SUCCESS is reported just before mark() says DELIVERED, while the message
+     * can still be read. */
     void (*report)(void *ctx, uint64_t id, const struct envelope *env, enum queue_report kind,
                    const struct queue_end *ends, unsigned n, void *token);
     struct transport transport;
@@ -102,7 +107,7 @@ void queue_directory_changed(struct queue *q, const uint64_t *key_hash, unsigned
 
 /* Stops starting deliveries; those in hand end. For shutdown. */
 void queue_drain(struct queue *q);
-unsigned queue_in_hand(const struct queue *q);
+unsigned queue_in_hand(const struct queue *q); /* deliveries, and reports being written */
 
 /* ---- admin ---- */
 enum queue_msg_state {
@@ -123,8 +128,14 @@ struct queue_msg_info {
     const char *last_reply; /* "" = none; valid during the callback */
 };
 typedef bool queue_list_fn(void *arg, const struct queue_msg_info *m); /* false = stop */
-/* From id `after` (exclusive, 0 = start) in unspecified but stable order. */
+/* All of them, in unspecified order. */
 void queue_list(struct queue *q, queue_list_fn *fn, void *arg);
+/* The same in steps, for a worker that must not stop for a million messages: looks at no more than
+ * `max` places from *cursor (0 = start) and moves it on. False: the end was reached. A message that
+ * is there throughout is shown exactly once. */
+bool queue_list_some(struct queue *q, uint32_t *cursor, unsigned max, queue_list_fn *fn, void *arg);
+/* The messages that still have to reach this recipient (hash as in queue_directory_changed()). */
+void queue_list_rcpt(struct queue *q, uint64_t key_hash, queue_list_fn *fn, void *arg);
 bool queue_info(struct queue *q, uint64_t id, struct queue_msg_info *out);
 enum queue_action {
     QUEUE_HOLD,
