@@ -57,6 +57,7 @@ struct conf_section {
 struct conf_option {
     enum conf_section_id section;
     const char *name;
+    const char *member; /* as the sources name it */
     enum conf_type type;
     size_t offset, size; /* of the member in the section's structure */
     size_t count_offset; /* LIST, FLAGS: of the member that counts */
@@ -106,6 +107,13 @@ bool conf_value_eq(const struct conf_option *o, const void *a, const void *b);
 void conf_value_bound(const struct conf_option *o, double v, char dst[32]);
 /* The n-th of "a|b|c"; its length, 0 past the end. */
 struct str conf_choice(const char *choices, unsigned n);
+
+/* ---- descriptions (sample.c) ---- */
+
+/* The default as it would be written in the file. The option must have one. */
+void conf_option_default(const struct conf_option *o, struct buf *out);
+/* "duration from 1s to 1h", "1 to 65535 port". */
+void conf_option_bounds(const struct conf_option *o, struct buf *out);
 
 /* ---- checks of single values (checks.c) ---- */
 conf_check_fn conf_check_hostname, conf_check_domain, conf_check_host, conf_check_path,

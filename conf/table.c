@@ -45,6 +45,7 @@ const struct conf_section conf_section[CONF_S_COUNT] = {
             example_, text_)                                                                       \
     {.section = CONF_S_##section_,                                                                 \
      .name = #name_,                                                                               \
+     .member = #member_,                                                                           \
      .type = CONF_T_##type_,                                                                       \
      .offset = offsetof(STRUCT_##section_, member_),                                               \
      .size = MEMBER_SIZE(STRUCT_##section_, member_),                                              \

@@ -46,19 +46,16 @@ static void report_free(struct report *r)
 /* ---- what goes into the text ---- */
 
 /* The header of the original, or all of it if that is wanted and short enough. */
-static void read_original(struct worker *w, uint64_t id, bool full, struct buf *out, bool *whole,
-                          bool *is_8bit)
+static void read_original(struct worker *w, uint64_t id, bool full, struct buf *out, bool *whole)
 {
     struct err e;
     struct spool_reader *r = spool_reader_open(w->deps.spool, id, &e);
     *whole = false;
-    *is_8bit = false;
     if (r == NULL)
         return;
     uint64_t size = spool_reader_size(r);
     bool all = full && size <= w->conf->dsn.return_bytes_max && size <= DSN_BYTES_MAX / 4;
     size_t want = all || size < HEADER_READ_MAX ? (size_t)size : HEADER_READ_MAX, got = 0;
-    *is_8bit = spool_reader_8bit(r);
     if (buf_reserve(out, want) && spool_reader_read(r, 0, out->p, want, &got, &e)) {
         out->n = got;
         *whole = all && got == size;
@@ -122,11 +119,11 @@ static bool make_text(struct report *r, uint64_t orig_id, const struct envelope 
     struct worker *w = r->w;
     struct buf original = BUF_INIT(DSN_BYTES_MAX);
     char id_text[14], orig_text[14];
-    bool whole, is_8bit;
+    bool whole;
     spool_id_text(r->append.id, id_text);
     spool_id_text(orig_id, orig_text);
     bool full = env->ret != MAIL_RET_HDRS && kind == QUEUE_REPORT_FAILURE;
-    read_original(w, orig_id, full, &original, &whole, &is_8bit);
+    read_original(w, orig_id, full, &original, &whole);
     const struct dsn_request q = {
         .kind = kind_of(kind),
         .hostname = w->conf->hostname,
@@ -138,7 +135,6 @@ static bool make_text(struct report *r, uint64_t orig_id, const struct envelope 
         .now_ms = clock_wall_ms(),
         .original_header = header_of(buf_str(&original)),
         .original = whole ? buf_str(&original) : STR_NULL,
-        .original_8bit = is_8bit,
     };
     bool ok = dsn_build(&q, &r->text, &r->is_8bit);
     buf_free(&original);

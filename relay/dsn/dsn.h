@@ -19,7 +19,7 @@ enum dsn_kind {
 struct dsn_rcpt {
     const struct envelope_rcpt *rcpt;
     struct smtp_reply reply;
-    bool expired;                /* gave up because of age: status 4.4.7 / 5.4.7 as RFC 3463 says */
+    bool expired;                /* gave up because of age: status 4.4.7, RFC 3463 3.5 */
     const char *remote_host;     /* "" = none: no Remote-MTA, no Diagnostic-Code of smtp type */
     int64_t last_attempt_ms;     /* wall */
     int64_t will_retry_until_ms; /* DELAYED; wall */
@@ -37,8 +37,7 @@ struct dsn_request {
     /* The original: header is always there; whole content when RET asks for it and it is at most
      * return_max octets. */
     struct str original_header; /* up to and with the empty line, or what was readable of it */
-    struct str original;        /* empty: headers only */
-    bool original_8bit;
+    struct str original;        /* empty: headers only. Used for DSN_FAILED alone */
 };
 
 /* Which of these kinds the recipient wants, RFC 3461 4.1 (a null sender never does: the caller

@@ -1,1 +1,11 @@
-# relay/dsn
+# relay/dsn: the text of delivery status notifications (pure)
+noinst_LIBRARIES += libdsn.a
+libdsn_a_SOURCES = \
+	relay/dsn/dsn.c relay/dsn/dsn.h relay/dsn/dsn_int.h \
+	relay/dsn/human.c relay/dsn/status.c relay/dsn/write.c
+
+if HAVE_CMOCKA
+check_PROGRAMS += tests/unit/dsn_test
+tests_unit_dsn_test_SOURCES = tests/unit/dsn_test.c
+tests_unit_dsn_test_LDADD = libdsn.a libmail.a libproto.a librewrite.a libbase.a $(XXHASH_LIBS) $(CMOCKA_LIBS)
+endif

@@ -12,8 +12,8 @@
 #include "base/str.h"
 #include "relay/io/loop.h"
 
-/* "127.0.0.1:25", "[::1]:25", "*:25" (all IPv4 and IPv6), port 0 = any free. ERR_CONFIG names what
- * would be right. */
+/* "127.0.0.1:25", "[::1]:25", "*:25" (the same as "[::]:25": all IPv4 and IPv6), port 0 = any free.
+ * ERR_CONFIG names what would be right. */
 bool listen_parse(struct str text, struct sockaddr_storage *out, socklen_t *len, struct err *e);
 /* Bound, listening, non-blocking, close-on-exec; -1 and e. */
 int listen_tcp(const struct sockaddr *addr, socklen_t len, int backlog, bool reuseport,

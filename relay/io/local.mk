@@ -1,1 +1,20 @@
 # relay/io
+noinst_LIBRARIES += libio.a
+libio_a_SOURCES = \
+	relay/io/addr.c relay/io/addr_int.h \
+	relay/io/connect.c \
+	relay/io/listen.c relay/io/listener.c relay/io/listener.h \
+	relay/io/loop.c relay/io/loop.h relay/io/loop_int.h \
+	relay/io/stream.c relay/io/stream.h relay/io/stream_int.h \
+	relay/io/stream_fake.c relay/io/stream_out.c relay/io/stream_sock.c
+
+if HAVE_CMOCKA
+check_PROGRAMS += tests/unit/io_listener_test tests/unit/io_loop_test tests/unit/io_stream_test
+tests_unit_io_listener_test_SOURCES = tests/unit/io_listener_test.c
+tests_unit_io_listener_test_LDADD = $(IO_TEST_LIBS)
+tests_unit_io_loop_test_SOURCES = tests/unit/io_loop_test.c
+tests_unit_io_loop_test_LDADD = $(IO_TEST_LIBS)
+tests_unit_io_stream_test_SOURCES = tests/unit/io_stream_test.c
+tests_unit_io_stream_test_LDADD = $(IO_TEST_LIBS)
+endif
+IO_TEST_LIBS = libio.a libbase.a $(EVENT_LIBS) $(CARES_LIBS) $(XXHASH_LIBS) $(CMOCKA_LIBS)

@@ -21,7 +21,9 @@
 struct loop;
 
 struct loop *loop_new(struct err *e);
-void loop_free(struct loop **l); /* after loop_run() returned, on the same thread */
+/* After loop_run() returned, on the same thread. The channel must be empty. Streams that linger
+ * (stream_finish) are closed; everything else has been freed by its owner. */
+void loop_free(struct loop **l);
 /* Runs until loop_stop(). */
 void loop_run(struct loop *l);
 /* One turn that waits at most max_wait_ms (for tests). */

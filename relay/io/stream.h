@@ -5,13 +5,17 @@
  * - Callbacks run on the loop's thread, never before the call that created the stream returns, and
  *   never after stream_free(). Freeing the stream inside its own callback is legal.
  * - An idle stream owns no buffer: input is read into a buffer of the loop; what on_data() leaves
- *   unconsumed is kept (at most max_in bytes; a peer that passes it is an error, ERR_LIMIT).
+ *   unconsumed is kept, at most max_in bytes. A read asks for no more than that has room for, so
+ *   max_in is also the largest piece handed over, and pausing in the middle of one is always safe:
+ *   the rest waits in the kernel. A peer that sends more while max_in bytes are kept and the stream
+ *   is not paused is an error (ERR_LIMIT).
  * - Output is gathered during a turn and written at its end in one call. What the kernel does not
- * take stays buffered; stream_pending() tells how much; on_drain() says that it is all gone. The
- * caller watches stream_pending() and stops producing: the stream itself caps at max_out
- * (ERR_LIMIT).
- * - Exactly one of on_error/on_eof ends a stream; after on_error only stream_free() is legal. After
- *   on_eof (peer closed its sending side) output still works.
+ *   take stays buffered; stream_pending() tells how much; on_drain() says that it is all gone (also
+ *   when it went at once). The caller watches stream_pending() and stops producing: the stream
+ *   itself takes no more than max_out.
+ * - Exactly one of on_error/on_eof ends the input; after on_error only stream_free() is legal.
+ * After on_eof (peer closed its sending side) output still works; should it fail, on_error says so.
+ * - When output fails, input that is already there is handed over before on_error().
  */
 #ifndef RELAY_IO_STREAM_H
 #define RELAY_IO_STREAM_H
@@ -64,14 +68,16 @@ void stream_flush(struct stream *s);
 /* No on_data until resumed; resume hands over kept input at the end of this turn. */
 void stream_pause(struct stream *s);
 void stream_resume(struct stream *s);
-/* Throws away input that was received but not consumed (after STARTTLS); returns how many bytes. */
+/* Throws away input that was received but not consumed (after STARTTLS); returns how many bytes.
+ * Inside on_data() it concerns what that call does not consume, and returns 0. */
 size_t stream_discard_input(struct stream *s);
 
 /* One deadline per stream, ms from now; 0 clears it. Cheap: rearming does not touch the heap unless
  * it moves earlier. */
 void stream_deadline(struct stream *s, int64_t ms);
 
-/* Numeric "192.0.2.1" or "2001:db8::1" or "unix"; port 0 for unix. */
+/* Numeric "192.0.2.1" or "2001:db8::1" or "unix"; port 0 for unix. "unknown" if the connection was
+ * gone before anyone asked. */
 struct stream_peer {
     struct sockaddr_storage addr;
     char ip[48];
@@ -99,7 +105,8 @@ void connect_cancel(struct connect **c);
 
 /* Two connected streams inside one loop without sockets: what is written to one is read by the
  * other at the next turn. chunk = hand over at most so many bytes at a time (1 = byte at a time; 0
- * = all). */
+ * = all). At most 64 KB are on the way in each direction. Their addresses are 127.0.0.1, ports
+ * 10001 (a) and 10002 (b). */
 void stream_pair_fake(struct loop *l, size_t chunk, const struct stream_limits *limits,
                       const struct stream_events *ev_a, void *arg_a, struct stream **a,
                       const struct stream_events *ev_b, void *arg_b, struct stream **b);

@@ -13,3 +13,10 @@ libsmtpd_a_SOURCES = \
 	relay/smtpd/smtpd_int.h \
 	relay/smtpd/trace.c \
 	relay/smtpd/transaction.c
+
+if HAVE_CMOCKA
+check_PROGRAMS += tests/unit/smtpd_test
+tests_unit_smtpd_test_SOURCES = tests/unit/smtpd_test.c
+tests_unit_smtpd_test_LDADD = libsmtpd.a libconf.a libmail.a libproto.a librewrite.a libio.a libbase.a \
+	$(EVENT_LIBS) $(CARES_LIBS) $(CONFUSE_LIBS) $(XXHASH_LIBS) $(CMOCKA_LIBS)
+endif

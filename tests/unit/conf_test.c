@@ -14,7 +14,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
-#include "conf/conf.h"
+#include "conf/options.h"
 
 #define L "listener \"i\" { address = \"*:25\" }\n"
 #define F "forest \"old\" { host \"mx.old\" {} }\n"
@@ -687,6 +687,118 @@ static void test_references(void **state)
     conf_unref(&b);
 }
 
+/* Each row of the table says all that an admin needs. */
+static void test_table(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < conf_option_count; i++) {
+        const struct conf_option *o = &conf_option[i];
+        char why[300];
+        size_t n = strlen(o->text);
+        bool good_text = n > 20 && o->text[n - 1] == '.' && o->text[0] >= 'A';
+        for (const char *p = o->text; *p != '\0'; p++)
+            good_text = good_text && *p >= ' ' && *p <= '~' && !(p[0] == ' ' && p[1] == ' ');
+        if (!good_text)
+            fail_msg("%s: bad description: %s", o->name, o->text);
+        if (o->unit[0] == '\0' && o->type != CONF_T_BOOL && strcmp(o->name, "port") != 0)
+            fail_msg("%s: no unit", o->name);
+        if (o->max <= o->min)
+            fail_msg("%s: no bounds", o->name);
+        for (const char *p = o->name; *p != '\0'; p++)
+            assert_true((*p >= 'a' && *p <= 'z') || *p == '_');
+        assert_ptr_equal(conf_option_find(o->section, o->name), o);
+        if (o->def == NULL)
+            assert_non_null(o->example);
+        else if (!conf_type_is_list(o->type) && !conf_value_read(o, o->def, NULL, why, sizeof(why)))
+            fail_msg("%s: bad default: %s", o->name, why);
+        if (o->type == CONF_T_ENUM) {
+            unsigned choices = 0;
+            while (conf_choice(o->unit, choices).n != 0)
+                choices++;
+            assert_int_equal(choices, (unsigned)o->max + 1);
+        }
+    }
+    for (unsigned s = 0; s < CONF_S_COUNT; s++) {
+        assert_true(strlen(conf_section[s].text) > 20);
+        assert_int_equal(conf_section[s].titled, conf_section[s].check != NULL);
+        if (conf_section[s].titled)
+            assert_null(conf_section[s].check(conf_section[s].example));
+    }
+}
+
+static void assert_same_values(const struct conf *a, const struct conf *b)
+{
+    for (unsigned i = 0; i < conf_option_count; i++) {
+        const struct conf_option *o = &conf_option[i];
+        if (!conf_section[o->section].titled && !conf_value_eq(o, a, b))
+            fail_msg("%s differs", o->name);
+    }
+}
+
+/* The sample is a valid file; so is the sample with every option in use; both say the defaults. */
+static void test_sample(void **state)
+{
+    (void)state;
+    struct buf out = BUF_INIT(1 << 20);
+    assert_true(conf_write_sample(&out));
+    const char *sample = buf_cstr(&out);
+    struct conf *plain = good(LFD), *c = good(sample);
+    assert_same_values(plain, c);
+    assert_int_equal(c->n_forest, 1);
+    assert_int_equal(c->n_route, 0);
+    conf_unref(&c);
+
+    for (unsigned i = 0; i < conf_option_count; i++) {
+        char *line = mem_printf("%s = ", conf_option[i].name);
+        if (strstr(sample, line) == NULL)
+            fail_msg("not in the sample: %s", line);
+        mem_free(line);
+    }
+
+    char *text = str_dup(buf_str(&out));
+    bool indent = true;
+    for (char *p = text; *p != '\0'; p++) {
+        if (indent && p[0] == '#' && p[1] != ' ')
+            *p = ' ';
+        indent = *p == '\n' || (indent && *p == ' ');
+    }
+    c = good(text);
+    assert_same_values(plain, c);
+    assert_int_equal(c->n_route, 1);
+    assert_int_equal(c->n_source, 1);
+    mem_free(text);
+    conf_unref(&c);
+    conf_unref(&plain);
+    buf_free(&out);
+
+    struct buf small = BUF_INIT(1000);
+    assert_false(conf_write_sample(&small));
+    buf_free(&small);
+}
+
+static void test_man(void **state)
+{
+    (void)state;
+    struct buf out = BUF_INIT(1 << 20);
+    assert_true(conf_write_man(&out));
+    const char *man = buf_cstr(&out);
+    for (unsigned i = 0; i < conf_option_count; i++) {
+        char *line = mem_printf("\n.It Ic %s No = Ar ", conf_option[i].name);
+        if (strstr(man, line) == NULL)
+            fail_msg("not in the man page: %s", line);
+        mem_free(line);
+    }
+    /* A line that begins with a dot is a macro that we meant. */
+    static const char macros[] =
+        ".Dd .Dt .Os .Sh .Ss .Nm .Nd .Xr .Ql .Pp .Bl .El .It .Ic .Bd .Ed .\\\"";
+    for (const char *p = man; p != NULL && *p != '\0'; p = strchr(p, '\n'), p = p ? p + 1 : p)
+        if (*p == '.') {
+            char macro[4] = {p[0], p[1], p[2], '\0'};
+            assert_non_null(strstr(macros, macro));
+        }
+    buf_free(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -695,6 +807,8 @@ int main(void)
         cmocka_unit_test(test_refused),  cmocka_unit_test(test_environment),
         cmocka_unit_test(test_file),     cmocka_unit_test(test_units),
         cmocka_unit_test(test_restart),  cmocka_unit_test(test_references),
+        cmocka_unit_test(test_table),    cmocka_unit_test(test_sample),
+        cmocka_unit_test(test_man),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,249 @@
+/*
+ * dest.c - a destination: what waits for it, and how many sessions it gets.
+ *
+ * Sessions are opened slowly: no more attempts at once than there are sessions that work already
+ * (at least one), and never more than messages wait. When every host has failed for a new session
+ * and no other session is left, everything that waits is deferred, so that the queue can close the
+ * destination's window; while others work, opening just pauses.
+ *
+ * A message may go behind the final dot of a busy session (session_can_queue) when the destination
+ * answers final dots quickly; otherwise a session of its own is opened as long as more are allowed.
+ *
+ * A destination that is not used for a while is forgotten.
+ */
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "base/stats.h"
+#include "relay/smtpc/smtpc_int.h"
+
+#define EXPIRY_MS           (10 * 60 * 1000)
+#define RETURNS_MAX         5
+#define DOT_LATENCY_SLOW_MS 500
+#define SESSIONS_DEFAULT    20
+
+static void dest_turn(struct loop_task *t);
+
+static void dest_expired(struct loop_timer *t)
+{
+    struct dest *d = CONTAINER_OF(t, struct dest, expiry);
+    if (d->n_pending != 0 || d->n_sessions != 0 || !list_is_empty(&d->finished))
+        loop_timer_set(t, EXPIRY_MS);
+    else
+        client_dest_forget(d);
+}
+
+struct dest *dest_new(struct smtpc *c, const struct dest_key *key)
+{
+    struct dest *d = NEW(struct dest);
+    d->client = c;
+    size_t n = key->name.n < sizeof(d->name) ? key->name.n : sizeof(d->name) - 1;
+    memcpy(d->name, key->name.p, n);
+    d->key = (struct dest_key){.kind = key->kind, .name = str_n(d->name, n)};
+    list_init(&d->pending);
+    list_init(&d->finished);
+    list_init(&d->sessions);
+    list_init(&d->idle);
+    list_push_back(&c->dests, &d->node);
+    d->task.fn = dest_turn;
+    loop_timer_init(&d->expiry, c->loop, dest_expired);
+    loop_timer_set(&d->expiry, EXPIRY_MS);
+    return d;
+}
+
+/* Deliveries that are still here end without done(), as after cancel(). */
+void dest_free(struct dest *d)
+{
+    struct list_node *n;
+    while ((n = list_first(&d->sessions)) != NULL) {
+        struct session *s = CONTAINER_OF(n, struct session, node);
+        struct slot *slot[2] = {&s->cur, &s->next};
+        for (unsigned i = 0; i < 2; i++) {
+            if (slot[i]->job != NULL)
+                client_job_free(d->client, slot[i]->job);
+            slot_clear(s, slot[i]);
+        }
+        session_close(s, false);
+    }
+    struct list *jobs[2] = {&d->pending, &d->finished};
+    for (unsigned i = 0; i < 2; i++)
+        while ((n = list_pop_front(jobs[i])) != NULL)
+            client_job_free(d->client, CONTAINER_OF(n, struct delivery, node)->transport);
+    hosts_clear(d);
+    loop_task_cancel(&d->task);
+    loop_timer_clear(&d->expiry);
+    mem_free(d);
+}
+
+void dest_kick(struct dest *d)
+{
+    loop_task_add(d->client->loop, &d->task);
+}
+
+void dest_add(struct dest *d, struct job *j)
+{
+    j->dest = d;
+    j->place = JOB_PENDING;
+    list_push_back(&d->pending, &j->d->node);
+    d->n_pending++;
+    dest_kick(d);
+}
+
+void dest_give_back(struct dest *d, struct job *j)
+{
+    j->session = NULL;
+    if (++j->returns > RETURNS_MAX) {
+        struct smtp_reply r;
+        smtp_reply_set(&r, 451, "4.4.2", "gave up for now after %u lost connections", j->returns);
+        result_rest(j, OUTCOME_DEFERRED, d->error.code != 0 ? &d->error : &r);
+        dest_finish(d, j, DEST_UNREACHABLE);
+        return;
+    }
+    j->place = JOB_PENDING;
+    list_push_front(&d->pending, &j->d->node);
+    d->n_pending++;
+    dest_kick(d);
+}
+
+void dest_finish(struct dest *d, struct job *j, enum dest_verdict verdict)
+{
+    ASSERT(result_next_open(j, 0) == j->d->n_rcpt);
+    j->session = NULL;
+    j->place = JOB_FINISHED;
+    j->d->verdict = verdict;
+    list_push_back(&d->finished, &j->d->node);
+    dest_kick(d);
+}
+
+static void dest_end_pending(struct dest *d, enum outcome outcome, const struct smtp_reply *reply)
+{
+    struct list_node *n;
+    while ((n = list_pop_front(&d->pending)) != NULL) {
+        struct job *j = CONTAINER_OF(n, struct delivery, node)->transport;
+        d->n_pending--;
+        str_copy(str_c(d->error_host), j->d->remote_host, sizeof(j->d->remote_host));
+        str_copy(str_c(d->error_ip), j->d->remote_ip, sizeof(j->d->remote_ip));
+        result_rest(j, outcome, reply);
+        dest_finish(d, j, outcome == OUTCOME_DEFERRED ? DEST_UNREACHABLE : DEST_OK);
+    }
+}
+
+void dest_exhausted(struct dest *d, enum outcome outcome, const struct smtp_reply *reply)
+{
+    d->open_after_ms = loop_now_ms(d->client->loop) + d->client->conf->smtp_client.host_rest_ms;
+    if (d->n_sessions == 0)
+        dest_end_pending(d, outcome, reply);
+    dest_kick(d);
+}
+
+static unsigned dest_connections_max(const struct dest *d)
+{
+    const struct conf *conf = d->client->conf;
+    unsigned max = conf->smtp_client.connections_max;
+    if (d->key.kind == DEST_FOREST) {
+        int i = conf_find_forest(conf, d->key.name);
+        if (i != CONF_NONE && conf->forest[i].connections_max != 0)
+            max = conf->forest[i].connections_max;
+    }
+    return max != 0 ? max : SESSIONS_DEFAULT;
+}
+
+/* ---- the turn ---- */
+
+static void dest_report(struct dest *d)
+{
+    struct list_node *n;
+    while ((n = list_pop_front(&d->finished)) != NULL) {
+        struct delivery *dl = CONTAINER_OF(n, struct delivery, node);
+        client_job_free(d->client, dl->transport);
+        dl->done(dl);
+    }
+}
+
+/* Gives pending jobs to the slot until one of them takes it. */
+static void dest_feed(struct dest *d, struct session *s, struct slot *sl)
+{
+    struct list_node *n;
+    while (!sl->used && s->state != SESSION_CLOSED && (n = list_pop_front(&d->pending)) != NULL) {
+        d->n_pending--;
+        session_begin(s, sl, CONTAINER_OF(n, struct delivery, node)->transport);
+    }
+}
+
+static void dest_feed_idle(struct dest *d)
+{
+    struct list_node *n;
+    while (d->n_pending != 0 && (n = list_first(&d->idle)) != NULL) {
+        struct session *s = CONTAINER_OF(n, struct session, idle_node);
+        dest_feed(d, s, &s->cur);
+    }
+}
+
+static bool dest_may_open(const struct dest *d)
+{
+    return d->n_sessions == 0 || loop_now_ms(d->client->loop) >= d->open_after_ms;
+}
+
+static void dest_feed_busy(struct dest *d)
+{
+    int64_t now = loop_now_ms(d->client->loop);
+    if (d->n_pending == 0 || now < d->ahead_after_ms)
+        return;
+    if (d->dot_latency_ms > DOT_LATENCY_SLOW_MS && d->n_sessions < dest_connections_max(d) &&
+        dest_may_open(d))
+        return;
+    LIST_FOREACH_SAFE (n, tmp, &d->sessions) {
+        struct session *s = CONTAINER_OF(n, struct session, node);
+        if (d->n_pending == 0)
+            return;
+        struct job *j = CONTAINER_OF(list_first(&d->pending), struct delivery, node)->transport;
+        if (j->returns == 0 && session_can_queue(s))
+            dest_feed(d, s, &s->next);
+    }
+}
+
+static void dest_open_more(struct dest *d)
+{
+    if (d->n_pending <= d->n_connecting || !dest_may_open(d))
+        return;
+    unsigned max = dest_connections_max(d);
+    unsigned working = d->n_sessions - d->n_connecting;
+    unsigned at_once = working > 1 ? working : 1;
+    while (d->n_pending > d->n_connecting && d->n_connecting < at_once && d->n_sessions < max)
+        session_open(d);
+}
+
+void dest_close_idle(struct dest *d)
+{
+    struct list_node *n;
+    while ((n = list_first(&d->idle)) != NULL)
+        session_close(CONTAINER_OF(n, struct session, idle_node), true);
+}
+
+static void dest_turn(struct loop_task *t)
+{
+    struct dest *d = CONTAINER_OF(t, struct dest, task);
+    dest_report(d);
+    dest_feed_idle(d);
+    dest_feed_busy(d);
+    dest_open_more(d);
+    if (d->client->conf->smtp_client.idle_timeout_ms == 0 && d->n_pending == 0)
+        dest_close_idle(d);
+}
+
+/* ---- from outside ---- */
+
+/* The hosts may have changed: nothing new starts on the old ones. */
+void dest_reconfigured(struct dest *d)
+{
+    d->open_after_ms = 0;
+    dest_close_idle(d);
+    LIST_FOREACH_SAFE (n, tmp, &d->sessions) {
+        struct session *s = CONTAINER_OF(n, struct session, node);
+        if (s->state < SESSION_READY)
+            session_close(s, false);
+    }
+    hosts_clear(d);
+    dest_kick(d);
+}

@@ -1,0 +1,9 @@
+# Programs of contrib/bench that no package has. Built with everything else, so that they keep building.
+noinst_PROGRAMS += tests/bench/bench-load tests/bench/bench-idle
+tests_bench_bench_load_SOURCES = tests/bench/bench_load.c tests/bench/bench_load.h \
+	tests/bench/generator.c tests/bench/sink.c
+tests_bench_bench_load_LDADD = -lm
+tests_bench_bench_idle_SOURCES = tests/bench/bench_idle.c
+EXTRA_DIST += contrib/bench tests/bench/bench.py tests/bench/cases_queue.py \
+	tests/bench/cases_relay.py tests/bench/causeway.py tests/bench/load.py \
+	tests/bench/postfix.py tests/bench/procs.py tests/bench/report.py
