@@ -66,7 +66,7 @@ const char *conf_check_hostname(const char *v)
 
 const char *conf_check_domain(const char *v)
 {
-    if (v[0] == '\0' || is_name(str_c(v), true, 1))
+    if (v[0] == '\0' || is_name(str_c(v), false, 1))
         return NULL;
     return "is not a domain; write one like \"example.org\" (international names in their xn-- "
            "form)";
@@ -108,7 +108,7 @@ const char *conf_check_email(const char *v)
     long at = str_rfind(s, '@');
     if (s.n == 0)
         return NULL;
-    if (at > 0 && is_name(str_from(s, (size_t)at + 1), true, 1)) {
+    if (at > 0 && is_name(str_from(s, (size_t)at + 1), false, 1)) {
         bool plain = true;
         for (long i = 0; i < at; i++)
             plain =
@@ -125,7 +125,7 @@ const char *conf_check_template(const char *v)
     long at = str_rfind(s, '@');
     if (s.n == 0)
         return NULL;
-    if (at <= 0 || !is_name(str_from(s, (size_t)at + 1), true, 1))
+    if (at <= 0 || !is_name(str_from(s, (size_t)at + 1), false, 1))
         return "is not an address template; write one like \"%m@source.local\"";
     for (long i = 0; i < at; i++) {
         if ((unsigned char)v[i] <= ' ' || v[i] == 127 || strchr("<>()\"@,;:", v[i]))
@@ -176,7 +176,7 @@ const char *conf_check_pattern(const char *v)
         return NULL;
     if (str_starts(s, STR("*.")))
         s = str_from(s, 2);
-    if (is_name(s, true, 1))
+    if (is_name(s, false, 1))
         return NULL;
     return "is not a domain pattern; write \"example.org\", \"*.example.org\" or \"*\"";
 }

@@ -21,9 +21,11 @@ contrib/causeway.conf.sample: conf/conf-gen$(EXEEXT)
 	$(AM_V_GEN)$(MKDIR_P) contrib && conf/conf-gen$(EXEEXT) sample > $@.tmp && mv -f $@.tmp $@
 
 if HAVE_CMOCKA
-check_PROGRAMS += tests/unit/conf_test
+check_PROGRAMS += tests/unit/conf_test tests/unit/conf_errors_test
 tests_unit_conf_test_SOURCES = tests/unit/conf_test.c
 tests_unit_conf_test_LDADD = libconf.a libbase.a $(CONFUSE_LIBS) $(XXHASH_LIBS) $(CMOCKA_LIBS)
+tests_unit_conf_errors_test_SOURCES = tests/unit/conf_errors_test.c
+tests_unit_conf_errors_test_LDADD = $(tests_unit_conf_test_LDADD)
 endif
 
 FUZZERS += tests/fuzz/fuzz_conf
