@@ -28,13 +28,16 @@ struct route_trace {
     struct str line[32];
 };
 
-/* The decision for the recipient of an accepted message. Slices in *out come from `a`, the
- * configuration or the view. Never fails. */
+/* The decision for the recipient of an accepted message. Slices in *out come from `a` or the
+ * configuration. Never fails: what cannot be decided is put off (a full arena too). Rules, in
+ * out->rule: syntax, routing-domain, directory, conflict, override, loop, unknown-refuse,
+ * unknown-forward, directory-incomplete, forest-unknown, relay-denied, route, mx, no-memory. */
 void route_decide(const struct route_query *q, struct arena *a, struct route_trace *trace,
                   struct decision *out);
 
-/* May this origin send to this recipient at all (RCPT)? Like route_decide, and refuses relaying for
- * those who may not: 550 5.7.1. Unknown recipients of ours: 550 5.1.1; not known yet: 451 4.3.0. */
+/* May this origin send to this recipient at all (RCPT)? Relaying by those who may not: 550 5.7.1;
+ * unknown recipients of ours: 550 5.1.1; not known yet: 451 4.3.0. The same rules as
+ * route_decide(), which so stays no open relay when domains change while mail waits. */
 void route_admit(const struct route_query *q, struct arena *a, struct route_trace *trace,
                  struct decision *out);
 

@@ -1,0 +1,71 @@
+/*
+ * explain.c - the reasons of a decision in words, for `causewayctl explain` and for the text of a
+ * loop's refusal.
+ *
+ * Texts come from the arena of the query; when that is full, or all lines of the trace are used,
+ * the rest is left out. What comes from a directory is escaped here.
+ */
+#include "relay/route/route_int.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/assert.h"
+#include "base/escape.h"
+
+void route_say(struct route_work *w, const char *fmt, ...)
+{
+    char line[700];
+    va_list ap;
+    if (w->trace == NULL || w->trace->n == ARRAY_LEN(w->trace->line))
+        return;
+    va_start(ap, fmt);
+    vsnprintf(line, sizeof(line), fmt, ap);
+    va_end(ap);
+    struct str copy = arena_str(w->a, str_c(line));
+    if (copy.p != NULL)
+        w->trace->line[w->trace->n++] = copy;
+}
+
+static const char *who(struct route_work *w, const struct dir_claim *c, char *dst, size_t cap)
+{
+    if (c->kind == DIR_OVERRIDE)
+        snprintf(dst, cap, "an administrator");
+    else
+        snprintf(dst, cap, "source \"%.60s\"", dir_view_source_name(w->q->view, c->source));
+    return dst;
+}
+
+void route_say_claims(struct route_work *w, const struct dir_result *r)
+{
+    char source[80], forest[80], primary[120], target[120];
+    if (w->trace == NULL)
+        return;
+    for (unsigned i = 0; i < r->n_claims; i++) {
+        const struct dir_claim *c = &r->claim[i];
+        escape_cstr(c->forest, forest, sizeof(forest));
+        escape_cstr(c->primary, primary, sizeof(primary));
+        escape_cstr(c->target, target, sizeof(target));
+        who(w, c, source, sizeof(source));
+        if (c->kind == DIR_OVERRIDE) {
+            route_say(w, "%s has set the forest to \"%s\"", source, forest);
+            continue;
+        }
+        route_say(w, "%s has it as a %s%s%s%s%s; %s%s%s (%s)", source, dir_kind_text(c->kind),
+                  primary[0] ? " with primary address " : "", primary,
+                  target[0] ? " and target address " : "", target,
+                  forest[0] ? "it lives in forest \"" : "it does not say where it lives", forest,
+                  forest[0] ? "\"" : "", c->evidence != NULL ? c->evidence : "no evidence");
+    }
+}
+
+void route_claims_text(struct route_work *w, const struct dir_result *r, struct buf *out)
+{
+    char source[80], forest[80];
+    for (unsigned i = 0; i < r->n_claims; i++) {
+        const struct dir_claim *c = &r->claim[i];
+        escape_cstr(c->forest, forest, sizeof(forest));
+        buf_printf(out, "%s%s says %s (%s)", i == 0 ? "" : ", ", who(w, c, source, sizeof(source)),
+                   forest[0] ? forest : "nothing", c->evidence != NULL ? c->evidence : "");
+    }
+}
