@@ -150,9 +150,8 @@ def drain(s):
 
 def directory(s):
     for addresses in ([10000] if s.quick else [10000, 1000000, 5000000]):
-        folder = s.fresh("directory")
-        found = in_turn(s.rounds, [("directory", lambda: json.loads(
-            run([s.program("bench-directory"), folder, str(addresses)])))])["directory"]
+        found = in_turn(s.rounds, [("directory", lambda: json.loads(run(
+            [s.program("bench-directory"), s.fresh("directory"), str(addresses)])))])["directory"]
         name = f"{addresses} addresses"
         add = s.report.add
         add("directory", name, "bytes/address (file)", found["file_bytes"], aim=("<=", 64), of="value")

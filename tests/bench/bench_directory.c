@@ -1,0 +1,211 @@
+/*
+ * bench_directory.c - bench-directory: what an address costs in the directory, on disk and in
+ * memory, how long a lookup takes that finds something or nothing, and how long the daemon waits
+ * for the directory when it starts. Prints one JSON object.
+ *
+ *   bench-directory FOLDER ADDRESSES
+ *
+ * Each entry has two addresses and a flag. The snapshot is written by the replica, as a source
+ * would; then the directory is opened as the daemon opens it, and asked through the public view.
+ * Keys are asked in random order, each once, so large directories pay for their cache misses.
+ */
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "base/random.h"
+#include "conf/conf.h"
+#include "directory/directory.h"
+#include "directory/replica.h"
+#include "directory/rules.h"
+
+enum {
+    KEY = 48,
+    MOST_KEYS = 1000000
+};
+
+static const char conf_text[] =
+    "hostname = \"relay.bench.test\"\nuser = \"\"\n"
+    "listener \"in\" { address = { \"127.0.0.1:2525\" } }\n"
+    "forest \"east\" { host \"127.0.0.1\" { } }\nforest \"west\" { host \"127.0.0.1\" { } }\n"
+    "domain \"bench.test\" { type = shared }\n"
+    "source \"people\" {\n  type = ldif\n  path = \"/nonexistent/people.ldif\"\n"
+    "  flag_attribute = \"extensionAttribute1\"\n"
+    "  flag_values = { \"east = east\", \"west = west\" }\n  stale_after = 0\n}\n";
+
+static _Noreturn void die(const char *what, const struct err *e)
+{
+    fprintf(stderr, "bench-directory: %s: %s\n", what, e != NULL ? e->text : "failed");
+    exit(1);
+}
+
+static void ignore_publish(void *arg, const struct replica_commit *c)
+{
+    (void)arg;
+    (void)c;
+}
+
+/* Half of the addresses are primary, half secondary. */
+static void address_local(char *dst, size_t cap, long number)
+{
+    snprintf(dst, cap, number % 2 == 0 ? "u%06ld" : "user.%06ld", number / 2);
+}
+
+static void add(struct replica *r, long entry)
+{
+    char local[2][KEY];
+    struct dir_address address[2];
+    for (int i = 0; i < 2; i++) {
+        address_local(local[i], sizeof(local[i]), entry * 2 + i);
+        address[i] = (struct dir_address){.local = str_c(local[i]), .domain = STR("bench.test")};
+    }
+    struct dir_entry e = {.kind = DIR_MAILBOX,
+                          .flag = entry % 2 ? STR("west") : STR("east"),
+                          .n_address = 2,
+                          .address = address};
+    uint64_t id[2] = {hash64_seed(&entry, sizeof(entry), 1), hash64_seed(&entry, sizeof(entry), 2)};
+    memcpy(e.uuid, id, sizeof(e.uuid));
+    if (!replica_upsert(r, &e))
+        die("upsert", NULL);
+}
+
+static void build(const char *folder, const struct conf *c, long addresses)
+{
+    struct err e;
+    struct replica_options o = {.folder = folder,
+                                .name = c->source[0].name,
+                                .source_id = rules_source_id(&c->source[0]),
+                                .mass_change_percent = 100,
+                                .publish = ignore_publish};
+    struct replica *r = replica_open(&o, &e);
+    if (r == NULL)
+        die("replica", &e);
+    replica_refresh_begin(r);
+    for (long i = 0; i < addresses / 2; i++)
+        add(r, i);
+    if (!replica_refresh_end(r, true, STR("bench"), &e))
+        die("refresh", &e);
+    replica_close(&r);
+}
+
+/* Octets of all files in the folder. */
+static double folder_bytes(const char *folder)
+{
+    double sum = 0;
+    DIR *d = opendir(folder);
+    struct dirent *f;
+    while (d != NULL && (f = readdir(d)) != NULL) {
+        struct stat st;
+        if (fstatat(dirfd(d), f->d_name, &st, 0) == 0 && S_ISREG(st.st_mode))
+            sum += (double)st.st_size;
+    }
+    if (d != NULL)
+        closedir(d);
+    return sum;
+}
+
+/* Resident octets, mapped files included. */
+static double resident(void)
+{
+    long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "re");
+    if (f == NULL || fscanf(f, "%*d %ld", &pages) != 1)
+        die("/proc/self/statm", NULL);
+    fclose(f);
+    return (double)pages * (double)sysconf(_SC_PAGESIZE);
+}
+
+/* n keys in random order, each at keys + i * KEY. */
+static char *make_keys(long addresses, long n, bool hit)
+{
+    char *keys = mem_alloc((size_t)n * KEY);
+    for (long i = 0; i < n; i++) {
+        char *key = keys + i * KEY;
+        address_local(key, KEY - 16, (long)random_jitter((uint64_t)addresses));
+        strcat(key, hit ? "@bench.test" : "x@bench.test");
+    }
+    return keys;
+}
+
+/* Nanoseconds for one lookup. */
+static double time_lookups(const struct dir_view *v, const char *keys, long n, bool hit)
+{
+    static struct dir_result result;
+    long wrong = 0;
+    int64_t now = clock_mono_ms(), began = clock_mono_ns();
+    for (long i = 0; i < n; i++) {
+        dir_view_lookup(v, str_c(keys + i * KEY), now, &result);
+        wrong += (result.found == DIR_FOUND) != hit;
+    }
+    double took = (double)(clock_mono_ns() - began) / (double)n;
+    if (wrong != 0) {
+        fprintf(stderr, "bench-directory: %ld of %ld lookups were answered wrongly (%s)\n", wrong,
+                n, result.why);
+        exit(1);
+    }
+    return took;
+}
+
+/* In a process of its own, so that building leaves no trace in what is measured. */
+static void measure(const char *folder, const struct conf *c, long addresses)
+{
+    struct err e;
+    long n = addresses < MOST_KEYS ? addresses : MOST_KEYS;
+    random_jitter_seed(1);
+    char *hits = make_keys(addresses, n, true), *misses = make_keys(addresses, n, false);
+    double before = resident();
+    int64_t began = clock_mono_ns();
+    struct directory *d = directory_open(c, folder, &e);
+    if (d == NULL)
+        die("directory", &e);
+    struct dir_view *v = directory_view(d);
+    double load_ms = (double)(clock_mono_ns() - began) / 1e6;
+    time_lookups(v, hits, n, true); /* maps the pages */
+    double hit = time_lookups(v, hits, n, true), miss = time_lookups(v, misses, n, false);
+    for (long i = 0; i < addresses; i++) { /* all of it, for the memory */
+        static struct dir_result result;
+        char key[KEY];
+        address_local(key, KEY - 16, i);
+        strcat(key, "@bench.test");
+        dir_view_lookup(v, str_c(key), 0, &result);
+    }
+    printf("{\"file_bytes\":%.1f,\"memory_bytes\":%.1f,\"hit_ns\":%.1f,\"miss_ns\":%.1f,"
+           "\"load_ms\":%.2f}\n",
+           folder_bytes(folder) / (double)addresses, (resident() - before) / (double)addresses, hit,
+           miss, load_ms);
+    dir_view_unref(&v);
+    directory_close(&d);
+    mem_free(hits);
+    mem_free(misses);
+}
+
+int main(int argc, char **argv)
+{
+    long addresses = 0;
+    bool measures = argc == 4 && strcmp(argv[3], "measure") == 0;
+    if (argc < 3 || (addresses = atol(argv[2])) < 2) {
+        fprintf(stderr, "Usage: bench-directory FOLDER ADDRESSES\n");
+        return 2;
+    }
+    struct err e;
+    struct conf *c = conf_parse(conf_text, "bench", &e);
+    if (c == NULL)
+        die("configuration", &e);
+    if (!measures)
+        build(argv[1], c, addresses);
+    else
+        measure(argv[1], c, addresses);
+    conf_unref(&c);
+    if (!measures) {
+        execl("/proc/self/exe", argv[0], argv[1], argv[2], "measure", (char *)NULL);
+        die("exec", NULL);
+    }
+    return 0;
+}
