@@ -21,13 +21,17 @@
 #include "relay/smtpc/smtpc.h"
 
 #include <ifaddrs.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/assert.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "relay/smtpc/smtpc_int.h"
 
-#define OUT_MAX (1u << 20)
+#define OUT_MAX      (1u << 20)
+#define SESSIONS_MIN 64
+#define SESSIONS_MAX 4096
 
 static void client_sweep(struct loop_task *t)
 {
@@ -45,6 +49,38 @@ void client_bury(struct smtpc *c, struct session *s)
     list_push_back(&c->graveyard, &s->node);
     loop_task_add(c->loop, &c->sweep);
 }
+
+/* ---- all destinations together ---- */
+
+/* A quarter of the descriptors for all workers' outbound sessions: intake, the spool and the
+ * directory have their own. */
+static unsigned client_sessions_max(const struct conf *conf)
+{
+    struct rlimit lim;
+    long workers = conf->workers != 0 ? (long)conf->workers : sysconf(_SC_NPROCESSORS_ONLN);
+    if (getrlimit(RLIMIT_NOFILE, &lim) != 0 || lim.rlim_cur > 1u << 20)
+        return SESSIONS_MAX;
+    unsigned max = (unsigned)lim.rlim_cur / 4 / (unsigned)(workers > 0 ? workers : 1);
+    if (max < SESSIONS_MIN)
+        return SESSIONS_MIN;
+    return max < SESSIONS_MAX ? max : SESSIONS_MAX;
+}
+
+bool client_has_room(struct smtpc *c)
+{
+    if (c->n_sessions >= c->sessions_max && !list_is_empty(&c->idle))
+        session_close(CONTAINER_OF(list_first(&c->idle), struct session, age_node), true);
+    return c->n_sessions < c->sessions_max;
+}
+
+void client_room_made(struct smtpc *c)
+{
+    struct list_node *n = list_pop_front(&c->starved);
+    if (n != NULL)
+        dest_kick(CONTAINER_OF(n, struct dest, starved));
+}
+
+/* ---- jobs and destinations ---- */
 
 static struct job *client_job_new(struct smtpc *c, struct delivery *d)
 {
@@ -143,6 +179,8 @@ struct smtpc *smtpc_new_with(struct loop *l, struct conf *conf, struct resolver 
     c->ops = ops;
     list_init(&c->dests);
     list_init(&c->graveyard);
+    list_init(&c->idle);
+    list_init(&c->starved);
     c->sweep.fn = client_sweep;
     buf_init(&c->out, OUT_MAX);
     smtpc_reconfigure(c, conf);
@@ -154,6 +192,7 @@ void smtpc_reconfigure(struct smtpc *c, struct conf *conf)
     struct conf *old = c->conf;
     c->conf = conf_ref(conf);
     c->conf_serial++;
+    c->sessions_max = client_sessions_max(conf);
     if (c->interfaces != NULL)
         freeifaddrs(c->interfaces);
     if (getifaddrs(&c->interfaces) != 0)

@@ -18,20 +18,32 @@
 #include "base/stats.h"
 #include "relay/smtpc/smtpc_int.h"
 
-#define EXPIRY_MS           (10 * 60 * 1000)
+#define EXPIRY_MS           (10 * 60 * 1000) /* a forest or route not used for so long is forgotten */
+#define EXPIRY_MX_MS        (60 * 1000)
+#define REOPEN_MIN_MS       1000
 #define RETURNS_MAX         5
 #define DOT_LATENCY_SLOW_MS 500
 #define SESSIONS_DEFAULT    20
 
 static void dest_turn(struct loop_task *t);
 
+static void dest_arm_expiry(struct dest *d)
+{
+    loop_timer_set(&d->expiry, d->key.kind == DEST_MX ? EXPIRY_MX_MS : EXPIRY_MS);
+}
+
 static void dest_expired(struct loop_timer *t)
 {
     struct dest *d = CONTAINER_OF(t, struct dest, expiry);
     if (d->n_pending != 0 || d->n_sessions != 0 || !list_is_empty(&d->finished))
-        loop_timer_set(t, EXPIRY_MS);
+        dest_arm_expiry(d);
     else
         client_dest_forget(d);
+}
+
+static void dest_reopen(struct loop_timer *t)
+{
+    dest_kick(CONTAINER_OF(t, struct dest, reopen));
 }
 
 struct dest *dest_new(struct smtpc *c, const struct dest_key *key)
@@ -48,7 +60,8 @@ struct dest *dest_new(struct smtpc *c, const struct dest_key *key)
     list_push_back(&c->dests, &d->node);
     d->task.fn = dest_turn;
     loop_timer_init(&d->expiry, c->loop, dest_expired);
-    loop_timer_set(&d->expiry, EXPIRY_MS);
+    loop_timer_init(&d->reopen, c->loop, dest_reopen);
+    dest_arm_expiry(d);
     return d;
 }
 
@@ -73,6 +86,8 @@ void dest_free(struct dest *d)
     hosts_clear(d);
     loop_task_cancel(&d->task);
     loop_timer_clear(&d->expiry);
+    loop_timer_clear(&d->reopen);
+    list_remove(&d->starved);
     mem_free(d);
 }
 
@@ -100,6 +115,7 @@ void dest_give_back(struct dest *d, struct job *j)
         dest_finish(d, j, DEST_UNREACHABLE);
         return;
     }
+    result_reset(j);
     j->place = JOB_PENDING;
     list_push_front(&d->pending, &j->d->node);
     d->n_pending++;
@@ -131,7 +147,11 @@ static void dest_end_pending(struct dest *d, enum outcome outcome, const struct 
 
 void dest_exhausted(struct dest *d, enum outcome outcome, const struct smtp_reply *reply)
 {
-    d->open_after_ms = loop_now_ms(d->client->loop) + d->client->conf->smtp_client.host_rest_ms;
+    int64_t pause = d->client->conf->smtp_client.host_rest_ms;
+    if (pause < REOPEN_MIN_MS)
+        pause = REOPEN_MIN_MS;
+    d->open_after_ms = loop_now_ms(d->client->loop) + pause;
+    loop_timer_set(&d->reopen, pause);
     if (d->n_sessions == 0)
         dest_end_pending(d, outcome, reply);
     dest_kick(d);
@@ -210,8 +230,14 @@ static void dest_open_more(struct dest *d)
     unsigned max = dest_connections_max(d);
     unsigned working = d->n_sessions - d->n_connecting;
     unsigned at_once = working > 1 ? working : 1;
-    while (d->n_pending > d->n_connecting && d->n_connecting < at_once && d->n_sessions < max)
+    while (d->n_pending > d->n_connecting && d->n_connecting < at_once && d->n_sessions < max) {
+        if (!client_has_room(d->client)) {
+            if (!list_node_is_linked(&d->starved))
+                list_push_back(&d->client->starved, &d->starved);
+            break;
+        }
         session_open(d);
+    }
 }
 
 void dest_close_idle(struct dest *d)
@@ -228,8 +254,12 @@ static void dest_turn(struct loop_task *t)
     dest_feed_idle(d);
     dest_feed_busy(d);
     dest_open_more(d);
-    if (d->client->conf->smtp_client.idle_timeout_ms == 0 && d->n_pending == 0)
+    if (d->n_pending != 0)
+        return;
+    if (d->client->conf->smtp_client.idle_timeout_ms == 0)
         dest_close_idle(d);
+    if (d->n_sessions == 0 && d->key.kind == DEST_MX)
+        hosts_clear(d); /* the resolver has a cache; there may be many domains */
 }
 
 /* ---- from outside ---- */

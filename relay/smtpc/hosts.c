@@ -23,15 +23,23 @@
 
 #define HOSTS_MAX_AGE_MS (30 * 1000)
 
+static void host_end(struct host *host)
+{
+    if (host->query != NULL)
+        host->dest->client->ops->resolve_cancel(&host->query);
+    mem_free(host->endpoint);
+    host->endpoint = NULL;
+    host->n_endpoint = 0;
+}
+
 void hosts_clear(struct dest *d)
 {
     struct hosts *h = &d->hosts;
     struct smtpc *c = d->client;
     if (h->mx_query != NULL)
         c->ops->resolve_cancel(&h->mx_query);
-    for (unsigned i = 0; i < h->n; i++)
-        if (h->v[i].query != NULL)
-            c->ops->resolve_cancel(&h->v[i].query);
+    while (h->n > 0)
+        host_end(&h->v[--h->n]);
     mem_free(h->v);
     *h = (struct hosts){.state = HOSTS_NONE};
 }
@@ -72,11 +80,8 @@ static void hosts_cut_at_cost(struct dest *d, unsigned cost)
 {
     struct hosts *h = &d->hosts;
     h->loop = true;
-    while (h->n > 0 && h->v[h->n - 1].cost >= cost) {
-        struct host *host = &h->v[--h->n];
-        if (host->query != NULL)
-            d->client->ops->resolve_cancel(&host->query);
-    }
+    while (h->n > 0 && h->v[h->n - 1].cost >= cost)
+        host_end(&h->v[--h->n]);
     if (h->n == 0)
         hosts_fail_loop(d);
 }
@@ -230,8 +235,11 @@ static void host_done(void *arg, const struct resolve_answer *a)
     struct host *host = arg;
     struct dest *d = host->dest;
     host->query = NULL;
+    unsigned n = a->n_addr < HOST_ENDPOINT_MAX ? a->n_addr : HOST_ENDPOINT_MAX;
     host->n_endpoint = 0;
-    for (unsigned i = 0; i < a->n_addr && host->n_endpoint < HOST_ENDPOINT_MAX; i++)
+    mem_free(host->endpoint);
+    host->endpoint = n > 0 ? mem_array(n, sizeof(struct endpoint)) : NULL;
+    for (unsigned i = 0; i < n; i++)
         host_add_endpoint(host, &a->addr[i]);
     host->state = HOST_RESOLVED;
     if (host->n_endpoint == 0) {

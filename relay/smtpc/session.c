@@ -270,6 +270,7 @@ void session_open(struct dest *d)
     }
     list_push_back(&d->sessions, &s->node);
     d->n_sessions++;
+    d->client->n_sessions++;
     d->n_connecting++;
     session_resume(s);
 }
@@ -320,9 +321,20 @@ static void session_idle(struct session *s)
 {
     struct dest *d = s->dest;
     list_push_front(&d->idle, &s->idle_node);
+    list_push_back(&d->client->idle, &s->age_node);
     d->n_idle++;
     session_set_state(s, SESSION_READY);
     dest_kick(d);
+    client_room_made(d->client);
+}
+
+void session_not_idle(struct session *s)
+{
+    if (!list_node_is_linked(&s->idle_node))
+        return;
+    list_remove(&s->idle_node);
+    list_remove(&s->age_node);
+    s->dest->n_idle--;
 }
 
 void session_ready(struct session *s)
@@ -379,15 +391,14 @@ void session_close(struct session *s, bool quit)
     session_drop_stream(s, quit);
     if (s->state < SESSION_READY)
         d->n_connecting--;
-    if (list_node_is_linked(&s->idle_node)) {
-        list_remove(&s->idle_node);
-        d->n_idle--;
-    }
+    session_not_idle(s);
     list_remove(&s->node);
     d->n_sessions--;
+    d->client->n_sessions--;
     session_set_state(s, SESSION_CLOSED);
     client_bury(d->client, s);
     dest_kick(d);
+    client_room_made(d->client);
 }
 
 void session_break(struct session *s, bool timed_out, enum dest_verdict verdict,

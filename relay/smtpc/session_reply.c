@@ -22,10 +22,14 @@ void session_nonsense(struct session *s, const char *what)
     session_peer(s, peer, sizeof(peer));
     smtp_reply_set(&r, 451, "4.5.0", "%s does not speak SMTP as it should (state %s): %s", peer,
                    session_state_name(s->state), what);
-    if (s->state < SESSION_READY)
+    if (s->state < SESSION_READY) {
         session_open_failed(s, false, &r);
-    else
-        session_break(s, true, DEST_UNREACHABLE, &r);
+        return;
+    }
+    /* The replies before may have belonged to other commands than we thought. */
+    if (s->cur.job != NULL)
+        result_reset(s->cur.job);
+    session_break(s, true, DEST_UNREACHABLE, &r);
 }
 
 static void session_unexpected(struct session *s, const struct smtp_reply *r)
@@ -69,7 +73,7 @@ void session_on_banner(struct session *s, const struct smtp_reply *r)
 {
     const struct conf *conf = s->dest->client->conf;
     const char *helo = conf->smtp_client.helo;
-    if (!smtp_reply_is_ok(r)) {
+    if (r->code != 220) {
         session_refused_greeting(s, r);
         return;
     }
@@ -106,7 +110,9 @@ void session_on_ehlo(struct session *s, const struct smtp_reply *r)
     const struct conf *conf = s->dest->client->conf;
     const char *helo = conf->smtp_client.helo;
     s->parser.keep_lines = false;
-    if (smtp_reply_is_ok(r)) {
+    if (smtp_reply_is_ok(r) && r->code != 250) {
+        session_unexpected(s, r); /* a second banner, taken for the answer */
+    } else if (smtp_reply_is_ok(r)) {
         caps_parse(&s->caps, buf_str(&s->parser.ehlo));
         buf_free(&s->parser.ehlo);
         session_ready(s);

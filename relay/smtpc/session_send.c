@@ -303,8 +303,7 @@ bool session_begin(struct session *s, struct slot *sl, struct job *j)
     if (j->started_ms == 0)
         j->started_ms = loop_now_ms(c->loop);
     if (sl == &s->cur) {
-        list_remove(&s->idle_node);
-        s->dest->n_idle--;
+        session_not_idle(s);
         session_set_state(s, sl->want_rset ? SESSION_RSET : SESSION_MAIL);
     } else {
         session_arm(s);

@@ -66,8 +66,8 @@ struct host {
     unsigned port, cost;
     enum host_state state;
     struct resolve *query;
-    unsigned n_endpoint;
-    struct endpoint endpoint[HOST_ENDPOINT_MAX];
+    unsigned n_endpoint; /* at most HOST_ENDPOINT_MAX: `tried` has a bit for each */
+    struct endpoint *endpoint;
 };
 enum hosts_state {
     HOSTS_NONE,
@@ -98,8 +98,9 @@ struct resting {
 struct dest {
     struct smtpc *client;
     struct dest *next_hash;
-    struct list_node node; /* client->dests */
-    struct dest_key key;   /* name points to `name` */
+    struct list_node node;    /* client->dests */
+    struct list_node starved; /* client->starved: it may have no more sessions for now */
+    struct dest_key key;      /* name points to `name` */
     char name[256];
     struct hosts hosts;
     unsigned turn; /* round robin among hosts of equal cost */
@@ -115,7 +116,7 @@ struct dest {
     struct smtp_reply error; /* of the last host that failed, with its name */
     char error_host[256], error_ip[48];
     struct loop_task task;
-    struct loop_timer expiry;
+    struct loop_timer expiry, reopen;
 };
 
 /* ---- session ---- */
@@ -150,7 +151,9 @@ struct session_caps {
 
 struct session {
     struct dest *dest;
-    struct list_node node, idle_node; /* node: dest->sessions, or client->graveyard when closed */
+    struct list_node node;      /* dest->sessions, or client->graveyard when closed */
+    struct list_node idle_node; /* dest->idle */
+    struct list_node age_node;  /* client->idle */
     enum session_state state;
     struct stream *stream;
     struct connect *connect;
@@ -182,6 +185,9 @@ struct smtpc {
     struct dest *bucket[DEST_BUCKETS];
     struct list dests;
     struct list graveyard; /* closed sessions, freed at the end of the turn */
+    struct list idle;      /* of session.age_node; the one idle for longest is first */
+    struct list starved;   /* of dest.starved */
+    unsigned n_sessions, sessions_max;
     struct loop_task sweep;
     struct job *free_jobs;
     struct buf out; /* commands are put together here */
@@ -192,6 +198,9 @@ struct smtpc {
 
 /* client.c */
 void client_bury(struct smtpc *c, struct session *s);
+/* May one more session be opened? Makes room by closing the one idle for longest. */
+bool client_has_room(struct smtpc *c);
+void client_room_made(struct smtpc *c); /* a session ended or became idle */
 void client_job_free(struct smtpc *c, struct job *j);
 void client_dest_forget(struct dest *d); /* unlinks and frees it */
 
@@ -243,6 +252,7 @@ void session_break(struct session *s, bool timed_out, enum dest_verdict verdict,
 /* Before READY: this endpoint will not do; goes on to the next one. */
 void session_open_failed(struct session *s, bool quit, const struct smtp_reply *reply);
 void session_ready(struct session *s);
+void session_not_idle(struct session *s);
 /* The current message is over for good; next, idle or QUIT. */
 void session_message_end(struct session *s);
 bool session_can_queue(const struct session *s); /* may another message go behind the final dot? */

@@ -159,6 +159,61 @@ static void test_connections_max(void **state)
     peer_free(p);
 }
 
+/* All destinations together have so many sessions; an idle one makes room. */
+static void test_sessions_of_all_destinations_are_bounded(void **state)
+{
+    (void)state;
+    struct peer *a = peer_new(W.loop, "127.0.0.1", 0), *b = peer_new(W.loop, "127.0.0.1", 0);
+    world_host(0, "127.0.0.1", a->port, 10);
+    world_host(1, "127.0.0.1", b->port, 10);
+    W.client->sessions_max = 1;
+    deliver(1, DEST_FOREST, "one", OUTCOME_DELIVERED);
+    deliver(2, DEST_FOREST, "two", OUTCOME_DELIVERED);
+    turns(5);
+    assert_int_equal(a->open, 0);
+    assert_int_equal(b->open, 1);
+    peer_rule(b, (struct rule){.step = STEP_MAIL, .times = 1, .reply = REPLY_HANG});
+    struct mail *first = mail_to(3, DEST_FOREST, "two"), *second = mail_to(4, DEST_FOREST, "one");
+    mail_start(first);
+    turns(10);
+    mail_start(second);
+    turns(20);
+    assert_int_equal(second->done, 0);
+    assert_int_equal(a->connections, 1);
+    clock_fake_advance(300001);
+    mail_wait(second);
+    assert_outcome(second, 0, OUTCOME_DELIVERED);
+    mail_wait(first);
+    mail_free(first);
+    mail_free(second);
+    peer_free(a);
+    peer_free(b);
+}
+
+/* New connections fail while an old one is stuck: what waits is tried again after a pause. */
+static void test_opening_again_after_a_pause(void **state)
+{
+    (void)state;
+    W.conf.smtp_client.host_rest_ms = 0;
+    struct peer *p = peer_new(W.loop, "127.0.0.1", 0);
+    p->ehlo = EHLO_PLAIN;
+    world_host(0, "127.0.0.1", p->port, 10);
+    peer_rule(p, (struct rule){.step = STEP_DOT, .times = 1, .reply = REPLY_HANG});
+    peer_rule(p, (struct rule){.step = STEP_BANNER, .skip = 1, .reply = "421 4.3.2 busy\r\n"});
+    many_start(2);
+    turns(50);
+    assert_int_equal(p->connections, 2);
+    assert_int_equal(many[1]->done, 0);
+    p->n_rule = 0;
+    clock_fake_advance(1001);
+    mail_wait(many[1]);
+    assert_outcome(many[1], 0, OUTCOME_DELIVERED);
+    W.transport.cancel(W.transport.ctx, &many[0]->d);
+    mail_free(many[0]);
+    mail_free(many[1]);
+    peer_free(p);
+}
+
 /* ---- behind the final dot ---- */
 
 static void test_next_message_goes_out_behind_the_dot(void **state)
@@ -625,6 +680,8 @@ int main(void)
         T(test_messages_per_connection),
         T(test_slow_start),
         T(test_connections_max),
+        T(test_sessions_of_all_destinations_are_bounded),
+        T(test_opening_again_after_a_pause),
         T(test_next_message_goes_out_behind_the_dot),
         T(test_started_inside_done),
         T(test_break_after_the_dot_gives_the_next_back),

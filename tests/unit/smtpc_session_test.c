@@ -269,6 +269,28 @@ static void test_wrong_replies(void **state)
     }
 }
 
+/* One reply too many shifts all that follow: what they seemed to say about recipients is void. */
+static void test_replies_out_of_step(void **state)
+{
+    static const struct rule rules[] = {
+        {.step = STEP_BANNER, .reply = "220 a\r\n220 b\r\n"},
+        {.step = STEP_MAIL, .reply = "250 ok\r\n250 really\r\n"},
+    };
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        W.forest[0].n_host = 0;
+        world_client();
+        begin(3, TEXT);
+        peer_rule(P, rules[i]);
+        peer_rule(P, (struct rule){.step = STEP_RCPT, .match = "rcpt1", .reply = "550 no\r\n"});
+        go();
+        for (unsigned k = 0; k < 3; k++)
+            assert_outcome(M, k, OUTCOME_DEFERRED);
+        assert_int_equal(P->n_mail, 0);
+        end();
+    }
+}
+
 /* A reply that comes octet by octet does not move the deadline. */
 static void test_trickle_does_not_extend_the_deadline(void **state)
 {
@@ -565,6 +587,7 @@ int main(void)
         T(test_says_nonsense),
         T(test_421_everywhere),
         T(test_wrong_replies),
+        T(test_replies_out_of_step),
         T(test_trickle_does_not_extend_the_deadline),
         T(test_results_said_before_the_loss_are_kept),
         T(test_total_time_is_bounded),
