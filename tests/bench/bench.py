@@ -54,6 +54,7 @@ def options_of(arguments):
     p = argparse.ArgumentParser(prog="contrib/bench", description=__doc__)
     p.add_argument("name", nargs="+", help="all, or some of: " + ", ".join(ALL))
     p.add_argument("--json", metavar="FILE", help="where the figures go (default: bench.json)")
+    p.add_argument("--markdown", metavar="FILE", help="the table as Markdown")
     p.add_argument("--rounds", type=int, metavar="N", help="rounds of each comparison (default: 3)")
     p.add_argument("--quick", action="store_true",
                    help="one short round of a few cases: shows that all works, proves nothing")
@@ -90,6 +91,8 @@ def ended(number, frame):
 def main():
     source = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
     options = options_of(sys.argv[1:])
+    if os.geteuid() != 0 and any(name != "directory" for name in options.name):
+        sys.exit("contrib/bench: must be run by root, because Postfix can only be started by root")
     build = build_of(options, source)
     signal.signal(signal.SIGTERM, ended)
     raise_nofile(32768)
@@ -114,6 +117,9 @@ def main():
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     report.print()
+    if options.markdown:
+        with open(options.markdown, "w") as f:
+            f.write(report.markdown())
     return status
 
 

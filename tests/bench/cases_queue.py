@@ -130,12 +130,11 @@ def drain(s):
             return {"p99": result["sunk"]["p99"]}
 
         def loaded():
-            # Sinks down, fill, stop; bench-load brings its sinks; start.
+            # Filled with the sinks down; started again when bench-load's sinks are up.
             source(ours.port, backlog, 64, 4096, True)
             ours.stop()
-            ours.start()
             result = bench_load(s.program("bench-load"), *load, "--seconds", 300,
-                                "--backlog", backlog)
+                                "--backlog", backlog, meanwhile=ours.start)
             if result["others"] < backlog:
                 raise BenchError(f"drained {result['others']} of {backlog}")
             return {"rate": backlog / result["others_seconds"], "p99": result["sunk"]["p99"]}

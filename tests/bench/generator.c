@@ -77,15 +77,29 @@ static void write_all(int fd, const char *p, size_t n)
     }
 }
 
+static bool session_connect(struct session *s, const struct sockaddr_in *a)
+{
+    s->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (s->fd < 0)
+        die("socket");
+    if (connect(s->fd, (const struct sockaddr *)a, sizeof(*a)) == 0)
+        return true;
+    close(s->fd);
+    return false;
+}
+
 static void session_open(struct generator *g, struct session *s)
 {
     struct sockaddr_in a = {.sin_family = AF_INET,
                             .sin_port = htons((uint16_t)g->load->relay_port),
                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int on = 1;
-    s->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (s->fd < 0 || connect(s->fd, (struct sockaddr *)&a, sizeof(a)) != 0)
-        die("connect to the relay");
+    int tries = 0; /* the relay may still be starting */
+    while (!session_connect(s, &a)) {
+        if (++tries == 6000)
+            die("connect to the relay");
+        usleep(10000);
+    }
     setsockopt(s->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     s->state = BANNER;
     s->n = 0;
@@ -283,14 +297,13 @@ void generator_run(struct load *l)
     if (g->epoll < 0 || g->timer < 0 || epoll_ctl(g->epoll, EPOLL_CTL_ADD, g->timer, &ev) != 0)
         die("epoll");
     make_content(g);
-    int64_t start = now_ns() + 100000000;
-    int64_t end = start + (int64_t)(l->seconds * 1e9);
-    g->next_due = start;
     g->session = calloc((size_t)l->sessions, sizeof(*g->session));
     if (g->session == NULL)
         die("calloc");
     for (int i = 0; i < l->sessions; i++)
         session_open(g, &g->session[i]);
+    g->next_due = now_ns() + 10000000;
+    int64_t end = g->next_due + (int64_t)(l->seconds * 1e9);
     if (l->rate > 0)
         arm(g);
     while (goes_on(g, end)) {

@@ -125,13 +125,20 @@ def ceiling(sink, messages, sessions, length, keep):
     return {"rate": messages / source(sink.port, messages, sessions, length, keep)}
 
 
-def bench_load(program, *options, timeout=600):
-    """Runs tests/bench/bench-load; what it reports."""
-    done = subprocess.run([program, *map(str, options)], capture_output=True, text=True,
-                          timeout=timeout)
-    if done.returncode != 0:
-        raise BenchError(f"{program}: {done.stderr.strip()[-500:]}")
-    return json.loads(done.stdout)
+def bench_load(program, *options, meanwhile=None, timeout=600):
+    """Runs tests/bench/bench-load; what it reports. Its sinks listen at once, its sessions wait for
+    the relay, so `meanwhile` may start that."""
+    p = subprocess.Popen([program, *map(str, options)], stdout=subprocess.PIPE,
+                         stderr=subprocess.PIPE, text=True)
+    try:
+        if meanwhile:
+            meanwhile()
+        out, wrong = p.communicate(timeout=timeout)
+    finally:
+        stop(p)
+    if p.returncode != 0:
+        raise BenchError(f"{program}: {wrong.strip()[-500:]}")
+    return json.loads(out)
 
 
 def fdatasync_us(folder, times=300):

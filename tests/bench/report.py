@@ -80,6 +80,11 @@ class Report:
                      for i, (c, w) in enumerate(zip(line, widths)))
             print("  ".join(cells).rstrip())
 
+    def markdown(self):
+        lines = list(self.lines())
+        lines.insert(1, ["---"] * len(lines[0]))
+        return "".join("| " + " | ".join(c.replace("|", "/") for c in line) + " |\n" for line in lines)
+
     def save(self, path, extra):
         with open(path + ".new", "w") as f:
             json.dump({"machine": machine(), **extra, "results": self.rows}, f, indent=1)
