@@ -26,14 +26,14 @@
 #define DISK_RECORD_MAGIC  UINT32_C(0x43525743)         /* "CWRC" */
 
 /* Bounds that a reader checks before it believes a length. */
-#define DISK_SEGMENT_MIN    (64u * 1024)
-#define DISK_SEGMENT_MAX    (1024u * 1024 * 1024)
-#define DISK_ENVELOPE_MAX   (32u * 1024 * 1024)
-#define DISK_MARKS_MAX      1024u /* in a MARKS record; a MESSAGE may have more */
-#define DISK_RCPT_MAX       10000u
-#define DISK_EMBEDDED_MAX   (4u * DISK_RCPT_MAX)
-#define DISK_CONTENT_MAX    (UINT64_C(1) << 40)
-#define DISK_RECORDS_BEGIN  DISK_PAGE
+#define DISK_SEGMENT_MIN   (64u * 1024)
+#define DISK_SEGMENT_MAX   (1024u * 1024 * 1024)
+#define DISK_ENVELOPE_MAX  (32u * 1024 * 1024)
+#define DISK_MARKS_MAX     1024u /* in a MARKS record; a MESSAGE may have more */
+#define DISK_RCPT_MAX      10000u
+#define DISK_EMBEDDED_MAX  (4u * DISK_RCPT_MAX)
+#define DISK_CONTENT_MAX   (UINT64_C(1) << 40)
+#define DISK_RECORDS_BEGIN DISK_PAGE
 
 enum disk_segment_state {
     DISK_FREE = 1,
@@ -54,7 +54,7 @@ struct disk_segment {
     uint64_t size;
     uint64_t epoch;
     uint32_t n_ended;
-    uint32_t zero;
+    uint32_t first_broken; /* ended[0] is a broken segment; the others always are */
     struct disk_ended ended[DISK_ENDED_MAX];
     uint64_t zero2[7];
     uint64_t sum;

@@ -1,1 +1,26 @@
-# relay/spool
+# relay/spool: the durable log of accepted messages
+noinst_LIBRARIES += libspool.a
+libspool_a_SOURCES = \
+	relay/spool/batch.c relay/spool/batch.h \
+	relay/spool/commit.c \
+	relay/spool/compact.c \
+	relay/spool/format.h \
+	relay/spool/keeper.c \
+	relay/spool/large.c \
+	relay/spool/quarantine.c \
+	relay/spool/reader.c \
+	relay/spool/record.c relay/spool/record.h \
+	relay/spool/recover.c \
+	relay/spool/scan.c \
+	relay/spool/segment.c \
+	relay/spool/spool.c relay/spool/spool.h relay/spool/spool_int.h \
+	relay/spool/state.c \
+	relay/spool/table.c relay/spool/table.h \
+	relay/spool/verify.c
+EXTRA_DIST += doc/spool-format.md
+
+if HAVE_CMOCKA
+check_PROGRAMS += tests/unit/spool_test
+tests_unit_spool_test_SOURCES = tests/unit/spool_test.c tests/unit/spool_help.c tests/unit/spool_help.h
+tests_unit_spool_test_LDADD = libspool.a libbase.a $(XXHASH_LIBS) $(CMOCKA_LIBS)
+endif

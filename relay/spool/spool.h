@@ -115,6 +115,9 @@ struct spool_append {
     /* out */
     enum spool_result result;
     struct err err;
+    /* private */
+    uint64_t content_sum;
+    bool is_large;
 };
 uint64_t spool_next_id(struct spool *s); /* any thread */
 /* Fixed-width text form, e.g. "4JKQ2T9M0B3Z7" (Crockford base 32, 13 characters + NUL). */

@@ -1,0 +1,524 @@
+/*
+ * commit.c - the commit thread: takes what is ready, writes it as batches (batch.c), answers, and
+ * begins again at once. No timer: while one sync runs the next batch gathers by itself. Marks alone
+ * are written without a sync; a sync follows within a second if no commit brings one.
+ *
+ * On failure: the segment is broken from its last good sync on, whatever lies behind it. A new one
+ * is begun and synced whose header says so, only then do the submitters hear of it. Marks that were
+ * in the broken part are written again. If there is no segment to begin, messages are refused and
+ * marks wait in memory until there is one; the last free segment serves marks and reports only.
+ */
+#include "relay/spool/batch.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/stats.h"
+
+#define SYNC_WITHIN_MS   1000
+#define UNSYNCED_MAX     16384u
+#define REPLACEMENTS_MAX 3
+
+void mark_vec_add(struct mark_vec *m, const struct disk_mark *v, size_t n)
+{
+    if (n == 0)
+        return;
+    if (m->n + n > m->cap) {
+        m->cap = (m->n + n) * 2;
+        m->v = mem_realloc(m->v, m->cap * sizeof(*m->v));
+    }
+    memcpy(m->v + m->n, v, n * sizeof(*v));
+    m->n += n;
+}
+
+/* The type of an internal node is the address of its run function; none of them is ever called. */
+void node_is_marks(struct chan_node *n)
+{
+    ASSERT(n == NULL);
+}
+void node_is_copy(struct chan_node *n)
+{
+    ASSERT(n == NULL);
+}
+void node_is_forward(struct chan_node *n)
+{
+    ASSERT(n == NULL);
+}
+void node_is_stop(struct chan_node *n)
+{
+    ASSERT(n == NULL);
+}
+
+void commit_send(struct spool *s, struct chan_node *n)
+{
+    chan_send(s->commit.in, n);
+}
+
+/* ---- answers ---- */
+
+static void answer_append(struct spool_append *a, enum spool_result result, const struct err *e)
+{
+    a->result = result;
+    if (e != NULL)
+        a->err = *e;
+    else
+        err_clear(&a->err);
+    chan_send(a->reply_to, &a->node);
+}
+
+static void refuse_append(struct spool *s, struct spool_append *a, const struct err *e)
+{
+    bool space = e->errnum == ENOSPC || e->errnum == EDQUOT;
+    if (a->is_large) { /* its file is synced and named by nothing */
+        uint64_t *id = mem_alloc(sizeof(*id));
+        *id = a->id;
+        large_remove(s, id, 1);
+    }
+    if (space) {
+        atomic_store(&s->full, true);
+        spool_lock(s);
+        s->no_space = true;
+        spool_unlock(s);
+        keeper_wake(s);
+    }
+    answer_append(a, space ? SPOOL_NO_SPACE : SPOOL_IO_ERROR, e);
+}
+
+static void answer_copy(struct spool *s, struct copy_node *c, bool ok)
+{
+    c->ok = ok;
+    c->node.run = compact_copy_done;
+    chan_send(s->keeper_in, &c->node);
+}
+
+static void answer_forwards(struct spool *s, bool ok)
+{
+    struct commit *c = &s->commit;
+    for (struct chan_node *n = c->forwards, *next; n != NULL; n = next) {
+        next = n->next;
+        struct forward_node *f = CONTAINER_OF(n, struct forward_node, node);
+        f->ok = ok;
+        n->run = keeper_forward_done;
+        chan_send(s->keeper_in, n);
+    }
+    c->forwards = NULL;
+}
+
+static void refuse_node(struct spool *s, struct chan_node *n, const struct err *e)
+{
+    if (n->run == node_is_copy)
+        answer_copy(s, CONTAINER_OF(n, struct copy_node, node), false);
+    else
+        refuse_append(s, CONTAINER_OF(n, struct spool_append, node), e);
+}
+
+/* ---- gathering ---- */
+
+static void take_marks(struct spool *s, struct marks_node *m)
+{
+    spool_lock(s);
+    for (unsigned i = 0; i < m->n; i++) {
+        struct disk_mark d = {
+            .id = m->v[i].id, .rcpt = m->v[i].rcpt, .kind = (uint16_t)m->v[i].kind};
+        if (state_mark(s, d.id, d.rcpt, d.kind, &d.seq))
+            mark_vec_add(&s->commit.fresh, &d, 1);
+    }
+    spool_unlock(s);
+    stats_add(STAT_spool_marks, m->n);
+    mem_free(m);
+}
+
+/* Marks of a segment that is to be freed, about segments that are not. Of a hold only the present
+ * state is worth writing: the old mark would come after newer ones. */
+static void take_forward(struct spool *s, struct forward_node *f)
+{
+    spool_lock(s);
+    for (size_t i = 0; i < f->marks.n; i++) {
+        struct disk_mark d = f->marks.v[i];
+        if (d.kind == SPOOL_MARK_HELD || d.kind == SPOOL_MARK_RELEASED) {
+            const struct entry *e = table_find(&s->table, d.id);
+            if (e == NULL)
+                continue;
+            d.seq = s->segment[e->slot]->seq;
+            d.kind = e->more & ENTRY_HELD ? SPOOL_MARK_HELD : SPOOL_MARK_RELEASED;
+        }
+        mark_vec_add(&s->commit.fresh, &d, 1);
+    }
+    spool_unlock(s);
+    f->node.next = s->commit.forwards;
+    s->commit.forwards = &f->node;
+}
+
+static void gather(struct spool *s)
+{
+    struct commit *c = &s->commit;
+    for (struct chan_node *n = chan_take(c->in), *next; n != NULL; n = next) {
+        next = n->next;
+        if (n->run == node_is_marks) {
+            take_marks(s, CONTAINER_OF(n, struct marks_node, node));
+        } else if (n->run == node_is_forward) {
+            take_forward(s, CONTAINER_OF(n, struct forward_node, node));
+        } else if (n->run == node_is_stop) {
+            c->stopping = true;
+        } else {
+            n->next = NULL;
+            *c->tail = n;
+            c->tail = &n->next;
+        }
+    }
+}
+
+static struct chan_node *backlog_pop(struct commit *c)
+{
+    struct chan_node *n = c->head;
+    c->head = n->next;
+    if (c->head == NULL)
+        c->tail = &c->head;
+    return n;
+}
+
+/* ---- segments ---- */
+
+/* Waits for the keeper where that helps. `last_too`: the last free segment may be taken. */
+static bool begin_segment(struct spool *s, bool last_too)
+{
+    struct commit *c = &s->commit;
+    spool_lock(s);
+    for (;;) {
+        if (s->ready >= 2 || (s->ready == 1 && (last_too || !s->filled_once)))
+            break;
+        if (s->make_failed)
+            break;
+        spool_unlock(s);
+        keeper_wake(s);
+        spool_lock(s);
+        if (s->ready < 2 && !s->make_failed && !(s->ready == 1 && last_too))
+            pthread_cond_wait(&s->ready_changed, &s->lock);
+    }
+    if (s->ready >= 2 || (s->ready == 1 && (last_too || !s->filled_once)))
+        c->active = segment_take(s);
+    c->emergency = c->active != NULL && s->ready == 0 && s->filled_once;
+    spool_unlock(s);
+    keeper_wake(s);
+    return c->active != NULL;
+}
+
+/* With the last segment in use: waits until there is another, or for the news that there is none.
+ */
+static bool ordinary_may_enter(struct spool *s)
+{
+    struct commit *c = &s->commit;
+    if (!c->emergency)
+        return true;
+    spool_lock(s);
+    while (s->ready == 0 && !s->make_failed) {
+        spool_unlock(s);
+        keeper_wake(s);
+        spool_lock(s);
+        if (s->ready == 0 && !s->make_failed)
+            pthread_cond_wait(&s->ready_changed, &s->lock);
+    }
+    c->emergency = s->ready == 0;
+    spool_unlock(s);
+    return !c->emergency;
+}
+
+static void end_segment(struct spool *s, struct segment *g, uint64_t end, bool broken)
+{
+    spool_lock(s);
+    g->end = end;
+    g->broken = broken;
+    g->state = SEGMENT_SEALED;
+    g->changed_ms = clock_mono_ms();
+    spool_unlock(s);
+    s->commit.active = NULL;
+    keeper_wake(s);
+}
+
+/* Marks behind the last sync are void now; they go first into what comes next. */
+static void marks_again(struct commit *c)
+{
+    struct mark_vec both = {0};
+    mark_vec_add(&both, c->unsynced.v, c->unsynced.n);
+    mark_vec_add(&both, c->fresh.v, c->fresh.n);
+    mem_free(c->fresh.v);
+    c->fresh = both;
+    c->unsynced.n = 0;
+    c->dirty_since_ms = 0;
+}
+
+/* After a failed write or sync. Ends with a new segment that is good, or with none. */
+static void segment_failed(struct spool *s, const struct err *e)
+{
+    struct commit *c = &s->commit;
+    spool_alarm(s, "spool-write-failed", NULL, e);
+    stats_inc(STAT_spool_sync_errors);
+    marks_again(c);
+    end_segment(s, c->active, c->active->synced, true);
+    for (int i = 0; i < REPLACEMENTS_MAX && begin_segment(s, true); i++) {
+        struct err again;
+        batch_begin(c->batch, c->active);
+        c->batch->sync = true;
+        if (batch_write(s, c->batch, c->active, &again))
+            return;
+        spool_alarm(s, "spool-write-failed", NULL, &again);
+        stats_inc(STAT_spool_sync_errors);
+        end_segment(s, c->active, DISK_RECORDS_BEGIN, true);
+    }
+}
+
+/* All that the active segment holds is on disk afterwards, or it has failed. */
+static bool sync_active(struct spool *s)
+{
+    struct commit *c = &s->commit;
+    struct err e;
+    if (c->active == NULL || c->dirty_since_ms == 0)
+        return true;
+    batch_begin(c->batch, c->active);
+    c->batch->sync = true;
+    if (!batch_write(s, c->batch, c->active, &e)) {
+        segment_failed(s, &e);
+        return false;
+    }
+    c->unsynced.n = 0;
+    c->dirty_since_ms = 0;
+    return true;
+}
+
+static void remove_gone(struct spool *s)
+{
+    uint64_t *ids = NULL;
+    spool_lock(s);
+    size_t n = s->n_gone;
+    if (n != 0 && s->commit.dirty_since_ms == 0 && s->commit.fresh.n == 0) {
+        ids = s->gone;
+        s->gone = NULL;
+        s->n_gone = s->cap_gone = 0;
+    }
+    spool_unlock(s);
+    if (ids != NULL)
+        large_remove(s, ids, n);
+}
+
+/* Full, or the spool is closed. */
+static void seal(struct spool *s)
+{
+    struct commit *c = &s->commit;
+    struct segment *g = c->active;
+    if (!sync_active(s))
+        return;
+    struct disk_record h = {.magic = DISK_RECORD_MAGIC,
+                            .type = DISK_SEAL,
+                            .length = sizeof(h),
+                            .synced_upto = (uint32_t)g->pos,
+                            .batch = ++g->batch};
+    record_seal((unsigned char *)&h, g->salt, g->pos);
+    struct iovec iov = {.iov_base = &h, .iov_len = sizeof(h)};
+    if (g->begun) /* only a help for recovery: nothing hangs on it */
+        file_write_all(s->ops, g->fd, &iov, 1, (off_t)g->pos, NULL);
+    end_segment(s, g, g->pos, false);
+}
+
+/* ---- rounds ---- */
+
+/* True when the copy is still wanted. */
+static bool copy_is_wanted(struct spool *s, const struct copy_node *c)
+{
+    spool_lock(s);
+    const struct entry *e = table_find(&s->table, c->h.id);
+    bool yes = e != NULL && e->slot == c->from->slot && e->unit == c->from_off / DISK_ALIGN &&
+               (e->more & ENTRY_BAD) == 0;
+    spool_unlock(s);
+    return yes;
+}
+
+/* Takes the first of the backlog into the batch, or answers it; false: write the batch first. */
+static bool plan_one(struct spool *s)
+{
+    static const struct err too_big = {
+        .class = ERR_LIMIT, .text = "the message does not fit in a segment of the spool"};
+    static const struct err no_space = {
+        .class = ERR_SYSTEM, .errnum = ENOSPC, .text = "no free segment and no room for another"};
+    struct commit *c = &s->commit;
+    enum batch_fit fit;
+    if (c->head->run == node_is_copy) {
+        struct copy_node *copy = CONTAINER_OF(c->head, struct copy_node, node);
+        if (!copy_is_wanted(s, copy)) {
+            backlog_pop(c);
+            answer_copy(s, copy, true);
+            return true;
+        }
+        fit = batch_take_copy(c->batch, c->active, copy);
+    } else {
+        struct spool_append *a = CONTAINER_OF(c->head, struct spool_append, node);
+        if (a->n_marks == 0 && !ordinary_may_enter(s)) {
+            refuse_node(s, backlog_pop(c), &no_space);
+            return true;
+        }
+        fit = batch_take_append(c->batch, c->active, a);
+    }
+    if (fit == BATCH_FULL)
+        return false;
+    struct chan_node *n = backlog_pop(c);
+    if (fit == BATCH_TOO_BIG)
+        refuse_node(s, n, &too_big);
+    return true;
+}
+
+static void batch_succeeded(struct spool *s)
+{
+    struct commit *c = &s->commit;
+    struct batch *b = c->batch;
+    uint64_t seq;
+    spool_lock(s);
+    for (unsigned i = 0; i < b->n_item; i++) {
+        struct batch_item *it = &b->item[i];
+        if (it->append != NULL) {
+            const struct spool_append *a = it->append;
+            state_add(s, c->active, it->off, &it->h);
+            for (unsigned k = 0; k < a->n_marks; k++)
+                state_mark(s, a->marks[k].id, a->marks[k].rcpt, a->marks[k].kind, &seq);
+            s->appended++;
+        } else {
+            struct entry *e = table_find(&s->table, it->h.id);
+            if (e != NULL)
+                state_move(s, e, c->active, it->off, it->h.length);
+        }
+    }
+    s->syncs += b->sync;
+    spool_unlock(s);
+    for (unsigned i = 0; i < b->n_item; i++) {
+        struct batch_item *it = &b->item[i];
+        if (it->append != NULL) {
+            stats_inc(STAT_spool_appended);
+            answer_append(it->append, SPOOL_OK, NULL);
+        } else {
+            stats_inc(STAT_spool_compacted);
+            answer_copy(s, it->copy, true);
+        }
+    }
+}
+
+static void batch_failed(struct spool *s, const struct err *e)
+{
+    struct commit *c = &s->commit;
+    struct batch *b = c->batch;
+    unsigned n = b->n_item;
+    struct batch_item *item = b->item;
+    b->item = NULL; /* the batch is used again while the segment is replaced */
+    b->n_item = b->cap_item = 0;
+    segment_failed(s, e);
+    for (unsigned i = 0; i < n; i++)
+        refuse_node(s, item[i].append != NULL ? &item[i].append->node : &item[i].copy->node, e);
+    answer_forwards(s, false);
+    mem_free(item);
+}
+
+static void write_planned(struct spool *s, bool all_marks)
+{
+    struct commit *c = &s->commit;
+    struct batch *b = c->batch;
+    struct err e;
+    b->sync |= c->forwards != NULL && all_marks;
+    if (!batch_write(s, b, c->active, &e)) {
+        batch_failed(s, &e);
+        return;
+    }
+    mark_vec_add(&c->unsynced, c->fresh.v, b->n_marks);
+    c->fresh.n -= b->n_marks;
+    memmove(c->fresh.v, c->fresh.v + b->n_marks, c->fresh.n * sizeof(*c->fresh.v));
+    if (b->sync) {
+        c->unsynced.n = 0;
+        c->dirty_since_ms = 0;
+    } else if (c->dirty_since_ms == 0) {
+        c->dirty_since_ms = clock_mono_ms() | 1;
+    }
+    batch_succeeded(s);
+    if (b->sync && c->fresh.n == 0)
+        answer_forwards(s, true);
+}
+
+static bool wants_last_segment(const struct commit *c)
+{
+    if (c->fresh.n != 0 || c->forwards != NULL || c->head == NULL || c->head->run == node_is_copy)
+        return true;
+    return CONTAINER_OF(c->head, struct spool_append, node)->n_marks != 0;
+}
+
+/* There is no segment to write to. */
+static void refuse_backlog(struct spool *s)
+{
+    struct err e;
+    struct commit *c = &s->commit;
+    err_set(&e, ERR_SYSTEM, ENOSPC, "no free segment and none can be made");
+    while (c->head != NULL)
+        refuse_node(s, backlog_pop(c), &e);
+    answer_forwards(s, false);
+}
+
+/* Writes all that was gathered. */
+static void commit_all(struct spool *s)
+{
+    struct commit *c = &s->commit;
+    while (c->head != NULL || c->fresh.n != 0 || c->forwards != NULL) {
+        if (c->active == NULL && !begin_segment(s, wants_last_segment(c))) {
+            if (c->head != NULL && !wants_last_segment(c)) { /* others may still be served */
+                struct err e;
+                err_set(&e, ERR_SYSTEM, ENOSPC, "no free segment and none can be made");
+                refuse_node(s, backlog_pop(c), &e);
+                continue;
+            }
+            refuse_backlog(s);
+            return; /* marks wait */
+        }
+        batch_begin(c->batch, c->active);
+        bool all_marks = batch_take_marks(c->batch, c->active, c->fresh.n);
+        bool room = all_marks;
+        while (room && c->head != NULL)
+            room = plan_one(s);
+        if (!batch_is_empty(c->batch) || (all_marks && c->forwards != NULL))
+            write_planned(s, all_marks);
+        else if (!room)
+            seal(s);
+    }
+}
+
+/* How long to wait for more: until marks must be synced, or tried again. */
+static int wait_ms(const struct commit *c)
+{
+    if (c->fresh.n != 0)
+        return SYNC_WITHIN_MS;
+    if (c->dirty_since_ms == 0)
+        return -1;
+    int64_t left = c->dirty_since_ms + SYNC_WITHIN_MS - clock_mono_ms();
+    return left < 0 ? 0 : left > SYNC_WITHIN_MS ? SYNC_WITHIN_MS : (int)left;
+}
+
+void *commit_main(void *arg)
+{
+    struct spool *s = arg;
+    struct commit *c = &s->commit;
+    while (!c->stopping) {
+        chan_wait(c->in, wait_ms(c));
+        gather(s);
+        commit_all(s);
+        if (c->unsynced.n >= UNSYNCED_MAX || (c->dirty_since_ms != 0 && wait_ms(c) == 0))
+            sync_active(s);
+        if (c->dirty_since_ms == 0)
+            remove_gone(s);
+        log_flush();
+    }
+    gather(s);
+    commit_all(s);
+    if (c->active != NULL) {
+        int fd = c->active->fd;
+        seal(s);
+        s->ops->fdatasync(fd); /* the SEAL record; nothing hangs on it */
+    }
+    remove_gone(s);
+    log_flush();
+    return NULL;
+}
