@@ -429,7 +429,8 @@ static void write_planned(struct spool *s, bool all_marks)
     }
     mark_vec_add(&c->unsynced, c->fresh.v, b->n_marks);
     c->fresh.n -= b->n_marks;
-    memmove(c->fresh.v, c->fresh.v + b->n_marks, c->fresh.n * sizeof(*c->fresh.v));
+    if (c->fresh.n != 0)
+        memmove(c->fresh.v, c->fresh.v + b->n_marks, c->fresh.n * sizeof(*c->fresh.v));
     if (b->sync) {
         c->unsynced.n = 0;
         c->dirty_since_ms = 0;

@@ -26,6 +26,7 @@ static void run_wake(struct chan_node *n)
 {
     struct spool *s = CONTAINER_OF(n, struct spool, keeper_wake);
     atomic_store(&s->keeper_awake, false);
+    s->keeper_look = true;
 }
 
 void keeper_wake(struct spool *s)
@@ -70,7 +71,7 @@ static bool wants_more(struct spool *s)
     unsigned want = atomic_load(&s->full) ? 2 : s->conf.segments_ready;
     bool more = s->ready < want;
     spool_unlock(s);
-    return more && !atomic_load(&s->stopping);
+    return more;
 }
 
 static void made(struct spool *s, bool ok)
@@ -87,11 +88,11 @@ void keeper_make_segments(struct spool *s)
     struct err e;
     while (wants_more(s)) {
         int64_t now = clock_mono_ms();
-        if (now < s->make_retry_ms)
+        if (now < s->make_retry_ms && s->make_failed)
             return;
-        if (!segment_make(s, &e)) {
+        if (atomic_load(&s->stopping) || !segment_make(s, &e)) {
             s->make_retry_ms = now + POLL_MS;
-            if (e.class != ERR_BUSY && !s->make_failed)
+            if (!atomic_load(&s->stopping) && !s->make_failed)
                 spool_alarm(s, "spool-no-segment", NULL, &e);
             made(s, false);
             return;
@@ -269,7 +270,10 @@ void *keeper_main(void *arg)
     struct spool *s = arg;
     int64_t next_poll = 0;
     while (!atomic_load(&s->stopping)) {
-        chan_drain(s->keeper_in);
+        chan_drain(s->keeper_in); /* before looking: a wake from here on is not lost */
+        s->keeper_look = false;
+        if (atomic_load(&s->stopping))
+            break;
         keeper_make_segments(s);
         if (atomic_load(&s->recovered)) {
             free_segments(s);
@@ -284,7 +288,8 @@ void *keeper_main(void *arg)
             next_poll = clock_mono_ms() + POLL_MS;
         }
         log_flush();
-        chan_wait(s->keeper_in, POLL_MS);
+        if (!s->keeper_look && !atomic_load(&s->stopping)) /* else one came while waiting inside */
+            chan_wait(s->keeper_in, POLL_MS);
     }
     chan_drain(s->keeper_in);
     made(s, false); /* nobody waits for segments any more */

@@ -33,6 +33,7 @@ struct recovery {
     struct spool_recovery_stats *stats;
     struct found *found;
     size_t n_found;
+    int64_t began_ms;
 };
 
 static void note_marks(struct recovery *k, const struct record *r)
@@ -150,6 +151,7 @@ static void settle_part(struct recovery *k, struct table_part *p)
         e->more &= ~(uint32_t)ENTRY_FOUND;
         struct segment *g = s->segment[e->slot];
         g->living++;
+        g->changed_ms = k->began_ms; /* mail that is about to drain need not be copied first */
         g->living_bytes += (uint64_t)e->units * DISK_ALIGN;
         k->found[k->n_found++] =
             (struct found){.id = e->id, .slot = e->slot, .unit = e->unit, .more = e->more};
@@ -248,9 +250,9 @@ bool spool_recover(struct spool *s, spool_recover_fn *fn, void *arg,
                    struct spool_recovery_stats *stats, struct err *e)
 {
     struct spool_recovery_stats mine;
-    struct recovery k = {.s = s, .stats = stats != NULL ? stats : &mine};
-    struct scan sc = {.fd = -1};
     int64_t began = clock_mono_ms();
+    struct recovery k = {.s = s, .stats = stats != NULL ? stats : &mine, .began_ms = began};
+    struct scan sc = {.fd = -1};
     *k.stats = (struct spool_recovery_stats){0};
     if (atomic_load(&s->recovered))
         return err_set(e, ERR_BUSY, 0, "the spool has been recovered already");

@@ -137,7 +137,7 @@ static bool load_one(struct spool *s, const char *name, struct disk_segment *h, 
     /* A header that is neither: no crash leaves that. The file is kept for a person. */
     char aside[PATH_MAX], aside_name[64];
     struct err alarm;
-    snprintf(aside_name, sizeof(aside_name), "segment-%s-%lld", name, (long long)st.st_ino);
+    snprintf(aside_name, sizeof(aside_name), "segment-%.8s-%lld", name, (long long)st.st_ino);
     s->ops->rename(path, spool_path(s, aside, "quarantine", aside_name));
     err_set(&alarm, ERR_CORRUPT, 0, "the header of %s is damaged; the file is now %s", path, aside);
     spool_alarm(s, "spool-segment-damaged", NULL, &alarm);

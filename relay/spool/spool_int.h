@@ -150,7 +150,8 @@ struct spool {
     struct chan_node large_stop;
     _Atomic bool large_ended;
     struct chan_node keeper_wake;
-    _Atomic bool keeper_awake;
+    _Atomic bool keeper_awake; /* keeper_wake is on its way */
+    bool keeper_look;          /* keeper only: it has come since the keeper last looked */
     pthread_t commit_thread, large_thread, keeper_thread;
 };
 
