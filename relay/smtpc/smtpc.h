@@ -5,7 +5,17 @@
  * has *hosts* (configured with cost, or by MX) and hosts have *endpoints* (addresses). A *session*
  * is one connection; idle ones are kept in the destination's *pool*. Sessions pipeline (RFC 2920):
  * the next message's MAIL goes out behind the last content. Costs: lowest first, round robin among
- * equals, fail over on connect failure or 4xx greeting; a failed endpoint rests a while.
+ * equals, fail over on connect failure or any greeting but 220; a failed endpoint rests a while.
+ *
+ * Choices where the documents leave one
+ * - A host that refuses to talk (also with 5xx) says nothing about the mail: next host, else later.
+ * - 8-bit text is not sent to a host without 8BITMIME and not converted (it may be signed): 554
+ *   5.6.3, RFC 6152 3. A message above the host's SIZE: 552 5.3.4.
+ * - "452 4.5.3 too many recipients" after accepted ones: the rest goes at once, as OUTCOME_REROUTE.
+ * - ORCPT is passed as received; when the address differs from the sender's and there was none, it
+ *   is made from the sender's.
+ * - An MX domain whose best host is this relay: 554 5.4.6; hosts not better than this relay are
+ *   never used.
  */
 #ifndef RELAY_SMTPC_SMTPC_H
 #define RELAY_SMTPC_SMTPC_H

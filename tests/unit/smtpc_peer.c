@@ -92,29 +92,6 @@ static const struct rule *peer_find_rule(struct peer *p, enum step step, const c
     return NULL;
 }
 
-static bool conn_answer(struct conn *c, enum step step, const char *line, const char *usual)
-{
-    const struct rule *r = peer_find_rule(c->peer, step, line);
-    if (step == STEP_DATA) {
-        c->in_content = r == NULL || r->reply[0] == '3';
-        dot_decoder_init(&c->dot, false);
-    }
-    if (r != NULL)
-        return conn_say(c, r->reply, r->then_close);
-    return conn_say(c, usual, step == STEP_QUIT);
-}
-
-static void conn_store(struct conn *c)
-{
-    struct peer *p = c->peer;
-    if (p->n_mail < PEER_MAIL_MAX)
-        p->mail[p->n_mail++] = c->now;
-    else
-        buf_free(&c->now.content);
-    memset(&c->now, 0, sizeof(c->now));
-    buf_init(&c->now.content, 64u << 20);
-}
-
 static void copy_path(const char *line, char *dst, size_t cap)
 {
     const char *a = strchr(line, '<'), *b = strchr(line, '>');
@@ -124,6 +101,39 @@ static void copy_path(const char *line, char *dst, size_t cap)
     if (at > 0)
         dst[at++] = ',';
     snprintf(dst + at, cap - at, "%.*s", (int)(b - a - 1), a + 1);
+}
+
+static void conn_store(struct conn *c, bool accepted);
+
+static bool conn_answer(struct conn *c, enum step step, const char *line, const char *usual)
+{
+    struct peer *p = c->peer;
+    const char *reply = p->decide != NULL ? p->decide(p, step) : NULL;
+    const struct rule *r = reply == NULL ? peer_find_rule(p, step, line) : NULL;
+    bool then_close = r != NULL ? r->then_close : step == STEP_QUIT;
+    if (reply == NULL)
+        reply = r != NULL ? r->reply : usual;
+    if (step == STEP_DATA) {
+        c->in_content = reply[0] == '3';
+        dot_decoder_init(&c->dot, false);
+    }
+    if (step == STEP_RCPT && reply[0] == '2')
+        copy_path(line, c->now.rcpt, sizeof(c->now.rcpt));
+    if (step == STEP_DOT)
+        conn_store(c, reply[0] == '2');
+    return conn_say(c, reply, then_close);
+}
+
+static void conn_store(struct conn *c, bool accepted)
+{
+    struct peer *p = c->peer;
+    c->now.accepted = accepted;
+    if (p->n_mail < PEER_MAIL_MAX)
+        p->mail[p->n_mail++] = c->now;
+    else
+        buf_free(&c->now.content);
+    memset(&c->now, 0, sizeof(c->now));
+    buf_init(&c->now.content, 64u << 20);
 }
 
 static bool conn_command(struct conn *c, const char *line)
@@ -147,7 +157,6 @@ static bool conn_command(struct conn *c, const char *line)
         return conn_answer(c, STEP_MAIL, line, "250 2.1.0 Ok\r\n");
     }
     if (strncmp(line, "RCPT TO:", 8) == 0) {
-        copy_path(line, c->now.rcpt, sizeof(c->now.rcpt));
         return conn_answer(c, STEP_RCPT, line, "250 2.1.5 Ok\r\n");
     }
     if (strcmp(line, "DATA") == 0)
@@ -167,7 +176,6 @@ static size_t conn_content(struct conn *c, const char *data, size_t n, bool *gon
     if (end) {
         c->in_content = false;
         buf_append_c(&c->peer->log, ".\n");
-        conn_store(c);
         *gone = !c->hung && !conn_answer(c, STEP_DOT, ".", "250 2.0.0 Taken\r\n");
     }
     return used;

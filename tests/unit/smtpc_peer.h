@@ -46,8 +46,9 @@ struct rule {
 
 struct received {
     char from[600];
-    char rcpt[1200]; /* "a,b" */
+    char rcpt[1200]; /* those answered with 2xx: "a,b" */
     struct buf content;
+    bool accepted; /* 2xx to the end of data */
 };
 
 #define PEER_MAIL_MAX 64
@@ -59,6 +60,7 @@ struct peer {
     const char *ehlo; /* reply to EHLO without rule */
     struct rule rule[12];
     unsigned n_rule, passed[12];
+    const char *(*decide)(struct peer *p, enum step step); /* before the rules; NULL = as usual */
     bool byte_at_a_time;
     bool stop_reading_content; /* the receiving window closes */
     unsigned connections, open;
