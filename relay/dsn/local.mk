@@ -9,3 +9,8 @@ check_PROGRAMS += tests/unit/dsn_test
 tests_unit_dsn_test_SOURCES = tests/unit/dsn_test.c
 tests_unit_dsn_test_LDADD = libdsn.a libmail.a libproto.a librewrite.a libbase.a $(XXHASH_LIBS) $(CMOCKA_LIBS)
 endif
+
+FUZZERS += tests/fuzz/fuzz_dsn
+tests_fuzz_fuzz_dsn_SOURCES = tests/fuzz/fuzz_dsn.c
+tests_fuzz_fuzz_dsn_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
+tests_fuzz_fuzz_dsn_LDADD = libdsn.a libmail.a libproto.a librewrite.a libbase.a $(XXHASH_LIBS)

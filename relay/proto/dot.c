@@ -62,7 +62,6 @@ static void bare(struct work *w, const char *at)
         w->d->bare_cr = true;
     else
         w->d->bare_lf = true;
-    w->d->state = IN_LINE;
     w->p = at + 1;
     if (!w->d->normalise) {
         line_grow(w->d, 1);

@@ -47,8 +47,7 @@ struct smtp_reply_parser {
     struct smtp_reply reply;
     char line[1024]; /* longer lines are cut, the rest of the line is skipped */
     size_t line_n;
-    unsigned lines; /* of this reply; more than 100 is INVALID */
-    bool line_cut;
+    unsigned lines;  /* of this reply; more than 100 is INVALID */
     size_t skipped;  /* octets of this reply that were cut; more than 64 KB is INVALID */
     bool keep_lines; /* collect the lines of an EHLO reply in `ehlo` */
     struct buf ehlo; /* lines after the first, as received, separated by '\n', capped at 8 KB;

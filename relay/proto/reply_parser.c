@@ -118,7 +118,6 @@ static bool gather(struct smtp_reply_parser *p, const char *data, size_t n, size
     size_t copy = part < room ? part : room;
     memcpy(p->line + p->line_n, data, copy);
     p->line_n += copy;
-    p->line_cut |= copy < part;
     p->skipped += part - copy;
     *used = part + (lf != NULL);
     return lf != NULL;
@@ -142,7 +141,6 @@ enum smtp_reply_state smtp_reply_parse(struct smtp_reply_parser *p, const char *
         if (wrong != NULL)
             return invalid(p, r, wrong);
         p->line_n = 0;
-        p->line_cut = false;
         if (last) {
             *r = p->reply;
             memset(&p->reply, 0, sizeof(p->reply));

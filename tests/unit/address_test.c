@@ -35,6 +35,8 @@ static const struct bare bare[] = {
     {STR("=?utf-8?Q?a?=@b.c"), 0, ADDRESS_OK, "=?utf-8?Q?a?=", "b.c", "=?utf-8?q?a?=@b.c"},
     {STR("IMCEAEX-_o=First+20Org_cn=jdoe@b.c"), 0, ADDRESS_OK, "IMCEAEX-_o=First+20Org_cn=jdoe",
      "b.c", "imceaex-_o=first+20org_cn=jdoe@b.c"},
+    {STR("AZaz09@AZaz09.Z9"), 0, ADDRESS_OK, "AZaz09", "AZaz09.Z9", "azaz09@azaz09.z9"},
+    {STR("A@A"), 0, ADDRESS_OK, "A", "A", "a@a"},
     {STR("1@2.3.4.5"), 0, ADDRESS_OK, "1", "2.3.4.5", "1@2.3.4.5"},
     {STR("a@x--y.z-1.0"), 0, ADDRESS_OK, "a", "x--y.z-1.0", "a@x--y.z-1.0"},
     {STR("-@b"), 0, ADDRESS_OK, "-", "b", "-@b"},
@@ -131,6 +133,9 @@ static const struct bare bare[] = {
      "\"\xe4\xbd\xa0 \xe5\xa5\xbd\"@b"},
     {STR("\"\xe4\xbd\xa0\"@b"), UTF8, ADDRESS_OK, "\"\xe4\xbd\xa0\"", "b", "\xe4\xbd\xa0@b"},
     {STR("\xf0\x9f\x93\xa7@b"), UTF8, ADDRESS_OK, "\xf0\x9f\x93\xa7", "b", "\xf0\x9f\x93\xa7@b"},
+    {STR("a\xc2\xa0@b"), UTF8, ADDRESS_OK, "a\xc2\xa0", "b", "a\xc2\xa0@b"},
+    {STR("a@\xe4\xbd\xa0.cn"), UTF8, ADDRESS_OK, "a", "\xe4\xbd\xa0.cn", "a@\xe4\xbd\xa0.cn"},
+    {STR("\"\\~\\ \"@b"), 0, ADDRESS_OK, "\"\\~\\ \"", "b", "\"~ \"@b"},
     {STR("a\xc3@b"), UTF8, ADDRESS_SYNTAX, 0, 0, 0},
     {STR("a\xc3"), UTF8, ADDRESS_SYNTAX, 0, 0, 0},
     {STR("\xfc@b"), UTF8, ADDRESS_SYNTAX, 0, 0, 0},
@@ -205,6 +210,8 @@ static const struct path path[] = {
     {STR("< a@b>"), EMPTY, ADDRESS_SYNTAX, 0, 0},
     {STR("<<a@b>>"), EMPTY, ADDRESS_SYNTAX, 0, 0},
     {STR("<a@b\0>"), EMPTY, ADDRESS_SYNTAX, 0, 0},
+    {STR("<\xc3\xa9@b>"), 0, ADDRESS_NEEDS_UTF8, 0, 0},
+    {STR("<\xc3\xa9@b> "), UTF8, ADDRESS_OK, "\xc3\xa9@b", " "},
     {STR("<Postmaster> X"), POST, ADDRESS_OK, "Postmaster", " X"},
     {STR("<@a,@b.c:d@e>"), ROUTE, ADDRESS_OK, "d@e", ""},
     {STR("<@a:d@e>"), 0, ADDRESS_SYNTAX, 0, 0},
@@ -259,7 +266,8 @@ static void test_limits(void **state)
     assert_int_equal(parse_sized(65, 63, 63), ADDRESS_OK);
     assert_int_equal(parse_sized(315, 255, 63), ADDRESS_OK);
     assert_int_equal(parse_sized(316, 10, 63), ADDRESS_TOO_LONG);
-    assert_int_equal(parse_sized(1, 256, 63), ADDRESS_TOO_LONG);
+    assert_int_equal(parse_sized(1, 255, 61), ADDRESS_OK);
+    assert_int_equal(parse_sized(1, 256, 61), ADDRESS_TOO_LONG);
     assert_int_equal(parse_sized(1, 64, 64), ADDRESS_TOO_LONG);
     assert_int_equal(parse_sized(1500, 255, 63), ADDRESS_TOO_LONG);
     char local[ADDRESS_LOCAL_MAX + 8] = "\"";

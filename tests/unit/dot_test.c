@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <cmocka.h>
 
 #include "base/assert.h"
@@ -308,6 +309,30 @@ static void test_random(void **state)
     }
 }
 
+/* What a client can send must not cost the square of its length. */
+static void test_linear(void **state)
+{
+    (void)state;
+    const size_t n = 1 << 20;
+    static const char *const filler[] = {"\r", "\n", "\r\n", "\r\n..", ".", "\r\n.\r", "a"};
+    char *in = malloc(n), *out = malloc(2 * n + 2);
+    for (size_t f = 0; f < ARRAY_LEN(filler); f++) {
+        struct dot_decoder d;
+        struct dot_encoder e;
+        size_t used, made;
+        for (size_t i = 0; i < n; i++)
+            in[i] = filler[f][i % strlen(filler[f])];
+        clock_t start = clock();
+        dot_decoder_init(&d, true);
+        assert_false(dot_decode(&d, in, n, out, &used, &made));
+        dot_encoder_init(&e);
+        dot_encode(&e, in, n, out);
+        assert_true(clock() - start < 4 * CLOCKS_PER_SEC);
+    }
+    free(in);
+    free(out);
+}
+
 /* ---- encoder ---- */
 
 static size_t encode(const char *in, size_t n, size_t step, size_t cut, char *out)
@@ -374,7 +399,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ends),     cmocka_unit_test(test_normalise),
         cmocka_unit_test(test_received), cmocka_unit_test(test_random),
-        cmocka_unit_test(test_encode),
+        cmocka_unit_test(test_encode),   cmocka_unit_test(test_linear),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

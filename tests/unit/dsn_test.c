@@ -152,8 +152,8 @@ static void test_failure(void **state)
         "Diagnostic-Code: X-Causeway; Routing loop\r\n"
         "Last-Attempt-Date: ",
         "\r\nContent-Type: text/rfc822-headers\r\n",
-        "\r\n<user@contoso.com>\r\n    The host mx1.target.local refused it and said:\r\n"
-        "        550 5.1.1 No such user\r\n    This address does not exist there.",
+        "\r\n<user@contoso.com>\r\n    The host mx1.target.local refused it and said:\r\n",
+        "\r\n        550 5.1.1 No such user\r\n    This address does not exist there.",
     };
     for (size_t i = 0; i < ARRAY_LEN(want); i++)
         has(text, want[i]);

@@ -61,6 +61,9 @@ static const struct parse_case table[] = {
     {STR("250\tx\r\n"), SMTP_REPLY_INVALID, 0, 0, 0, 0},
     {STR("250\0\r\n"), SMTP_REPLY_INVALID, 0, 0, 0, 0},
     {STR("25\r\n"), SMTP_REPLY_INVALID, 0, 0, 0, 0},
+    {STR("a50 x\r\n"), SMTP_REPLY_INVALID, 0, 0, 0, 0},
+    {STR("2a0 x\r\n"), SMTP_REPLY_INVALID, 0, 0, 0, 0},
+    {STR("25a x\r\n"), SMTP_REPLY_INVALID, 0, 0, 0, 0},
     {STR("\r\n"), SMTP_REPLY_INVALID, 0, 0, 0, 0},
     {STR("\n"), SMTP_REPLY_INVALID, 0, 0, 0, 0},
     {STR(" 250 x\r\n"), SMTP_REPLY_INVALID, 0, 0, 0, 0},
@@ -183,6 +186,18 @@ static void test_bounds(void **state)
     feed(&p, str_n(big + used, 8), 3, &st, &r);
     assert_int_equal(st, SMTP_REPLY_DONE);
     assert_string_equal(r.text, "ok");
+    smtp_reply_parser_free(&p);
+
+    /* what was skipped counts for one reply only */
+    smtp_reply_parser_init(&p);
+    memset(big, 'x', sizeof(big));
+    memcpy(big, "250 ", 4);
+    big[50000] = '\n';
+    for (int i = 0; i < 3; i++) {
+        used = feed(&p, str_n(big, 50001), 4096, &st, &r);
+        assert_int_equal(st, SMTP_REPLY_DONE);
+        assert_int_equal(used, 50001);
+    }
     smtp_reply_parser_free(&p);
 
     /* a line without end */
