@@ -1,1 +1,2 @@
 # doc
+dist_man_MANS += doc/causewayd.8 doc/causewayctl.8

@@ -1,0 +1,60 @@
+# Completion for causewayctl, for bash.
+
+_causewayctl()
+{
+    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
+    local command='' sub='' i
+
+    case $prev in
+    --socket)
+        mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+        return
+        ;;
+    --from | --link)
+        return
+        ;;
+    esac
+
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        case ${COMP_WORDS[i]} in
+        --socket | --from | --link) ((i++)) ;;
+        -*) ;;
+        *)
+            if [[ -z $command ]]; then
+                command=${COMP_WORDS[i]}
+            elif [[ -z $sub ]]; then
+                sub=${COMP_WORDS[i]}
+            fi
+            ;;
+        esac
+    done
+
+    local words=''
+    case $command in
+    '') words='status queue explain directory set unset reload stop spool --json --socket --help' ;;
+    queue)
+        case $sub in
+        '') words='list show hold release retry remove export' ;;
+        remove) words='--dsn' ;;
+        esac
+        case $sub in
+        show | hold | release | retry | remove | export)
+            words+=" $(causewayctl --json queue list 2>/dev/null |
+                grep -o '"id": *"[^"]*"' | cut -d'"' -f4 | head -n 200)"
+            ;;
+        esac
+        ;;
+    explain) words='--from --link' ;;
+    directory) [[ -z $sub ]] && words='lookup' ;;
+    spool)
+        if [[ -z $sub ]]; then
+            words='verify'
+        else
+            mapfile -t COMPREPLY < <(compgen -d -- "$cur")
+            return
+        fi
+        ;;
+    esac
+    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
+}
+complete -F _causewayctl causewayctl
