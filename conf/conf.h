@@ -182,7 +182,7 @@ struct conf {
     } dns;
     struct {
         uint64_t return_bytes_max;
-        char *postmaster; /* From of notices; "" = postmaster@hostname */
+        char *postmaster; /* From of notices; "" = MAILER-DAEMON@hostname */
     } dsn;
     struct {
         char *socket;

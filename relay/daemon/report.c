@@ -127,6 +127,7 @@ static bool make_text(struct report *r, uint64_t orig_id, const struct envelope 
     const struct dsn_request q = {
         .kind = kind_of(kind),
         .hostname = w->conf->hostname,
+        .from = w->conf->dsn.postmaster,
         .id_text = id_text,
         .orig_id_text = orig_text,
         .env = env,

@@ -107,7 +107,10 @@ static void put_header(struct dsn_writer *w, const struct dsn_request *q, const 
                        bool is_8bit)
 {
     dsn_put_date(w, "Date", q->now_ms);
-    dsn_printf(w, "From: Mail Delivery System <MAILER-DAEMON@%s>\r\n", q->hostname);
+    if (q->from != NULL && q->from[0] != '\0')
+        dsn_printf(w, "From: Mail Delivery System <%s>\r\n", q->from);
+    else
+        dsn_printf(w, "From: Mail Delivery System <MAILER-DAEMON@%s>\r\n", q->hostname);
     dsn_putc(w, "To: <");
     dsn_put_clean(w, q->env->sender, true);
     dsn_putc(w, ">\r\n");

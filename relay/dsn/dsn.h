@@ -28,6 +28,7 @@ struct dsn_rcpt {
 struct dsn_request {
     enum dsn_kind kind;
     const char *hostname;     /* Reporting-MTA, and the domain of From and Message-ID */
+    const char *from;         /* address in From; NULL or "" = MAILER-DAEMON at hostname */
     const char *id_text;      /* of the new message */
     const char *orig_id_text; /* of the original */
     const struct envelope *env;

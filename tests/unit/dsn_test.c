@@ -378,6 +378,27 @@ static int write_samples(const char *dir)
     return 0;
 }
 
+static void test_from(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *from, *want;
+    } t[] = {
+        {NULL, "From: Mail Delivery System <MAILER-DAEMON@relay.contoso.com>\r\n"},
+        {"", "From: Mail Delivery System <MAILER-DAEMON@relay.contoso.com>\r\n"},
+        {"help@contoso.com", "From: Mail Delivery System <help@contoso.com>\r\n"},
+    };
+    const struct dsn_rcpt r = failure(0, "", 550, "5.1.1", "No");
+    for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+        bool is_8bit;
+        struct dsn_request q = request(DSN_FAILED, &r, 1);
+        q.from = t[i].from;
+        char *text = build(&q, &is_8bit);
+        assert_non_null(strstr(text, t[i].want));
+        free(text);
+    }
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 2)
@@ -387,6 +408,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_whole),   cmocka_unit_test(test_utf8),
         cmocka_unit_test(test_hostile), cmocka_unit_test(test_folding),
         cmocka_unit_test(test_cap),     cmocka_unit_test(test_wanted),
+        cmocka_unit_test(test_from),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
