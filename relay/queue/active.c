@@ -182,16 +182,24 @@ void delivery_drop(struct qdelivery *qd)
     qd->d.replies = NULL;
 }
 
-void active_withdraw(struct qactive *act, enum rcpt_state state)
+void active_stop(struct qactive *act)
 {
+    struct queue *q = act->q;
     LIST_FOREACH_SAFE (n, tmp, &act->deliveries) {
         struct qdelivery *qd = CONTAINER_OF(n, struct qdelivery, of_msg);
         if (qd->started)
             continue;
         for (unsigned i = 0; i < qd->d.n_rcpt; i++)
-            rcpt_at(act->q, qd->rcpt[i])->state = (uint8_t)state;
-        dest_unready(act->q, qd);
+            rcpt_at(q, qd->rcpt[i])->state = RCPT_WAIT;
+        dest_unready(q, qd);
         delivery_drop(qd);
+    }
+    for (uint32_t i = act->m->first; i != 0; i = rcpt_at(q, i)->next) {
+        struct qrcpt *r = rcpt_at(q, i);
+        if (r->state == RCPT_PARKED)
+            rcpt_unpark(q, i);
+        if (r->state != RCPT_BUSY)
+            r->state = RCPT_WAIT;
     }
 }
 

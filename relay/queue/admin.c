@@ -134,6 +134,32 @@ bool queue_info(struct queue *q, uint64_t id, struct queue_msg_info *out)
     return true;
 }
 
+unsigned queue_rcpts(const struct queue *q, uint64_t id, struct queue_rcpt_info *out, unsigned max)
+{
+    static const char *const text[] = {
+        [RCPT_WAIT] = "waiting",
+        [RCPT_DUE] = "waiting",
+        [RCPT_PARKED] = "parked",
+        [RCPT_BUSY] = "active",
+    };
+    const struct qmsg *m = msg_find(q, id);
+    if (m == NULL)
+        return 0;
+    unsigned n = 0;
+    for (uint32_t i = m->first; i != 0 && n < max; i = rcpt_at(q, i)->next, n++) {
+        const struct qrcpt *r = rcpt_at(q, i);
+        uint32_t reply = r->reply;
+        out[n] = (struct queue_rcpt_info){.index = r->index, .state = text[r->state]};
+        if (r->dest != 0) {
+            dest_print(dest_at(q, r->dest), out[n].dest, sizeof(out[n].dest));
+            if (reply == 0 && r->state == RCPT_PARKED)
+                reply = dest_at(q, r->dest)->last_reply;
+        }
+        reply_print(q, reply, out[n].last_reply, sizeof(out[n].last_reply));
+    }
+    return m->n_left;
+}
+
 /* ---- actions ---- */
 
 void msg_mark_removed(struct queue *q, const struct qmsg *m)
@@ -160,7 +186,7 @@ static void hold(struct queue *q, struct qmsg *m)
     m->flags |= MSG_HELD;
     mark_message(q, m, SPOOL_MARK_HELD);
     if (m->active != NULL) {
-        active_withdraw(m->active, RCPT_WAIT);
+        active_stop(m->active);
         active_check(m->active);
         return;
     }
@@ -216,7 +242,7 @@ static void remove_message(struct queue *q, struct qmsg *m, bool dsn)
     m->flags |= MSG_REMOVE | (dsn ? MSG_REMOVE_DSN : 0);
     m->next = loop_now_ms(q->loop);
     if (m->active != NULL) {
-        active_withdraw(m->active, RCPT_WAIT);
+        active_stop(m->active);
         active_check(m->active);
     } else if (dsn) {
         msg_schedule(q, m);

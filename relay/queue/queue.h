@@ -137,6 +137,17 @@ bool queue_list_some(struct queue *q, uint32_t *cursor, unsigned max, queue_list
 /* The messages that still have to reach this recipient (hash as in queue_directory_changed()). */
 void queue_list_rcpt(struct queue *q, uint64_t key_hash, queue_list_fn *fn, void *arg);
 bool queue_info(struct queue *q, uint64_t id, struct queue_msg_info *out);
+/* A recipient that is left. */
+struct queue_rcpt_info {
+    uint32_t index;    /* into the envelope */
+    const char *state; /* "active", "waiting", "parked"; static */
+    char dest[280];    /* of the last decision, "" */
+    char last_reply[300];
+};
+/* Fills up to max in the order of index; returns how many are left, 0 also if there is no such
+ * message. */
+unsigned queue_rcpts(const struct queue *q, uint64_t id, struct queue_rcpt_info *out, unsigned max);
+
 enum queue_action {
     QUEUE_HOLD,
     QUEUE_RELEASE,

@@ -364,8 +364,8 @@ void active_dispatch_due(struct qactive *act);
 void active_recheck(struct qactive *act);
 bool delivery_confirm(struct delivery *d);
 void delivery_drop(struct qdelivery *qd); /* takes it off the message; not ready, not in hand */
-/* Takes back what is ready; its recipients are in `state` then. */
-void active_withdraw(struct qactive *act, enum rcpt_state state);
+/* Takes back what is ready and parked: all that is not in hand waits. */
+void active_stop(struct qactive *act);
 
 /* result.c */
 void delivery_done(struct delivery *d);

@@ -324,18 +324,6 @@ static void remove_rest(struct qactive *act)
         rcpt_done(q, act->m->first);
 }
 
-static void hold_rest(struct qactive *act)
-{
-    struct queue *q = act->q;
-    for (uint32_t i = act->m->first; i != 0; i = rcpt_at(q, i)->next) {
-        struct qrcpt *r = rcpt_at(q, i);
-        if (r->state == RCPT_PARKED)
-            rcpt_unpark(q, i);
-        if (r->state != RCPT_BUSY)
-            r->state = RCPT_WAIT;
-    }
-}
-
 static void leave_active(struct qactive *act)
 {
     struct queue *q = act->q;
@@ -365,8 +353,7 @@ void active_settle(struct qactive *act)
     struct qmsg *m = act->m;
     bool stopped = (m->flags & (MSG_HELD | MSG_REMOVE)) != 0;
     if (stopped) {
-        active_withdraw(act, RCPT_WAIT);
-        hold_rest(act);
+        active_stop(act);
     } else {
         active_recheck(act);
         if (!msg_is_expired(q, m) || m->attempts == 0)

@@ -1,0 +1,70 @@
+/*
+ * facts.h - the JSON of things that commands answer with, in one place: what is written here is
+ * what doc/control-protocol.md says and what causewayctl prints. Also the matching of filters.
+ *
+ * All return new references. Pure; any thread (jansson values belong to one thread at a time: build
+ * them where they are sent, or hand them over whole).
+ */
+#ifndef RELAY_CONTROL_FACTS_H
+#define RELAY_CONTROL_FACTS_H
+
+#include <jansson.h>
+
+#include "directory/directory.h"
+#include "directory/view.h"
+#include "relay/control/commands.h"
+#include "relay/mail/decision.h"
+#include "relay/mail/envelope.h"
+#include "relay/queue/queue.h"
+#include "relay/route/route.h"
+#include "relay/spool/spool.h"
+
+/* ---- filters ---- */
+
+/* By what the queue's index knows. now_ms: wall. */
+bool control_filter_info(const struct control_filter *f, const struct queue_msg_info *m,
+                         int64_t now_ms);
+/* Does it also ask for sender or recipient, so that the envelope must be read? */
+bool control_filter_needs_envelope(const struct control_filter *f);
+/* left: indices of the recipients that are left, or NULL for all. */
+bool control_filter_envelope(const struct control_filter *f, const struct envelope *env,
+                             const uint32_t *left, unsigned n_left);
+/* Nothing is narrowed. */
+bool control_filter_is_empty(const struct control_filter *f);
+
+/* ---- values ---- */
+
+/* {id, state, arrival, age_ms, next_attempt, attempts, recipients, recipients_left, size, dest,
+ * last_reply}; times are RFC 3339 text, "" = none. env may be NULL; else also sender. */
+json_t *fact_message(const struct queue_msg_info *m, const struct envelope *env, int64_t now_ms);
+/* Adds to a message: sender, origin, origin_name, client, helo, smtputf8, and "rcpt": an array of
+ * {address, state, dest, last_reply} over the recipients; state "done" for those that are. */
+void fact_message_rcpts(json_t *message, const struct envelope *env,
+                        const struct queue_rcpt_info *left, unsigned n_left);
+/* {messages, active, waiting, parked, held, memory_bytes} */
+json_t *fact_queue(const struct queue_status *s);
+/* Sum of what several workers said. */
+void fact_queue_add(struct queue_status *sum, const struct queue_status *s);
+/* {messages, segments, segments_free, bytes_living, disk_free, syncs, appended, quarantined, full,
+ * last_error} */
+json_t *fact_spool(const struct spool_status *s);
+/* {dest, window, in_hand, ready, parked, delivered, deferred, closed_for_ms, last_error, hosts} */
+json_t *fact_dest(const struct queue_dest_info *d, const char *hosts);
+/* Adds a worker's figures for the same destination. */
+void fact_dest_add(struct queue_dest_info *sum, const struct queue_dest_info *d);
+/* {name, type, forest, state, entries, addresses, generation, last_complete, last_change,
+ * complete_once, snapshot_bytes, overlay_entries, last_error} */
+json_t *fact_source(const struct dir_source_status *s);
+/* {address, found, why, stale_source, generation, claims: [{source, kind, forest, primary, routing,
+ * target, alias, evidence, best}]} */
+json_t *fact_lookup(struct str address, const struct dir_view *v, const struct dir_result *r);
+/* {address, decision, dest, next_address, rule, reply, generation, reasons: [...]} */
+json_t *fact_decision(struct str address, const struct decision *d, const struct route_trace *t);
+/* {name: value} of all counters */
+json_t *fact_counters(void);
+/* RFC 3339 text, "" for 0. */
+json_t *fact_time(int64_t wall_ms);
+/* Text that may hold any bytes: escaped so that it is UTF-8. */
+json_t *fact_text(struct str s);
+
+#endif
