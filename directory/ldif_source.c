@@ -1,12 +1,11 @@
 /*
  * ldif_source.c - a directory from an LDIF file that is watched and swapped whole.
  *
- * The folder is watched by inotify (a file replaced by rename, or rewritten in place) and the file
+ * The folder is watched by inotify (a file moved there, or closed by a writer) and the file
  * looked at every two seconds besides, for file systems that notify nobody. A changed file is read
  * twice: once to see that all of it is good, then to take the differences over. A bad file changes
- * nothing and is reported with its line; a file that was written a moment ago gets a little time to
- * become whole before that. The cookie is the hash of the content, so a restart reads an unchanged
- * file only once.
+ * nothing and is reported with its line. The cookie is the hash of the content, so a restart reads
+ * an unchanged file only once.
  */
 #include "directory/source.h"
 
@@ -24,8 +23,8 @@
 #include "directory/map.h"
 
 #define POLL_MS   2000 /* the fallback, and how often the file is seen to be there */
-#define SETTLE_MS 100  /* after a write in place that is not finished */
-#define GRACE_MS  1500 /* a bad file younger than this may be half written */
+#define SETTLE_MS 2000 /* a file written in place and not closed yet must have rested so long */
+#define RETRY_MS  200  /* until a file that was not whole is looked at again */
 #define READ_SIZE ((size_t)1 << 20)
 
 struct stamp {
@@ -162,14 +161,12 @@ static bool take_over(struct ldif_watch *w, int fd, struct err *e)
     return false;
 }
 
-static void report(struct ldif_watch *w, const struct stamp *st, struct err *e)
+/* Half a file can be a good one and would delete the other half. Whole is what its writer closed or
+ * moved there, and what nobody has touched for a while. */
+static bool is_settled(const struct ldif_watch *w, const struct stamp *st)
 {
-    int64_t age_ms = clock_wall_ms() - st->ctime_ns / 1000000;
-    if (!w->whole && age_ms >= 0 && age_ms < GRACE_MS) {
-        w->seen = false; /* perhaps half written: read it again */
-        return;
-    }
-    source_failed(w->s, "%s: %s", w->s->c->path, e->text);
+    int64_t age_ms = clock_wall_ms() - st->mtime_ns / 1000000;
+    return w->whole || age_ms < 0 || age_ms > SETTLE_MS;
 }
 
 static void look(struct ldif_watch *w)
@@ -181,11 +178,12 @@ static void look(struct ldif_watch *w)
         source_failed(w->s, "%s: %s", w->s->c->path, strerror(errno));
         w->seen = false;
     } else if (!w->seen || !stamp_equal(&st, &w->stamp)) {
+        bool settled = is_settled(w, &st);
+        w->good = (settled || !replica_is_complete(w->s->replica)) && take_over(w, fd, &e);
+        w->seen = w->good || settled;
         w->stamp = st;
-        w->seen = true;
-        w->good = take_over(w, fd, &e);
-        if (!w->good && !w->stopped)
-            report(w, &st, &e);
+        if (!w->good && settled && !w->stopped)
+            source_failed(w->s, "%s: %s", w->s->c->path, e.text);
     }
     if (fd >= 0)
         close(fd);
@@ -205,19 +203,17 @@ static void watch_start(struct ldif_watch *w)
     w->file = slash != NULL ? slash + 1 : path;
     w->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     if (w->inotify >= 0 &&
-        inotify_add_watch(w->inotify, w->folder,
-                          IN_CLOSE_WRITE | IN_MOVED_TO | IN_MODIFY | IN_CREATE) < 0) {
+        inotify_add_watch(w->inotify, w->folder, IN_CLOSE_WRITE | IN_MOVED_TO) < 0) {
         close(w->inotify);
         w->inotify = -1;
     }
 }
 
-/* Reads all that inotify has. Returns 0: not about our file; 1: it is being written; 2: it is
- * whole. */
-static int watch_read(struct ldif_watch *w)
+/* Reads all that inotify has. True: our file was closed by a writer or moved to its place. */
+static bool watch_read(struct ldif_watch *w)
 {
     char p[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
-    int result = 0;
+    bool result = false;
     for (;;) {
         ssize_t n = read(w->inotify, p, sizeof(p));
         if (n <= 0)
@@ -225,11 +221,7 @@ static int watch_read(struct ldif_watch *w)
         for (ssize_t at = 0; at < n;) {
             const struct inotify_event *ev = (const struct inotify_event *)(p + at);
             at += (ssize_t)sizeof(*ev) + ev->len;
-            bool ours =
-                (ev->mask & IN_Q_OVERFLOW) != 0 || (ev->len != 0 && strcmp(ev->name, w->file) == 0);
-            int kind = ev->mask & (IN_MODIFY | IN_CREATE) ? 1 : 2;
-            if (ours && kind > result)
-                result = kind;
+            result = result || (ev->len != 0 && strcmp(ev->name, w->file) == 0);
         }
     }
 }
@@ -237,11 +229,8 @@ static int watch_read(struct ldif_watch *w)
 /* Until there may be something to look at. False: the source ends. */
 static bool wait_for_change(struct ldif_watch *w)
 {
-    int64_t end = clock_mono_ms() + POLL_MS;
-    bool writing = false;
+    int64_t end = clock_mono_ms() + (w->seen ? POLL_MS : RETRY_MS);
     w->whole = false;
-    if (!w->seen)
-        end = clock_mono_ms() + SETTLE_MS * 2;
     for (;;) {
         int64_t left = end - clock_mono_ms();
         bool ready;
@@ -249,13 +238,8 @@ static bool wait_for_change(struct ldif_watch *w)
             return !source_must_stop(w->s);
         if (!source_wait(w->s, w->inotify, (int)left, &ready))
             return false;
-        int kind = ready ? watch_read(w) : 0;
-        if (kind == 2)
+        if (ready && watch_read(w))
             return w->whole = true;
-        if (kind == 1 && !writing) {
-            writing = true;
-            end = clock_mono_ms() + SETTLE_MS;
-        }
     }
 }
 

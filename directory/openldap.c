@@ -1,5 +1,381 @@
+/*
+ * openldap.c - follows an OpenLDAP server by RFC 4533 refreshAndPersist.
+ *
+ * A session: connect, search with the cookie we have, refresh stage, persist stage until the
+ * connection ends. The refresh stage may be a present phase (what is not named is gone), a delete
+ * phase (only what is named is gone) or both, one after the other (3.3.1); without a cookie it is
+ * everything, and what we hold besides is gone. Nothing of a refresh that does not reach its end is
+ * kept as a deletion. In the persist stage changes that lie ready together make one commit, with
+ * the cookie that covers them.
+ *
+ * On failure: the next URI at once, then a wait that doubles from backoff_min to backoff_max, with
+ * jitter. e-syncRefreshRequired (4096): the cookie is dropped and everything loaded anew. Runs on
+ * its source's thread.
+ */
 #include "directory/source.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/random.h"
+#include "directory/ldap_link.h"
+#include "directory/map.h"
+#include "directory/syncrepl.h"
+
+#define TICK_MS        1000 /* how often an idle connection is known to be there */
+#define REFRESH_LULL_S 60   /* a refresh in which nothing arrives so long has failed */
+#define COALESCE_MS    5    /* persist stage: changes this close make one commit */
+#define STOP_EVERY     256  /* messages between two looks at the stop flag */
+
+enum outcome {
+    GO_ON,
+    STOPPED,
+    LOST, /* the error says why */
+    RELOAD
+};
+
+struct session {
+    struct source *s;
+    struct map *map;
+    LDAP *ld;
+    int msgid;
+    bool refreshing;
+    bool delete_absent;
+    bool got_done; /* the refresh of this session reached its end */
+    struct buf cookie;
+    bool new_cookie;
+    int64_t last_message_ms;
+};
+
+static bool protocol_error(struct err *e, const char *what)
+{
+    return err_set(e, ERR_PROTOCOL, 0, "the server's answer is not RFC 4533: %s", what);
+}
+
+static void take_cookie(struct session *x, struct str cookie)
+{
+    if (cookie.p == NULL)
+        return;
+    buf_clear(&x->cookie);
+    x->new_cookie = buf_append_str(&x->cookie, cookie);
+}
+
+static struct str cookie_for_commit(struct session *x)
+{
+    return x->new_cookie ? buf_str(&x->cookie) : STR_NULL;
+}
+
+/* ---- entries ---- */
+
+static struct str of_berval(const struct berval *b)
+{
+    return b != NULL ? str_n(b->bv_val, b->bv_len) : STR_NULL;
+}
+
+static bool entry_state(LDAP *ld, LDAPMessage *m, LDAPControl ***controls,
+                        enum syncrepl_state *state, const unsigned char **uuid, struct str *cookie)
+{
+    if (ldap_get_entry_controls(ld, m, controls) != LDAP_SUCCESS)
+        return false;
+    LDAPControl *c = ldap_control_find(SYNCREPL_STATE_OID, *controls, NULL);
+    return c != NULL && syncrepl_read_state(of_berval(&c->ldctl_value), state, uuid, cookie);
+}
+
+/* Maps the attributes; *out lives until the next entry. 1: an entry; 0: not mail-enabled; -1: the
+ * message is damaged. */
+static int entry_map(struct session *x, LDAPMessage *m, const unsigned char *uuid,
+                     struct dir_entry *out)
+{
+    BerElement *ber = NULL;
+    struct berval dn, name, *value;
+    int rc = ldap_get_dn_ber(x->ld, m, &ber, &dn);
+    map_begin(x->map);
+    while (rc == LDAP_SUCCESS) {
+        value = NULL;
+        rc = ldap_get_attribute_ber(x->ld, m, ber, &name, &value);
+        if (rc != LDAP_SUCCESS || name.bv_val == NULL)
+            break;
+        for (struct berval *v = value; v != NULL && v->bv_val != NULL; v++)
+            map_value(x->map, of_berval(&name), of_berval(v));
+        ldap_memfree(value);
+    }
+    if (rc == LDAP_SUCCESS && map_bad_value(x->map).n != 0)
+        source_bad_value(x->s, of_berval(&dn), map_bad_value(x->map));
+    ber_free(ber, 0);
+    return rc != LDAP_SUCCESS ? -1 : map_end(x->map, uuid, out);
+}
+
+static bool on_entry(struct session *x, LDAPMessage *m, struct err *e)
+{
+    LDAPControl **controls = NULL;
+    enum syncrepl_state state;
+    const unsigned char *uuid;
+    struct str cookie;
+    struct dir_entry entry;
+    struct replica *r = x->s->replica;
+    bool ok = entry_state(x->ld, m, &controls, &state, &uuid, &cookie) ||
+              protocol_error(e, "an entry without a sync state");
+    int mapped = 0;
+    if (ok && (state == SYNCREPL_ADD || state == SYNCREPL_MODIFY))
+        mapped = entry_map(x, m, uuid, &entry);
+    if (mapped < 0)
+        ok = protocol_error(e, "a damaged entry");
+    if (ok && state == SYNCREPL_PRESENT)
+        replica_present(r, uuid);
+    else if (ok && mapped == 0)
+        replica_delete(r, uuid); /* deleted, or no longer mail-enabled */
+    else if (ok && !replica_upsert(r, &entry))
+        source_bad_value(x->s, STR("an entry"), STR("(the whole entry is too long)"));
+    if (ok)
+        take_cookie(x, cookie);
+    ldap_controls_free(controls);
+    return ok;
+}
+
+/* ---- what comes between entries ---- */
+
+static bool refresh_over(struct session *x, struct err *e)
+{
+    /* refused: still in the refresh, so that its cookie is never committed */
+    if (!replica_refresh_end(x->s->replica, x->delete_absent, cookie_for_commit(x), e))
+        return false;
+    x->refreshing = x->new_cookie = false;
+    x->got_done = true;
+    source_is_current(x->s);
+    return true;
+}
+
+static bool on_info_value(struct session *x, struct str value, struct err *e)
+{
+    struct syncrepl_info info;
+    const unsigned char *uuid;
+    if (!syncrepl_read_info(value, &info))
+        return protocol_error(e, "a damaged sync info message");
+    take_cookie(x, info.cookie);
+    switch (info.kind) {
+    case SYNCREPL_NEW_COOKIE:
+        return true;
+    case SYNCREPL_ID_SET:
+        while (syncrepl_next_uuid(&info.uuids, &uuid))
+            if (info.refresh_deletes)
+                replica_delete(x->s->replica, uuid);
+            else
+                replica_present(x->s->replica, uuid);
+        return true;
+    case SYNCREPL_REFRESH_PRESENT:
+    case SYNCREPL_REFRESH_DELETE:
+        break;
+    }
+    if (!x->refreshing)
+        return protocol_error(e, "a refresh ended that had not begun");
+    x->delete_absent = x->delete_absent || info.kind == SYNCREPL_REFRESH_PRESENT;
+    return !info.refresh_done || refresh_over(x, e);
+}
+
+static bool on_info(struct session *x, LDAPMessage *m, struct err *e)
+{
+    char *oid = NULL;
+    struct berval *value = NULL;
+    bool ok = ldap_parse_intermediate(x->ld, m, &oid, &value, NULL, 0) == LDAP_SUCCESS ||
+              protocol_error(e, "a damaged intermediate message");
+    if (ok && oid != NULL && strcmp(oid, SYNCREPL_INFO_OID) == 0)
+        ok = on_info_value(x, of_berval(value), e);
+    ldap_memfree(oid);
+    ber_bvfree(value);
+    return ok;
+}
+
+/* The search ended, which persist never does by itself. */
+static enum outcome on_result(struct session *x, LDAPMessage *m, struct err *e)
+{
+    int code = LDAP_OTHER;
+    int rc = ldap_parse_result(x->ld, m, &code, NULL, NULL, NULL, NULL, 0);
+    const struct conf_source *c = x->s->c;
+    if (rc != LDAP_SUCCESS)
+        code = rc;
+    switch (code) {
+    case SYNCREPL_REFRESH_REQUIRED:
+        return RELOAD;
+    case LDAP_UNAVAILABLE_CRITICAL_EXTENSION:
+        err_set(e, ERR_CONFIG, 0,
+                "the server does not offer RFC 4533 for base \"%s\"; it needs the "
+                "syncprov overlay",
+                c->base);
+        return LOST;
+    case LDAP_NO_SUCH_OBJECT:
+        err_set(e, ERR_CONFIG, 0, "base \"%s\" does not exist, or bind_dn may not see it", c->base);
+        return LOST;
+    case LDAP_SIZELIMIT_EXCEEDED:
+    case LDAP_TIMELIMIT_EXCEEDED:
+    case LDAP_ADMINLIMIT_EXCEEDED:
+        err_set(e, ERR_CONFIG, 0,
+                "the server cut the answer short (%s); give bind_dn size=unlimited "
+                "and time=unlimited there (\"limits\")",
+                ldap_err2string(code));
+        return LOST;
+    default:
+        ldap_link_error(x->ld, code, "the server ended the search", e);
+        return LOST;
+    }
+}
+
+static enum outcome on_message(struct session *x, int type, LDAPMessage *m, struct err *e)
+{
+    x->last_message_ms = clock_mono_ms();
+    switch (type) {
+    case LDAP_RES_SEARCH_ENTRY:
+        return on_entry(x, m, e) ? GO_ON : LOST;
+    case LDAP_RES_INTERMEDIATE:
+        return on_info(x, m, e) ? GO_ON : LOST;
+    case LDAP_RES_SEARCH_RESULT:
+        return on_result(x, m, e);
+    default:
+        return GO_ON; /* references lead elsewhere: not ours to follow */
+    }
+}
+
+/* ---- the session ---- */
+
+static void commit_changes(struct session *x)
+{
+    replica_commit(x->s->replica, cookie_for_commit(x));
+    x->new_cookie = false;
+}
+
+/* All that lies ready. */
+static enum outcome drain(struct session *x, struct err *e)
+{
+    int64_t began = clock_mono_ms();
+    for (unsigned n = 1;; n++) {
+        struct timeval now = {0};
+        LDAPMessage *m = NULL;
+        int type = ldap_result(x->ld, x->msgid, LDAP_MSG_ONE, &now, &m);
+        if (type == 0)
+            return GO_ON;
+        if (type < 0) {
+            int rc = LDAP_SERVER_DOWN;
+            ldap_get_option(x->ld, LDAP_OPT_RESULT_CODE, &rc);
+            ldap_link_error(x->ld, rc, "connection lost", e);
+            return LOST;
+        }
+        enum outcome o = on_message(x, type, m, e);
+        ldap_msgfree(m);
+        if (o != GO_ON)
+            return o;
+        if (n % STOP_EVERY == 0 && source_must_stop(x->s))
+            return STOPPED;
+        if (!x->refreshing && clock_mono_ms() - began >= COALESCE_MS) {
+            commit_changes(x);
+            began = clock_mono_ms();
+        }
+    }
+}
+
+static enum outcome follow(struct session *x, struct err *e)
+{
+    int fd = ldap_link_fd(x->ld);
+    for (;;) {
+        enum outcome o = drain(x, e);
+        if (!x->refreshing) /* also before a loss: what arrived is whole */
+            commit_changes(x);
+        if (o != GO_ON)
+            return o;
+        if (!x->refreshing)
+            source_is_current(x->s);
+        else if (clock_mono_ms() - x->last_message_ms > REFRESH_LULL_S * 1000)
+            return err_set(e, ERR_TIMEOUT, 0, "nothing arrived for %d s in the middle of a refresh",
+                           REFRESH_LULL_S),
+                   LOST;
+        if (!source_wait(x->s, fd, TICK_MS, NULL))
+            return STOPPED;
+    }
+}
+
+static bool search(struct session *x, struct err *e)
+{
+    struct buf request = BUF_INIT(TABLE_COOKIE_MAX + 64);
+    struct str cookie = replica_cookie(x->s->replica);
+    const struct conf_source *c = x->s->c;
+    bool ok = syncrepl_request(&request, cookie);
+    LDAPControl sync = {.ldctl_oid = (char *)SYNCREPL_REQUEST_OID,
+                        .ldctl_value = {.bv_len = request.n, .bv_val = request.p},
+                        .ldctl_iscritical = 1};
+    LDAPControl *controls[] = {&sync, NULL};
+    int rc =
+        ok ? ldap_search_ext(x->ld, c->base, LDAP_SCOPE_SUBTREE, c->filter, map_attributes(x->map),
+                             0, controls, NULL, NULL, LDAP_NO_LIMIT, &x->msgid)
+           : LDAP_ENCODING_ERROR;
+    buf_free(&request);
+    x->delete_absent = cookie.n == 0;
+    return rc == LDAP_SUCCESS || ldap_link_error(x->ld, rc, "search", e);
+}
+
+static enum outcome session(struct session *x, const char *uri, struct err *e)
+{
+    struct replica *r = x->s->replica;
+    x->got_done = x->new_cookie = false;
+    x->ld = ldap_link_open(x->s->c, uri, e);
+    if (x->ld == NULL)
+        return LOST;
+    enum outcome o = LOST;
+    if (search(x, e)) {
+        if (!replica_is_complete(r))
+            source_set_state(x->s, DIR_SOURCE_SYNCING);
+        x->refreshing = true;
+        x->last_message_ms = clock_mono_ms();
+        replica_refresh_begin(r);
+        o = follow(x, e);
+        replica_abort(r);
+        x->refreshing = false;
+    }
+    if (o == LOST)
+        err_wrap(e, "%s", uri);
+    ldap_link_close(&x->ld);
+    return o;
+}
+
+/* Half to whole of the present wait. */
+static int jittered(int64_t ms)
+{
+    return (int)(ms / 2 + (int64_t)random_jitter((uint64_t)(ms / 2) + 1));
+}
+
 void openldap_source_run(struct source *s)
 {
-    (void)s;
+    const struct conf_source *c = s->c;
+    struct session x = {.s = s, .map = map_new(c->flag_attribute, c->routing_attribute)};
+    int64_t wait = c->backoff_min_ms;
+    unsigned uri = 0, failed = 0;
+    bool reloaded = false;
+    buf_init(&x.cookie, TABLE_COOKIE_MAX);
+    while (!source_must_stop(s)) {
+        struct err e;
+        enum outcome o = session(&x, c->uri[uri], &e);
+        if (x.got_done) {
+            wait = c->backoff_min_ms;
+            failed = 0;
+            reloaded = false;
+        }
+        if (o == STOPPED)
+            break;
+        if (o == RELOAD && !reloaded) {
+            LOG(WARN, c->name, "directory-reload", LC("uri", c->uri[uri]),
+                LC("why", "the server cannot go on from our cookie; everything is read anew"));
+            replica_forget_cookie(s->replica);
+            reloaded = true;
+            continue;
+        }
+        if (o == RELOAD)
+            err_set(&e, ERR_PROTOCOL, 0, "%s: asks for a reload again and again", c->uri[uri]);
+        source_failed(s, "%s", e.text);
+        uri = (uri + 1) % c->n_uri;
+        if (++failed % c->n_uri != 0)
+            continue;
+        if (!source_wait(s, -1, jittered(wait), NULL))
+            break;
+        wait = wait * 2 < c->backoff_max_ms ? wait * 2 : c->backoff_max_ms;
+    }
+    buf_free(&x.cookie);
+    map_free(&x.map);
 }

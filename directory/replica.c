@@ -425,6 +425,11 @@ static bool mass_change(struct replica *r, struct err *e)
 bool replica_refresh_end(struct replica *r, bool delete_absent, struct str cookie, struct err *e)
 {
     ASSERT(r->refreshing);
+    if (delete_absent && r->present.n == 0) {
+        replica_abort(r);
+        return err_set(e, ERR_LIMIT, 0,
+                       "there is not one entry with a mail address in it; nothing was applied");
+    }
     if (delete_absent)
         delete_absent_entries(r);
     if (mass_change(r, e)) {

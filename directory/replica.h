@@ -75,7 +75,9 @@ void replica_abort(struct replica *r);
 void replica_refresh_begin(struct replica *r);
 bool replica_is_refreshing(const struct replica *r);
 /* Ends the refresh. `delete_absent`: what was neither upserted nor present is gone. False with
- * ERR_LIMIT: a mass change; nothing was applied, and the refresh is over. */
+ * ERR_LIMIT: a mass change, or a directory without any entry (which is a wrong filter, a missing
+ * right or a file being written, and would turn into 550 for everyone); nothing was applied, and
+ * the refresh is over. */
 bool replica_refresh_end(struct replica *r, bool delete_absent, struct str cookie, struct err *e);
 /* Publishes the batch. cookie.p NULL: keep the old one. */
 void replica_commit(struct replica *r, struct str cookie);
