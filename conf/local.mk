@@ -33,3 +33,6 @@ tests_fuzz_fuzz_conf_SOURCES = tests/fuzz/fuzz_conf.c
 tests_fuzz_fuzz_conf_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
 tests_fuzz_fuzz_conf_LDADD = libconf.a libbase.a $(CONFUSE_LIBS) $(XXHASH_LIBS)
 EXTRA_DIST += tests/fuzz/corpus/conf/full tests/fuzz/corpus/conf/syntax
+
+# Joins TESTS when every module that reads the configuration is there
+dist_check_SCRIPTS += tests/check-options
