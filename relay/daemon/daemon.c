@@ -139,7 +139,7 @@ bool daemon_start(struct daemon *d, const char *conf_path, struct err *e)
 {
     struct worker_socket **sockets = NULL;
     unsigned per_worker = 0;
-    *d = (struct daemon){.conf_path = conf_path, .started_ms = clock_wall_ms()};
+    *d = (struct daemon){.conf_path = conf_path, .started_ms = clock_wall_ms(), .control_fd = -1};
     d->conf = conf_load(conf_path, e);
     if (d->conf == NULL)
         return false;

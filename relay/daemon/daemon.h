@@ -23,6 +23,7 @@ struct daemon {
     struct worker **worker;
     struct recovery *recovery;
     struct control *control;
+    int control_fd;     /* until the control server takes it */
     int64_t started_ms; /* wall */
     int64_t reloaded_ms;
     unsigned reloads_failed;

@@ -3,7 +3,13 @@ noinst_LIBRARIES += libdaemon.a
 libdaemon_a_SOURCES = \
 	relay/daemon/bind.c \
 	relay/daemon/bind.h \
+	relay/daemon/control_export.c \
+	relay/daemon/control_ops.c \
 	relay/daemon/control_ops.h \
+	relay/daemon/control_queue.c \
+	relay/daemon/control_queue.h \
+	relay/daemon/control_walk.c \
+	relay/daemon/control_walk.h \
 	relay/daemon/daemon.c \
 	relay/daemon/daemon.h \
 	relay/daemon/privileges.c \

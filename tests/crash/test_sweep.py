@@ -268,7 +268,7 @@ def run_compaction(folder, at, do, calls):
             r.startswith("b1@") for _, r in world.missing()))
         if relay.is_running():
             until("compaction", lambda: not relay.is_running() or
-                  relay.ctl_json("status")["spool"]["compacted"] > 0)
+                  relay.ctl_json("status", "--counters")["counters"]["spool_compacted"] > 0)
             relay.kill() if at else relay.terminate()
         n = faults.read_count(count)
         world.sink["B"].start()

@@ -50,7 +50,9 @@ class Relay:
     # ---- files ----
 
     def section(self, name, lines):
-        return f"{name} {{\n" + "".join(f"    {x}\n" for x in lines + self.sections.get(name, [])) + "}\n"
+        """An option that the test gives replaces ours: the relay refuses an option given twice."""
+        given = {x.split("=")[0].strip(): x for x in lines + self.sections.get(name, [])}
+        return f"{name} {{\n" + "".join(f"    {x}\n" for x in given.values()) + "}\n"
 
     def write_conf(self):
         text = f'hostname = "relay.{DOMAIN}"\nuser = ""\nstate_directory = "{self.dir}/state"\nworkers = 2\n'

@@ -107,7 +107,7 @@ def test_reset_in_the_middle(up):
         assert c.send("s@sender.test", ANNA, message("whole"))[0] == 250
     sink.wait(1)
     assert sink.keys() == [("whole", ANNA)]
-    until("no connection to be left", lambda: r.ctl_json("status")["counters"]["smtpd_connections_open"] == 0)
+    until("no connection to be left", lambda: r.ctl_json("status", "--counters")["counters"]["smtpd_connections_open"] == 0)
 
 
 def test_control_nonsense(up):

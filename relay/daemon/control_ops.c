@@ -1,0 +1,318 @@
+/*
+ * control_ops.c - the control commands that the main thread answers by itself: status, explain, the
+ * directory, overrides, reload, stop. Those that ask the workers' queues are in control_queue.c.
+ *
+ * The socket is made while still root, so that it can live in a directory that only root may write.
+ */
+#include "relay/daemon/control_ops.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "config.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "relay/control/control.h"
+#include "relay/control/facts.h"
+#include "relay/daemon/bind.h"
+#include "relay/daemon/control_queue.h"
+#include "relay/io/listener.h"
+#include "rewrite/address.h"
+
+#define BACKLOG     16
+#define SOURCES_MAX 64
+
+static void put(json_t *o, const char *key, json_t *value)
+{
+    (void)json_object_set_new(o, key, value);
+}
+
+/* ---- status ---- */
+
+static json_t *recovery_fact(const struct daemon *d)
+{
+    struct spool_recovery_stats s = {0};
+    bool ok = true;
+    bool done = recovery_is_done(d->recovery, &s, &ok);
+    json_t *o = json_object();
+    put(o, "done", json_boolean(done));
+    put(o, "ok", json_boolean(ok));
+    put(o, "messages", json_integer((json_int_t)s.messages));
+    put(o, "quarantined", json_integer((json_int_t)s.quarantined));
+    put(o, "ms", json_integer(s.took_ms));
+    return o;
+}
+
+static json_t *directory_fact(const struct daemon *d)
+{
+    struct dir_source_status *s = mem_array(SOURCES_MAX, sizeof(*s));
+    unsigned n = directory_status(d->directory, s, SOURCES_MAX);
+    json_t *o = json_object(), *all = json_array();
+    for (unsigned i = 0; i < n && i < SOURCES_MAX; i++)
+        (void)json_array_append_new(all, fact_source(&s[i]));
+    put(o, "generation", json_integer((json_int_t)directory_generation(d->directory)));
+    put(o, "sources", all);
+    mem_free(s);
+    return o;
+}
+
+static void op_status(void *ctx, struct control_req *r, const struct control_args *a)
+{
+    struct daemon *d = ctx;
+    struct spool_status spool;
+    json_t *o = json_object();
+    spool_status(d->spool, &spool);
+    put(o, "version", json_string(PACKAGE_VERSION));
+    put(o, "hostname", json_string(d->conf->hostname));
+    put(o, "pid", json_integer(getpid()));
+    put(o, "started", fact_time(d->started_ms));
+    put(o, "uptime_ms", json_integer(clock_wall_ms() - d->started_ms));
+    put(o, "reloaded", fact_time(d->reloaded_ms));
+    put(o, "reloads_failed", json_integer(d->reloads_failed));
+    put(o, "workers", json_integer(d->n_worker));
+    put(o, "recovery", recovery_fact(d));
+    put(o, "spool", fact_spool(&spool));
+    put(o, "directory", directory_fact(d));
+    if (a->counters)
+        put(o, "counters", fact_counters());
+    control_queue_status(d, r, o); /* adds "queue" and answers */
+}
+
+static void op_version(void *ctx, struct control_req *r, const struct control_args *a)
+{
+    json_t *o = json_object();
+    (void)ctx, (void)a;
+    put(o, "version", json_string(PACKAGE_VERSION));
+    put(o, "protocol", json_integer(CONTROL_PROTOCOL));
+    control_reply(r, o);
+}
+
+/* ---- explain, directory ---- */
+
+/* "internet", "application", "local", "forest:NAME"; "" = internet. False: no such forest. */
+static bool parse_link(const struct conf *c, const char *text, enum mail_origin *origin,
+                       struct str *name)
+{
+    struct str s = str_c(text);
+    *name = STR_NULL;
+    *origin = MAIL_FROM_INTERNET;
+    if (str_eq(s, STR("application")))
+        *origin = MAIL_FROM_APPLICATION;
+    else if (str_eq(s, STR("local")))
+        *origin = MAIL_FROM_LOCAL;
+    else if (str_starts(s, STR("forest:"))) {
+        int i = conf_find_forest(c, str_from(s, 7));
+        if (i == CONF_NONE)
+            return false;
+        *origin = MAIL_FROM_FOREST;
+        *name = str_c(c->forest[i].name);
+    }
+    return true;
+}
+
+static void op_explain(void *ctx, struct control_req *r, const struct control_args *a)
+{
+    struct daemon *d = ctx;
+    struct route_query q = {.conf = d->conf,
+                            .now_ms = clock_mono_ms(),
+                            .recipient = str_c(a->address),
+                            .sender = str_c(a->from)};
+    if (!parse_link(d->conf, a->link, &q.origin, &q.origin_name)) {
+        control_error(r, CONTROL_ERR_ARGUMENT, "there is no forest \"%s\" in the configuration",
+                      a->link + 7);
+        return;
+    }
+    struct arena arena;
+    struct route_trace trace = {0};
+    struct decision decision;
+    struct dir_view *view = directory_view(d->directory);
+    arena_init(&arena, 4096, 0);
+    q.view = view;
+    route_admit(&q, &arena, &trace, &decision);
+    control_reply(r, fact_decision(q.recipient, &decision, &trace));
+    dir_view_unref(&view);
+    arena_free(&arena);
+}
+
+static void op_directory_status(void *ctx, struct control_req *r, const struct control_args *a)
+{
+    struct daemon *d = ctx;
+    struct dir_source_status *s = mem_array(SOURCES_MAX, sizeof(*s));
+    unsigned n = directory_status(d->directory, s, SOURCES_MAX);
+    json_t *o = json_object();
+    (void)a;
+    for (unsigned i = 0; i < n && i < SOURCES_MAX; i++)
+        (void)control_item(r, fact_source(&s[i]));
+    mem_free(s);
+    put(o, "generation", json_integer((json_int_t)directory_generation(d->directory)));
+    control_reply(r, o);
+}
+
+/* The key of a request's address. The protocol has checked its form. */
+static size_t key_of(const char *text, char key[ADDRESS_MAX + 1])
+{
+    struct address a;
+    if (address_parse(str_c(text), ADDRESS_ALLOW_UTF8 | ADDRESS_ALLOW_POSTMASTER, &a) != ADDRESS_OK)
+        return 0;
+    return address_key(&a, key, ADDRESS_MAX + 1);
+}
+
+static void op_directory_lookup(void *ctx, struct control_req *r, const struct control_args *a)
+{
+    struct daemon *d = ctx;
+    char key[ADDRESS_MAX + 1];
+    size_t n = key_of(a->address, key);
+    struct dir_view *view = directory_view(d->directory);
+    struct dir_result *result = mem_alloc(sizeof(*result));
+    dir_view_lookup(view, str_n(key, n), clock_mono_ms(), result);
+    if (result->found == DIR_NOT_FOUND)
+        control_error(r, CONTROL_ERR_NOT_FOUND, "no directory knows %s", a->address);
+    else if (result->found == DIR_NOT_FOUND_YET)
+        control_error(r, CONTROL_ERR_NOT_FOUND,
+                      "%s is not known, but source \"%s\" is not complete and fresh: %s",
+                      a->address, result->stale_source, result->why);
+    else
+        control_reply(r, fact_lookup(str_n(key, n), view, result));
+    mem_free(result);
+    dir_view_unref(&view);
+}
+
+static void op_set(void *ctx, struct control_req *r, const struct control_args *a)
+{
+    struct daemon *d = ctx;
+    char key[ADDRESS_MAX + 1];
+    struct err e;
+    int forest = conf_find_forest(d->conf, str_c(a->forest));
+    if (forest == CONF_NONE) {
+        control_error(r, CONTROL_ERR_ARGUMENT, "there is no forest \"%s\" in the configuration",
+                      a->forest);
+        return;
+    }
+    struct str name = str_c(d->conf->forest[forest].name);
+    if (!directory_set_override(d->directory, str_n(key, key_of(a->address, key)), name,
+                                str_c(control_who(r)), &e)) {
+        control_error(r, CONTROL_ERR_FAILED, "%s", e.text);
+        return;
+    }
+    json_t *o = json_object();
+    put(o, "address", fact_text(str_c(a->address)));
+    put(o, "forest", fact_text(name));
+    put(o, "generation", json_integer((json_int_t)directory_generation(d->directory)));
+    control_reply(r, o);
+}
+
+static void op_unset(void *ctx, struct control_req *r, const struct control_args *a)
+{
+    struct daemon *d = ctx;
+    char key[ADDRESS_MAX + 1];
+    struct err e;
+    if (!directory_unset_override(d->directory, str_n(key, key_of(a->address, key)),
+                                  str_c(control_who(r)), &e)) {
+        control_error(r, e.class == ERR_INPUT ? CONTROL_ERR_NOT_FOUND : CONTROL_ERR_FAILED, "%s",
+                      e.text);
+        return;
+    }
+    json_t *o = json_object();
+    put(o, "address", fact_text(str_c(a->address)));
+    put(o, "generation", json_integer((json_int_t)directory_generation(d->directory)));
+    control_reply(r, o);
+}
+
+/* ---- reload, stop ---- */
+
+static void op_reload(void *ctx, struct control_req *r, const struct control_args *a)
+{
+    struct daemon *d = ctx;
+    struct buf note = BUF_INIT(4096);
+    struct err e;
+    (void)a;
+    if (daemon_reload(d, &note, &e)) {
+        json_t *o = json_object();
+        put(o, "configuration", json_string(d->conf_path));
+        put(o, "needs_restart", fact_text(buf_str(&note)));
+        control_reply(r, o);
+    } else {
+        control_error(r, CONTROL_ERR_FAILED, "%s (nothing was changed)", e.text);
+    }
+    buf_free(&note);
+}
+
+static void op_stop(void *ctx, struct control_req *r, const struct control_args *a)
+{
+    (void)a;
+    LOG(INFO, NULL, "stop", LC("by", control_who(r)));
+    control_reply(r, NULL);
+    daemon_stop(ctx);
+}
+
+/* ---- the socket ---- */
+
+static bool give_to_group(const struct conf *c, struct err *e)
+{
+    if (c->control.socket_group[0] == '\0')
+        return true;
+    const struct group *g = getgrnam(c->control.socket_group);
+    if (g == NULL)
+        return err_set(e, ERR_CONFIG, 0, "control.socket_group: group \"%s\" does not exist",
+                       c->control.socket_group);
+    if (chown(c->control.socket, (uid_t)-1, g->gr_gid) != 0 || chmod(c->control.socket, 0660) != 0)
+        return err_set(e, ERR_SYSTEM, errno, "cannot give %s to group \"%s\"", c->control.socket,
+                       c->control.socket_group);
+    return true;
+}
+
+bool control_ops_bind(struct daemon *d, struct err *e)
+{
+    const struct conf *c = d->conf;
+    char dir[1100];
+    if (!str_copy(str_c(c->control.socket), dir, sizeof(dir)))
+        return err_set(e, ERR_CONFIG, 0, "control.socket: the path is too long");
+    if (!file_make_dir(dirname(dir), 0755, e))
+        return err_wrap(e, "control socket");
+    d->control_fd = listen_unix(c->control.socket, 0600, BACKLOG, e);
+    if (d->control_fd < 0)
+        return err_wrap(e, "control socket");
+    return privileges_own(c, c->control.socket, e) && give_to_group(c, e);
+}
+
+bool control_ops_start(struct daemon *d, struct err *e)
+{
+    const struct control_ops ops = {
+        .ctx = d,
+        .status = op_status,
+        .queue_list = control_queue_list,
+        .queue_show = control_queue_show,
+        .queue_hold = control_queue_act,
+        .queue_release = control_queue_act,
+        .queue_retry = control_queue_act,
+        .queue_remove = control_queue_act,
+        .queue_export = control_queue_export,
+        .queue_dests = control_queue_dests,
+        .explain = op_explain,
+        .directory_status = op_directory_status,
+        .directory_lookup = op_directory_lookup,
+        .set = op_set,
+        .unset = op_unset,
+        .reload = op_reload,
+        .stop = op_stop,
+        .version = op_version,
+    };
+    (void)e;
+    d->control = control_new(d->loop, d->control_fd, d->conf->control.clients_max, &ops);
+    d->control_fd = -1;
+    return true;
+}
+
+void control_ops_stop(struct daemon *d)
+{
+    if (d->control != NULL)
+        control_free(&d->control);
+    if (d->control_fd >= 0)
+        close(d->control_fd);
+    d->control_fd = -1;
+}

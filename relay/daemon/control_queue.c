@@ -1,0 +1,459 @@
+/*
+ * control_queue.c - commands over the queues of all workers.
+ *
+ * A round asks all workers the same thing at once and joins the answers; a walk (control_walk.h)
+ * goes through their messages one worker after the other.
+ */
+#include "relay/daemon/control_queue.h"
+
+#include <stddef.h>
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "relay/control/facts.h"
+#include "relay/daemon/control_walk.h"
+
+#define LIST_DEFAULT  1000
+#define RCPTS_SHOWN   1000
+#define NOT_FOUND_MAX 100
+
+static void put(json_t *o, const char *key, json_t *value)
+{
+    (void)json_object_set_new(o, key, value);
+}
+
+static void put_count(json_t *o, const char *key, uint64_t n)
+{
+    put(o, key, json_integer((json_int_t)n));
+}
+
+/* ---- rounds: one question to all workers ---- */
+
+struct round;
+struct part {
+    struct round *round;
+    unsigned worker;
+    void *data; /* the question's, one per worker */
+};
+struct round {
+    struct daemon *d;
+    unsigned left;
+    void (*ask)(struct worker *w, void *data);
+    void (*finish)(struct round *round, void *ctx);
+    void *ctx;
+    struct part *part;
+};
+
+static void part_ask(struct worker *w, void *arg)
+{
+    struct part *p = arg;
+    p->round->ask(w, p->data);
+}
+
+static void part_done(void *arg)
+{
+    struct round *round = ((struct part *)arg)->round;
+    if (--round->left != 0)
+        return;
+    round->finish(round, round->ctx);
+    for (unsigned i = 0; i < round->d->n_worker; i++)
+        mem_free(round->part[i].data);
+    mem_free(round->part);
+    mem_free(round);
+}
+
+/* Each worker gets `size` zeroed bytes, filled by init() if there is one. */
+static void round_start(struct daemon *d, size_t size, void (*init)(void *data, void *ctx),
+                        void (*ask)(struct worker *, void *),
+                        void (*finish)(struct round *, void *), void *ctx)
+{
+    struct round *round = NEW(struct round);
+    *round = (struct round){.d = d, .left = d->n_worker, .ask = ask, .finish = finish, .ctx = ctx};
+    round->part = mem_array(d->n_worker, sizeof(*round->part));
+    for (unsigned i = 0; i < d->n_worker; i++) {
+        round->part[i] = (struct part){.round = round, .worker = i, .data = mem_zalloc(size)};
+        if (init != NULL)
+            init(round->part[i].data, ctx);
+    }
+    for (unsigned i = 0; i < d->n_worker; i++)
+        worker_call(d->worker[i], part_ask, &round->part[i], loop_chan(d->loop), part_done);
+}
+
+/* ---- status ---- */
+
+struct status_ctx {
+    struct control_req *r;
+    json_t *status;
+};
+
+static void ask_status(struct worker *w, void *data)
+{
+    queue_status(worker_queue(w), data);
+}
+
+static void finish_status(struct round *round, void *ctx)
+{
+    struct status_ctx *s = ctx;
+    struct queue_status sum = {0};
+    for (unsigned i = 0; i < round->d->n_worker; i++)
+        fact_queue_add(&sum, round->part[i].data);
+    put(s->status, "queue", fact_queue(&sum));
+    control_reply(s->r, s->status);
+    mem_free(s);
+}
+
+void control_queue_status(struct daemon *d, struct control_req *r, json_t *status)
+{
+    struct status_ctx *s = NEW(struct status_ctx);
+    *s = (struct status_ctx){.r = r, .status = status};
+    round_start(d, sizeof(struct queue_status), NULL, ask_status, finish_status, s);
+}
+
+/* ---- queue.list ---- */
+
+static bool list_take(struct walk *w, const struct seen *m, const struct envelope *env)
+{
+    if (w->limit != 0 && w->count == w->limit)
+        return false;
+    w->count++;
+    if (!control_item(w->r, fact_message(&m->info, env, w->now_ms)))
+        w->must_wait = true;
+    return true;
+}
+
+static void list_finish(struct walk *w, bool complete)
+{
+    json_t *o = json_object();
+    put_count(o, "count", w->count);
+    put(o, "complete", json_boolean(complete));
+    control_reply(w->r, o);
+}
+
+void control_queue_list(void *ctx, struct control_req *r, const struct control_args *args)
+{
+    struct walk *w = walk_new(ctx, r, args);
+    w->limit = args->has_limit ? args->limit : LIST_DEFAULT;
+    w->wants_envelope = true;
+    w->take = list_take;
+    w->finish = list_finish;
+    walk_start(w);
+}
+
+/* ---- hold, release, retry, remove ---- */
+
+struct act_ctx {
+    struct daemon *d;
+    struct control_req *r;
+    enum queue_action action;
+    uint64_t *id;
+    size_t n;
+};
+
+struct act_part {
+    const struct act_ctx *c;
+    bool *found; /* per ID */
+};
+
+static const char *const action_name[] = {
+    [QUEUE_HOLD] = "hold",
+    [QUEUE_RELEASE] = "release",
+    [QUEUE_RETRY] = "retry",
+    [QUEUE_REMOVE] = "remove",
+    [QUEUE_REMOVE_WITH_DSN] = "remove-with-dsn",
+};
+
+static void ask_act(struct worker *w, void *data)
+{
+    struct act_part *p = data;
+    p->found = mem_array(p->c->n, sizeof(*p->found));
+    for (size_t i = 0; i < p->c->n; i++)
+        p->found[i] = queue_act(worker_queue(w), p->c->id[i], p->c->action);
+}
+
+static void finish_act(struct round *round, void *ctx)
+{
+    struct act_ctx *c = ctx;
+    json_t *o = json_object(), *missing = json_array();
+    uint64_t done = 0;
+    char text[14];
+    for (size_t i = 0; i < c->n; i++) {
+        bool found = false;
+        for (unsigned w = 0; w < round->d->n_worker; w++)
+            found = found || ((struct act_part *)round->part[w].data)->found[i];
+        spool_id_text(c->id[i], text);
+        done += found;
+        if (found)
+            LOG(INFO, text, "admin", LC("action", action_name[c->action]),
+                LC("by", control_who(c->r)));
+        else if (json_array_size(missing) < NOT_FOUND_MAX)
+            (void)json_array_append_new(missing, json_string(text));
+    }
+    for (unsigned w = 0; w < round->d->n_worker; w++)
+        mem_free(((struct act_part *)round->part[w].data)->found);
+    put_count(o, "matched", c->n);
+    put_count(o, "done", done);
+    put(o, "not_found", missing);
+    control_reply(c->r, o);
+    mem_free(c->id);
+    mem_free(c);
+}
+
+static void init_act(void *data, void *ctx)
+{
+    ((struct act_part *)data)->c = ctx;
+}
+
+static enum queue_action action_of(struct control_req *r, const struct control_args *a)
+{
+    switch (control_command_of(r)) {
+    case CONTROL_queue_hold:
+        return QUEUE_HOLD;
+    case CONTROL_queue_release:
+        return QUEUE_RELEASE;
+    case CONTROL_queue_remove:
+        return a->dsn ? QUEUE_REMOVE_WITH_DSN : QUEUE_REMOVE;
+    default:
+        return QUEUE_RETRY;
+    }
+}
+
+static void act_on(struct daemon *d, struct control_req *r, const struct control_args *args,
+                   const uint64_t *id, size_t n)
+{
+    struct act_ctx *c = NEW(struct act_ctx);
+    *c = (struct act_ctx){.d = d, .r = r, .action = action_of(r, args), .n = n};
+    c->id = mem_array(n + 1, sizeof(*c->id));
+    if (n != 0)
+        memcpy(c->id, id, n * sizeof(*id));
+    round_start(d, sizeof(struct act_part), init_act, ask_act, finish_act, c);
+}
+
+static bool collect_take(struct walk *w, const struct seen *m, const struct envelope *env)
+{
+    (void)env;
+    if (w->n_id == w->cap_id) {
+        w->cap_id = w->cap_id == 0 ? 1024 : w->cap_id * 2;
+        w->id = mem_realloc(w->id, w->cap_id * sizeof(*w->id));
+    }
+    w->id[w->n_id++] = m->info.id;
+    return true;
+}
+
+static void collect_finish(struct walk *w, bool complete)
+{
+    if (complete)
+        act_on(w->d, w->r, w->args, w->id, w->n_id);
+    else
+        control_reply(w->r, NULL); /* nobody listens any more: nothing is done */
+}
+
+void control_queue_act(void *ctx, struct control_req *r, const struct control_args *args)
+{
+    bool by_filter = args->all || !control_filter_is_empty(&args->filter);
+    if (args->n_id != 0 && by_filter) {
+        control_error(r, CONTROL_ERR_ARGUMENT, "give queue IDs, or a filter, not both");
+    } else if (args->n_id != 0) {
+        act_on(ctx, r, args, args->id, args->n_id);
+    } else if (by_filter) {
+        struct walk *w = walk_new(ctx, r, args);
+        w->take = collect_take;
+        w->finish = collect_finish;
+        walk_start(w);
+    } else {
+        control_error(r, CONTROL_ERR_ARGUMENT, "give queue IDs, a filter, or \"all\"");
+    }
+}
+
+/* ---- queue.show ---- */
+
+struct show_ctx {
+    struct control_req *r;
+    uint64_t id;
+};
+struct show_part {
+    uint64_t id;
+    bool found;
+    struct seen seen;
+    unsigned n;
+    struct queue_rcpt_info *rcpt;
+};
+
+static void init_show(void *data, void *ctx)
+{
+    ((struct show_part *)data)->id = ((struct show_ctx *)ctx)->id;
+}
+
+static void ask_show(struct worker *w, void *data)
+{
+    struct show_part *p = data;
+    struct queue_msg_info *m = &p->seen.info;
+    p->found = queue_info(worker_queue(w), p->id, m);
+    if (!p->found)
+        return;
+    str_copy(str_c(m->last_reply != NULL ? m->last_reply : ""), p->seen.last_reply,
+             sizeof(p->seen.last_reply));
+    m->last_reply = p->seen.last_reply;
+    p->rcpt = mem_array(RCPTS_SHOWN, sizeof(*p->rcpt));
+    p->n = queue_rcpts(worker_queue(w), p->id, p->rcpt, RCPTS_SHOWN);
+    if (p->n > RCPTS_SHOWN)
+        p->n = RCPTS_SHOWN;
+}
+
+static json_t *show(struct daemon *d, const struct show_part *p)
+{
+    struct err e;
+    struct envelope env;
+    struct arena a;
+    struct spool_reader *r = spool_reader_open(d->spool, p->id, &e);
+    json_t *o = NULL;
+    if (r == NULL)
+        return NULL;
+    arena_init(&a, 2048, 0);
+    if (envelope_decode(spool_reader_envelope(r), &a, &env, &e)) {
+        o = fact_message(&p->seen.info, &env, clock_wall_ms());
+        fact_message_rcpts(o, &env, p->rcpt, p->n);
+    }
+    arena_free(&a);
+    spool_reader_close(&r);
+    return o;
+}
+
+static void not_queued(struct control_req *r, uint64_t id)
+{
+    char text[14];
+    spool_id_text(id, text);
+    control_error(r, CONTROL_ERR_NOT_FOUND, "there is no message %s in the queue", text);
+}
+
+static void finish_show(struct round *round, void *ctx)
+{
+    struct show_ctx *c = ctx;
+    json_t *o = NULL;
+    for (unsigned i = 0; i < round->d->n_worker; i++) {
+        struct show_part *p = round->part[i].data;
+        if (p->found && o == NULL)
+            o = show(round->d, p);
+        mem_free(p->rcpt);
+    }
+    if (o != NULL)
+        control_reply(c->r, o);
+    else
+        not_queued(c->r, c->id);
+    mem_free(c);
+}
+
+void control_queue_show(void *ctx, struct control_req *r, const struct control_args *args)
+{
+    struct show_ctx *c = NEW(struct show_ctx);
+    *c = (struct show_ctx){.r = r, .id = args->id[0]};
+    round_start(ctx, sizeof(struct show_part), init_show, ask_show, finish_show, c);
+}
+
+/* ---- queue.dests ---- */
+
+struct dests_part {
+    unsigned n, cap;
+    struct queue_dest_info *dest;
+    unsigned n_host, cap_host;
+    struct smtpc_dest_info *host;
+};
+struct dests_ctx {
+    struct control_req *r;
+    const struct control_args *args;
+};
+
+static void note_dest(void *arg, const struct queue_dest_info *d)
+{
+    struct dests_part *p = arg;
+    if (p->n == p->cap) {
+        p->cap = p->cap == 0 ? 64 : p->cap * 2;
+        p->dest = mem_realloc(p->dest, p->cap * sizeof(*p->dest));
+    }
+    p->dest[p->n++] = *d;
+}
+
+static void note_host(void *arg, const struct smtpc_dest_info *d)
+{
+    struct dests_part *p = arg;
+    if (p->n_host == p->cap_host) {
+        p->cap_host = p->cap_host == 0 ? 64 : p->cap_host * 2;
+        p->host = mem_realloc(p->host, p->cap_host * sizeof(*p->host));
+    }
+    p->host[p->n_host++] = *d;
+}
+
+static void ask_dests(struct worker *w, void *data)
+{
+    queue_list_dests(worker_queue(w), note_dest, data);
+    smtpc_list_dests(worker_smtpc(w), note_host, data);
+}
+
+static const char *hosts_of(const struct dests_part *p, const char *dest)
+{
+    for (unsigned i = 0; i < p->n_host; i++)
+        if (strcmp(p->host[i].dest, dest) == 0)
+            return p->host[i].hosts;
+    return "";
+}
+
+/* Is it in an earlier worker's list? Then it was said already. */
+static bool was_said(const struct round *round, unsigned before, const char *dest)
+{
+    for (unsigned w = 0; w < before; w++) {
+        const struct dests_part *p = round->part[w].data;
+        for (unsigned i = 0; i < p->n; i++)
+            if (strcmp(p->dest[i].dest, dest) == 0)
+                return true;
+    }
+    return false;
+}
+
+static void say_dest(const struct round *round, struct control_req *r, unsigned from,
+                     const struct queue_dest_info *first)
+{
+    struct queue_dest_info sum = *first;
+    const char *hosts = hosts_of(round->part[from].data, first->dest);
+    for (unsigned w = from + 1; w < round->d->n_worker; w++) {
+        const struct dests_part *p = round->part[w].data;
+        for (unsigned i = 0; i < p->n; i++)
+            if (strcmp(p->dest[i].dest, first->dest) == 0)
+                fact_dest_add(&sum, &p->dest[i]);
+        if (hosts[0] == '\0')
+            hosts = hosts_of(p, first->dest);
+    }
+    (void)control_item(r, fact_dest(&sum, hosts));
+}
+
+static void finish_dests(struct round *round, void *ctx)
+{
+    struct dests_ctx *c = ctx;
+    const char *only = c->args->filter.dest;
+    uint64_t count = 0;
+    for (unsigned w = 0; w < round->d->n_worker; w++) {
+        const struct dests_part *p = round->part[w].data;
+        for (unsigned i = 0; i < p->n; i++) {
+            if ((only != NULL && strcmp(only, p->dest[i].dest) != 0) ||
+                was_said(round, w, p->dest[i].dest))
+                continue;
+            say_dest(round, c->r, w, &p->dest[i]);
+            count++;
+        }
+    }
+    for (unsigned w = 0; w < round->d->n_worker; w++) {
+        mem_free(((struct dests_part *)round->part[w].data)->dest);
+        mem_free(((struct dests_part *)round->part[w].data)->host);
+    }
+    json_t *o = json_object();
+    put_count(o, "count", count);
+    control_reply(c->r, o);
+    mem_free(c);
+}
+
+void control_queue_dests(void *ctx, struct control_req *r, const struct control_args *args)
+{
+    struct dests_ctx *c = NEW(struct dests_ctx);
+    *c = (struct dests_ctx){.r = r, .args = args};
+    round_start(ctx, sizeof(struct dests_part), NULL, ask_dests, finish_dests, c);
+}
