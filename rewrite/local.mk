@@ -12,3 +12,6 @@ FUZZERS += tests/fuzz/fuzz_address
 tests_fuzz_fuzz_address_SOURCES = tests/fuzz/fuzz_address.c
 tests_fuzz_fuzz_address_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
 tests_fuzz_fuzz_address_LDADD = librewrite.a libbase.a $(XXHASH_LIBS)
+EXTRA_DIST += tests/fuzz/corpus/address/quoted \
+	tests/fuzz/corpus/address/route \
+	tests/fuzz/corpus/address/utf8

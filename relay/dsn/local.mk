@@ -14,3 +14,4 @@ FUZZERS += tests/fuzz/fuzz_dsn
 tests_fuzz_fuzz_dsn_SOURCES = tests/fuzz/fuzz_dsn.c
 tests_fuzz_fuzz_dsn_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
 tests_fuzz_fuzz_dsn_LDADD = libdsn.a libmail.a libproto.a librewrite.a libbase.a $(XXHASH_LIBS)
+EXTRA_DIST += tests/fuzz/corpus/dsn/report

@@ -15,3 +15,4 @@ FUZZERS += tests/fuzz/fuzz_envelope
 tests_fuzz_fuzz_envelope_SOURCES = tests/fuzz/fuzz_envelope.c
 tests_fuzz_fuzz_envelope_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
 tests_fuzz_fuzz_envelope_LDADD = libmail.a libbase.a $(XXHASH_LIBS)
+EXTRA_DIST += tests/fuzz/corpus/envelope/one

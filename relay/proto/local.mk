@@ -35,3 +35,9 @@ FUZZERS += tests/fuzz/fuzz_reply
 tests_fuzz_fuzz_reply_SOURCES = tests/fuzz/fuzz_reply.c
 tests_fuzz_fuzz_reply_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
 tests_fuzz_fuzz_reply_LDADD = libproto.a librewrite.a libbase.a $(XXHASH_LIBS)
+EXTRA_DIST += tests/fuzz/corpus/command/ehlo \
+	tests/fuzz/corpus/command/mail \
+	tests/fuzz/corpus/command/rcpt \
+	tests/fuzz/corpus/dot/message \
+	tests/fuzz/corpus/reply/ehlo \
+	tests/fuzz/corpus/reply/refusal
