@@ -60,7 +60,7 @@ static void test_helo(void **state)
     assert_true(smtp_parse_helo(STR("mail.contoso.com"), &name));
     assert_true(str_eq(name, STR("mail.contoso.com")));
     assert_true(smtp_parse_helo(STR("[1.2.3.4]"), &name));
-    assert_true(smtp_parse_helo(STR("WIN_PC"), &name));
+    assert_true(smtp_parse_helo(STR("WIN_PC!~"), &name));
     assert_true(smtp_parse_helo(str_n(longest, 255), &name));
     assert_false(smtp_parse_helo(str_n(longest, 256), &name));
     assert_false(smtp_parse_helo(STR(""), &name));
@@ -100,6 +100,7 @@ static const struct refusal mail_bad[] = {
     {STR("FROM:<a@b> SIZE=1=2"), false, 501, "5.5.4", "syntax"},
     {STR("FROM:<a@b> SIZE=123456789012345678901"), false, 501, "5.5.4", "octets"},
     {STR("FROM:<a@b> SIZE=1 SIZE=1"), false, 501, "5.5.4", "twice"},
+    {STR("FROM:<a@b> SIZE=1 BODY=7BIT SIZE=1"), false, 501, "5.5.4", "twice"},
     {STR("FROM:<a@b> size=1 SIZE=1"), false, 501, "5.5.4", "twice"},
     {STR("FROM:<a@b> AUTH=<> AUTH=<>"), false, 501, "5.5.4", "twice"},
     {STR("FROM:<a@b> BODY=BINARYMIME"), false, 501, "5.5.4", "7BIT or 8BITMIME"},
@@ -213,6 +214,7 @@ static void test_mail(void **state)
         {STR("FROM:<a@b> RET=hdrs ENVID=QQ+2B314 AUTH=<> BODY=7BIT"),
          false,
          {.sender = STR("a@b"), .ret = MAIL_RET_HDRS, .envid = STR("QQ+2B314"), .has_auth = true}},
+        {STR("FROM:<a@b> ENVID=~!+20+7E"), false, {.sender = STR("a@b"), .envid = STR("~!+20+7E")}},
         {STR("FROM:<a@b> RET=FULL AUTH=e+3Dmc2@example.com"),
          false,
          {.sender = STR("a@b"), .ret = MAIL_RET_FULL, .has_auth = true}},
@@ -255,6 +257,9 @@ static void test_rcpt(void **state)
         {STR("TO:<a@b> ORCPT=utf-8;\\x{e9}@c"),
          false,
          {.recipient = STR("a@b"), .orcpt = STR("utf-8;\\x{e9}@c")}},
+        {STR("TO:<a@b> ORCPT=az-AZ09;x"),
+         false,
+         {.recipient = STR("a@b"), .orcpt = STR("az-AZ09;x")}},
         {STR("TO:<\xc3\xa9@b> ORCPT=utf-8;\xc3\xa9@c"),
          true,
          {.recipient = STR("\xc3\xa9@b"), .orcpt = STR("utf-8;\xc3\xa9@c")}},
@@ -289,6 +294,14 @@ static void test_lengths(void **state)
     for (int n = 571; n <= 572; n++) {
         snprintf(args, sizeof(args), "TO:<a@b> ORCPT=rfc822;%.*s", n, value);
         assert_int_equal(smtp_parse_rcpt(str_c(args), false, &rc, &r), n == 571);
+    }
+    for (int n = 569; n <= 570; n++) {
+        snprintf(args, sizeof(args), "TO:<a@b> ORCPT=utf-8;\xc3\xa9%.*s", n, value);
+        assert_int_equal(smtp_parse_rcpt(str_c(args), true, &rc, &r), n == 569);
+    }
+    for (int n = 40; n <= 41; n++) {
+        snprintf(args, sizeof(args), "TO:<a@b> ORCPT=%.*s;a@b", n, value);
+        assert_int_equal(smtp_parse_rcpt(str_c(args), false, &rc, &r), n == 40);
     }
     for (int n = 315; n <= 316; n++) {
         snprintf(args, sizeof(args), "TO:<%.*s@b>", n, value);

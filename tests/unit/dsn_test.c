@@ -138,7 +138,7 @@ static void test_failure(void **state)
         "\r\nContent-Type: message/delivery-status\r\n",
         "\r\n\r\nReporting-MTA: dns; relay.contoso.com\r\n",
         "\r\nOriginal-Envelope-Id: QQ+314 x\r\n",
-        "\r\nX-Causeway-Queue-ID: OLDID\r\n",
+        "\r\nX-Causeway-Queue-ID: OLDID\r\nArrival-Date: ",
         "\r\n\r\nOriginal-Recipient: rfc822; old+name@contoso.com\r\n"
         "Final-Recipient: rfc822; user@contoso.com\r\n"
         "Action: failed\r\n"
@@ -205,6 +205,36 @@ static void test_kinds(void **state)
     }
 }
 
+/* What the report says about who refused, and why. */
+static void test_diagnostic(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *host;
+        int code;
+        const char *text, *field;
+    } t[] = {
+        {"mx", 550, "no", "\r\nDiagnostic-Code: smtp; 550 5.1.1 no\r\n"},
+        {"mx", 550, "", "\r\nDiagnostic-Code: smtp; 550 5.1.1\r\n"},
+        {"mx", 0, "lost connection", "\r\nDiagnostic-Code: X-Causeway; lost connection\r\n"},
+        {"", 550, "loop", "\r\nDiagnostic-Code: X-Causeway; loop\r\n"},
+        {"", 0, "", NULL},
+        {"mx", 0, "", NULL},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(t); i++) {
+        bool is_8bit;
+        const struct dsn_rcpt r = failure(0, t[i].host, t[i].code, "5.1.1", t[i].text);
+        const struct dsn_request q = request(DSN_FAILED, &r, 1);
+        char *text = build(&q, &is_8bit);
+        check_form(text);
+        assert_int_equal(count(text, "\r\nDiagnostic-Code"), t[i].field != NULL);
+        if (t[i].field != NULL)
+            has(text, t[i].field);
+        assert_int_equal(count(text, "\r\nRemote-MTA: dns; mx\r\n"), t[i].host[0] != '\0');
+        free(text);
+    }
+}
+
 static void test_whole(void **state)
 {
     (void)state;
@@ -254,6 +284,13 @@ static void test_utf8(void **state)
     text = build(&q, &is_8bit);
     assert_false(is_8bit);
     has(text, "\r\nOriginal-Recipient: utf-8; \\x{4F60}@c\r\n");
+    free(text);
+    /* mixed forms; and what is not UTF-8 at all, which a damaged spool could hold */
+    raw.orcpt = STR("utf-8;\xf0\x9f\x93\xa7\\x{e9}\xff@c");
+    raw.address = STR("a\xff\xc3\xa9@b");
+    text = build(&q, &is_8bit);
+    has(text, "\r\nOriginal-Recipient: utf-8; \\x{1F4E7}\\x{e9}?@c\r\n");
+    has(text, "\r\nFinal-Recipient: utf-8; a?\\x{E9}@b\r\n");
     free(text);
 }
 
@@ -407,8 +444,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_failure), cmocka_unit_test(test_kinds),
         cmocka_unit_test(test_whole),   cmocka_unit_test(test_utf8),
         cmocka_unit_test(test_hostile), cmocka_unit_test(test_folding),
-        cmocka_unit_test(test_cap),     cmocka_unit_test(test_wanted),
-        cmocka_unit_test(test_from),
+        cmocka_unit_test(test_cap),     cmocka_unit_test(test_diagnostic),
+        cmocka_unit_test(test_from),    cmocka_unit_test(test_wanted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
