@@ -38,6 +38,9 @@ static void check(struct str all, bool has_orcpt)
                    ? c != 127
                    : (c == '\r' && own.p[i + 1] == '\n') || (c == '\n' && own.p[i - 1] == '\r'));
     }
+    const char *status = memmem(own.p, own.n, "\r\nContent-Type: message/delivery-status", 41);
+    for (const char *p = status; p < own.p + own.n; p++)
+        ASSERT((unsigned char)*p < 128);
     ASSERT(count(own, "\r\nTo: <") == 1 && count(own, "\r\nMIME-Version:") == 1);
     ASSERT(count(own, "\r\nFinal-Recipient: ") == 1 && count(own, "\r\nStatus: ") == 1);
     ASSERT(count(own, "\r\nAction: failed\r\n") == 1);

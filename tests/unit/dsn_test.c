@@ -13,7 +13,7 @@
 #include <cmocka.h>
 
 #include "base/assert.h"
-#include "relay/dsn/dsn.h"
+#include "relay/dsn/dsn_int.h"
 
 #define NOW 1795152145000 /* 20 Nov 2026 */
 
@@ -300,7 +300,7 @@ static void test_hostile(void **state)
 {
     (void)state;
     static const char *const evil =
-        "x\r\nStatus: 2.0.0\r\n\r\n--=_dsn_NEWID_0\r\nBcc: v@w\n\nE: f\r";
+        "x\xc3\xa9\xff\r\nStatus: 2.0.0\r\n\r\n--=_dsn_NEWID_0\r\nBcc: v@w\n\nE: f\r";
     bool is_8bit;
     char id[200];
     struct envelope_rcpt rcpt = {.address = str_c(evil), .orcpt = str_c(evil)};
@@ -308,7 +308,7 @@ static void test_hostile(void **state)
     bad.rcpt = &rcpt;
     bad.n_rcpt = 1;
     bad.sender = str_c(evil);
-    bad.envid = STR("a+0D+0AStatus:+202.0.0");
+    bad.envid = STR("a+0D+0AStatus:+202.0.0+C3+A9");
     struct dsn_rcpt r = {.rcpt = &rcpt, .remote_host = evil};
     smtp_reply_set(&r.reply, 550, "5.1.1", "%s", evil);
     struct dsn_request q = request(DSN_FAILED, &r, 1);
@@ -323,6 +323,14 @@ static void test_hostile(void **state)
     assert_int_equal(count(text, "\nE:"), 0);
     assert_int_equal(count(text, "\nReferences:"), 0);
     assert_int_equal(count(text, "\nFinal-Recipient:"), 1);
+    /* the part for programs is declared 7bit */
+    const char *from = strstr(text, "message/delivery-status\r\n");
+    const char *end = strstr(from, "text/rfc822-headers");
+    assert_false(dsn_is_8bit(str_n(from, (size_t)(end - from))));
+    free(text);
+    rcpt.orcpt = STR("t\xc3\xa9;a+C3+A9@b");
+    text = build(&q, &is_8bit);
+    has(text, "\r\nOriginal-Recipient: t??; a??@b\r\n");
     free(text);
 }
 
