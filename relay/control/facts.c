@@ -1,0 +1,264 @@
+/*
+ * facts.c - values of other modules as JSON. See facts.h for the shapes; doc/control-protocol.md
+ * describes them for the outside.
+ */
+#include "relay/control/facts.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/escape.h"
+#include "base/stats.h"
+
+#define TEXT_MAX 4096
+
+static json_t *integer(uint64_t n)
+{
+    return json_integer((json_int_t)n);
+}
+
+static void put(json_t *o, const char *key, json_t *value)
+{
+    (void)json_object_set_new(o, key, value);
+}
+
+static void put_cstr(json_t *o, const char *key, const char *z)
+{
+    put(o, key, fact_text(str_c(z)));
+}
+
+json_t *fact_text(struct str s)
+{
+    struct buf b = BUF_INIT(TEXT_MAX + 16);
+    (void)escape_append(&b, s, TEXT_MAX);
+    json_t *j = json_stringn(b.n != 0 ? b.p : "", b.n);
+    buf_free(&b);
+    return j;
+}
+
+json_t *fact_time(int64_t wall_ms)
+{
+    char text[32] = "";
+    if (wall_ms != 0)
+        clock_rfc3339(wall_ms, text, sizeof(text));
+    return json_string(text);
+}
+
+/* ---- queue ---- */
+
+json_t *fact_message(const struct queue_msg_info *m, const struct envelope *env, int64_t now_ms)
+{
+    char id[14];
+    json_t *o = json_object();
+    spool_id_text(m->id, id);
+    put(o, "id", json_string(id));
+    put(o, "state", json_string(queue_msg_state_text(m->state)));
+    put(o, "arrival", fact_time(m->arrival_ms));
+    put(o, "age_ms", json_integer(now_ms > m->arrival_ms ? now_ms - m->arrival_ms : 0));
+    put(o, "next_attempt", fact_time(m->next_attempt_ms));
+    put(o, "attempts", integer(m->attempts));
+    put(o, "recipients", integer(m->n_rcpt));
+    put(o, "recipients_left", integer(m->n_rcpt_left));
+    put(o, "size", integer(m->size));
+    put_cstr(o, "dest", m->dest);
+    put_cstr(o, "last_reply", m->last_reply != NULL ? m->last_reply : "");
+    if (env != NULL)
+        put(o, "sender", fact_text(env->sender));
+    return o;
+}
+
+static const struct queue_rcpt_info *find_left(const struct queue_rcpt_info *left, unsigned n,
+                                               uint32_t index)
+{
+    unsigned low = 0;
+    while (low < n) {
+        unsigned mid = low + (n - low) / 2;
+        if (left[mid].index == index)
+            return &left[mid];
+        if (left[mid].index < index)
+            low = mid + 1;
+        else
+            n = mid;
+    }
+    return NULL;
+}
+
+void fact_message_rcpts(json_t *message, const struct envelope *env,
+                        const struct queue_rcpt_info *left, unsigned n_left)
+{
+    json_t *all = json_array();
+    put(message, "sender", fact_text(env->sender));
+    put(message, "origin", json_string(mail_origin_name(env->origin)));
+    put(message, "origin_name", fact_text(env->origin_name));
+    put(message, "client", fact_text(env->client_ip));
+    put(message, "helo", fact_text(env->helo));
+    put(message, "smtputf8", json_boolean(env->smtputf8));
+    for (uint32_t i = 0; i < env->n_rcpt; i++) {
+        const struct queue_rcpt_info *r = find_left(left, n_left, i);
+        json_t *o = json_object();
+        put(o, "address", fact_text(env->rcpt[i].address));
+        put_cstr(o, "state", r != NULL ? r->state : "done");
+        put_cstr(o, "dest", r != NULL ? r->dest : "");
+        put_cstr(o, "last_reply", r != NULL ? r->last_reply : "");
+        (void)json_array_append_new(all, o);
+    }
+    put(message, "rcpt", all);
+}
+
+json_t *fact_queue(const struct queue_status *s)
+{
+    json_t *o = json_object();
+    put(o, "messages", integer(s->messages));
+    put(o, "active", integer(s->active));
+    put(o, "waiting", integer(s->waiting));
+    put(o, "parked", integer(s->parked));
+    put(o, "held", integer(s->held));
+    put(o, "memory_bytes", integer(s->memory_bytes));
+    return o;
+}
+
+void fact_queue_add(struct queue_status *sum, const struct queue_status *s)
+{
+    sum->messages += s->messages;
+    sum->active += s->active;
+    sum->waiting += s->waiting;
+    sum->parked += s->parked;
+    sum->held += s->held;
+    sum->memory_bytes += s->memory_bytes;
+}
+
+json_t *fact_dest(const struct queue_dest_info *d, const char *hosts)
+{
+    json_t *o = json_object();
+    put_cstr(o, "dest", d->dest);
+    put(o, "window", integer(d->window));
+    put(o, "in_hand", integer(d->in_hand));
+    put(o, "ready", integer(d->ready));
+    put(o, "parked", integer(d->parked));
+    put(o, "delivered", integer(d->delivered));
+    put(o, "deferred", integer(d->deferred));
+    put(o, "closed_for_ms", json_integer(d->closed_for_ms));
+    put_cstr(o, "last_error", d->last_error);
+    put_cstr(o, "hosts", hosts);
+    return o;
+}
+
+void fact_dest_add(struct queue_dest_info *sum, const struct queue_dest_info *d)
+{
+    memcpy(sum->dest, d->dest, sizeof(sum->dest));
+    sum->window += d->window;
+    sum->in_hand += d->in_hand;
+    sum->ready += d->ready;
+    sum->parked += d->parked;
+    sum->delivered += d->delivered;
+    sum->deferred += d->deferred;
+    /* Each worker finds out by itself; the longest is shown. */
+    if (sum->closed_for_ms < d->closed_for_ms)
+        sum->closed_for_ms = d->closed_for_ms;
+    if (d->last_error[0] != '\0')
+        memcpy(sum->last_error, d->last_error, sizeof(sum->last_error));
+}
+
+/* ---- spool, directory, decisions ---- */
+
+json_t *fact_spool(const struct spool_status *s)
+{
+    json_t *o = json_object();
+    put(o, "messages", integer(s->messages));
+    put(o, "segments", integer(s->segments));
+    put(o, "segments_free", integer(s->segments_free));
+    put(o, "bytes_living", integer(s->bytes_living));
+    put(o, "disk_free", integer(s->disk_free));
+    put(o, "syncs", integer(s->syncs));
+    put(o, "appended", integer(s->appended));
+    put(o, "quarantined", integer(s->quarantined));
+    put(o, "full", json_boolean(s->full));
+    put_cstr(o, "last_error", s->last_error);
+    return o;
+}
+
+json_t *fact_source(const struct dir_source_status *s)
+{
+    json_t *o = json_object();
+    put_cstr(o, "name", s->name);
+    put_cstr(o, "type", s->type);
+    put_cstr(o, "forest", s->forest);
+    put_cstr(o, "state", dir_source_state_text(s->state));
+    put(o, "entries", integer(s->entries));
+    put(o, "addresses", integer(s->addresses));
+    put(o, "generation", integer(s->generation));
+    put(o, "last_complete", fact_time(s->last_complete_ms));
+    put(o, "last_change", fact_time(s->last_change_ms));
+    put(o, "complete_once", json_boolean(s->complete_once));
+    put(o, "snapshot_bytes", integer(s->snapshot_bytes));
+    put(o, "overlay_entries", integer(s->overlay_entries));
+    put_cstr(o, "last_error", s->last_error);
+    return o;
+}
+
+static json_t *claim(const struct dir_view *v, const struct dir_claim *c, bool best)
+{
+    json_t *o = json_object();
+    put_cstr(o, "source",
+             c->source == DIR_SOURCE_OVERRIDES ? "override" : dir_view_source_name(v, c->source));
+    put_cstr(o, "kind", dir_kind_text(c->kind));
+    put(o, "forest", fact_text(c->forest));
+    put(o, "primary", fact_text(c->primary));
+    put(o, "routing", fact_text(c->routing));
+    put(o, "target", fact_text(c->target));
+    put(o, "alias", fact_text(c->alias));
+    put_cstr(o, "evidence", c->evidence != NULL ? c->evidence : "");
+    put(o, "best", json_boolean(best));
+    return o;
+}
+
+json_t *fact_lookup(struct str address, const struct dir_view *v, const struct dir_result *r)
+{
+    static const char *const found[] = {
+        [DIR_FOUND] = "found",
+        [DIR_NOT_FOUND] = "not-found",
+        [DIR_NOT_FOUND_YET] = "not-known-yet",
+        [DIR_CONFLICT] = "conflict",
+    };
+    json_t *o = json_object(), *claims = json_array();
+    put(o, "address", fact_text(address));
+    put_cstr(o, "found", found[r->found]);
+    put_cstr(o, "why", r->why != NULL ? r->why : "");
+    put_cstr(o, "stale_source", r->stale_source != NULL ? r->stale_source : "");
+    put(o, "generation", integer(dir_view_generation(v)));
+    for (unsigned i = 0; i < r->n_claims; i++)
+        (void)json_array_append_new(claims, claim(v, &r->claim[i], r->best == &r->claim[i]));
+    put(o, "claims", claims);
+    return o;
+}
+
+json_t *fact_decision(struct str address, const struct decision *d, const struct route_trace *t)
+{
+    json_t *o = json_object(), *reasons = json_array();
+    char dest[280] = "", reply[SMTP_REPLY_TEXT_MAX + 32] = "";
+    if (d->kind == DECISION_DELIVER)
+        dest_key_print(&d->dest, dest, sizeof(dest));
+    else
+        (void)snprintf(reply, sizeof(reply), "%d %s%s%s", d->reply.code, d->reply.enhanced,
+                       d->reply.enhanced[0] != '\0' ? " " : "", d->reply.text);
+    put(o, "address", fact_text(address));
+    put_cstr(o, "decision", decision_kind_name(d->kind));
+    put_cstr(o, "dest", dest);
+    put(o, "next_address", fact_text(d->kind == DECISION_DELIVER ? d->address : STR_NULL));
+    put_cstr(o, "rule", d->rule != NULL ? d->rule : "");
+    put_cstr(o, "reply", reply);
+    put(o, "generation", integer(d->generation));
+    for (unsigned i = 0; t != NULL && i < t->n; i++)
+        (void)json_array_append_new(reasons, fact_text(t->line[i]));
+    put(o, "reasons", reasons);
+    return o;
+}
+
+json_t *fact_counters(void)
+{
+    json_t *o = json_object();
+    for (int i = 0; i < STAT_COUNT; i++)
+        put(o, stat_info[i].name, json_integer(stats_read((enum stat_id)i)));
+    return o;
+}
