@@ -26,7 +26,7 @@ struct conn {
     struct loop_task trickle;
     struct buf out; /* waits to be sent, if byte by byte */
     struct dot_decoder dot;
-    bool in_content, hung, close_when_sent;
+    bool in_content, hung, waits, close_when_sent;
     struct received now;
 };
 
@@ -58,6 +58,11 @@ static bool conn_say(struct conn *c, const char *text, bool then_close)
 {
     if (strcmp(text, REPLY_HANG) == 0) {
         c->hung = true;
+        return true;
+    }
+    if (strcmp(text, REPLY_WAIT) == 0) {
+        c->waits = true;
+        stream_pause(c->stream);
         return true;
     }
     if (strcmp(text, REPLY_CLOSE) == 0) {
@@ -208,6 +213,8 @@ static size_t conn_on_data(void *arg, char *data, size_t n)
         }
         if (gone)
             return n;
+        if (c->waits)
+            break;
     }
     buf_append_char(&p->log, '|');
     return at;
@@ -246,6 +253,7 @@ static void peer_accept(void *arg, int fd, const struct sockaddr_storage *from)
     buf_init(&c->out, 1 << 20);
     buf_init(&c->now.content, 64u << 20);
     c->stream = stream_new(p->loop, fd, &limits, &conn_events, c);
+    snprintf(p->last_client, sizeof(p->last_client), "%s", stream_peer(c->stream)->ip);
     list_push_back(&p->conns, &c->node);
     p->connections++;
     p->open++;
@@ -255,18 +263,22 @@ static void peer_accept(void *arg, int fd, const struct sockaddr_storage *from)
 struct peer *peer_new(struct loop *l, const char *ip, unsigned port)
 {
     struct peer *p = calloc(1, sizeof(*p));
-    struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-    socklen_t len = sizeof(in);
+    struct sockaddr_storage ss;
+    socklen_t len;
     struct err e;
-    inet_pton(AF_INET, ip, &in.sin_addr);
-    int fd = listen_tcp((const void *)&in, len, 64, false, &e);
+    char text[80];
+    snprintf(text, sizeof(text), strchr(ip, ':') != NULL ? "[%s]:%u" : "%s:%u", ip, port);
+    int fd = listen_parse(str_c(text), &ss, &len, &e)
+                 ? listen_tcp((const void *)&ss, len, 64, false, &e)
+                 : -1;
     if (fd < 0) {
         free(p);
         return NULL;
     }
-    getsockname(fd, (void *)&in, &len);
+    getsockname(fd, (void *)&ss, &len);
     p->loop = l;
-    p->port = ntohs(in.sin_port);
+    p->port = ntohs(ss.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)(void *)&ss)->sin6_port
+                                             : ((struct sockaddr_in *)(void *)&ss)->sin_port);
     snprintf(p->ip, sizeof(p->ip), "%s", ip);
     p->ehlo = EHLO_FULL;
     buf_init(&p->log, 64u << 20);
@@ -280,6 +292,16 @@ void peer_close_all(struct peer *p)
     struct list_node *n;
     while ((n = list_first(&p->conns)) != NULL)
         conn_free(CONTAINER_OF(n, struct conn, node));
+}
+
+void peer_say(struct peer *p, const char *text)
+{
+    LIST_FOREACH (n, &p->conns) {
+        struct conn *c = CONTAINER_OF(n, struct conn, node);
+        stream_write(c->stream, text, strlen(text));
+        c->waits = false;
+        stream_resume(c->stream);
+    }
 }
 
 void peer_resume(struct peer *p)
@@ -400,6 +422,23 @@ static void answer_mx(struct resolve *q)
     q->done(q->arg, &a);
 }
 
+/* "127.0.0.1" or "[::1]" */
+static bool fake_address(const char *text, struct resolve_addr *out)
+{
+    struct sockaddr_in *in = (void *)&out->addr;
+    struct sockaddr_in6 *in6 = (void *)&out->addr;
+    char bare[48];
+    snprintf(bare, sizeof(bare), "%.*s", (int)strcspn(text + 1, "]"), text + 1);
+    if (text[0] == '[' && inet_pton(AF_INET6, bare, &in6->sin6_addr) == 1) {
+        in6->sin6_family = AF_INET6;
+        out->len = sizeof(*in6);
+        return true;
+    }
+    in->sin_family = AF_INET;
+    out->len = sizeof(*in);
+    return inet_pton(AF_INET, text, &in->sin_addr) == 1;
+}
+
 static void answer_host(struct resolve *q)
 {
     struct resolve_answer a = {.status = RESOLVE_TEMPORARY, .why = "no such fake"};
@@ -411,15 +450,11 @@ static void answer_host(struct resolve *q)
             a.status = W.hosts[i].status;
             ip = W.hosts[i].ip;
         }
-    for (unsigned i = 0; i < 3 && ip[i] != NULL; i++) {
-        struct sockaddr_in *in = (void *)&addr[a.n_addr].addr;
-        in->sin_family = AF_INET;
-        addr[a.n_addr].len = sizeof(*in);
-        if (inet_pton(AF_INET, ip[i], &in->sin_addr) == 1) {
+    for (unsigned i = 0; i < 3 && ip[i] != NULL; i++)
+        if (fake_address(ip[i], &addr[a.n_addr])) {
             a.n_addr++;
             a.status = RESOLVE_OK;
         }
-    }
     a.addr = addr;
     q->done(q->arg, &a);
 }

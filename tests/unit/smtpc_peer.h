@@ -32,6 +32,7 @@ enum step {
     STEP_COUNT
 };
 #define REPLY_HANG  "HANG"  /* says nothing and reads on */
+#define REPLY_WAIT  "WAIT"  /* says and reads nothing until peer_say() */
 #define REPLY_CLOSE "CLOSE" /* closes without a word */
 
 /* The first rule that fits answers; none: the usual reply. */
@@ -55,7 +56,7 @@ struct received {
 struct peer {
     struct loop *loop;
     struct listener *listener;
-    char ip[16];
+    char ip[16], last_client[48];
     unsigned port;
     const char *ehlo; /* reply to EHLO without rule */
     struct rule rule[12];
@@ -78,8 +79,9 @@ struct peer {
 struct peer *peer_new(struct loop *l, const char *ip, unsigned port); /* port 0: any */
 void peer_free(struct peer *p);
 void peer_rule(struct peer *p, struct rule r);
-void peer_close_all(struct peer *p);                    /* its connections */
-void peer_resume(struct peer *p);                       /* reads content again */
+void peer_close_all(struct peer *p);             /* its connections */
+void peer_resume(struct peer *p);                /* reads content again */
+void peer_say(struct peer *p, const char *text); /* on all its connections; ends REPLY_WAIT */
 bool peer_said(const struct peer *p, const char *text); /* is it in the log? */
 unsigned peer_count(const struct peer *p, const char *text);
 
