@@ -136,6 +136,45 @@ static void test_every_host_fails(void **state)
     peer_free(b);
 }
 
+/* A resting host that works after all rests no longer. */
+static void test_rest_ends_with_success(void **state)
+{
+    (void)state;
+    struct peer *a = peer_new(W.loop, "127.0.0.1", 0), *b = peer_new(W.loop, "127.0.0.1", 0);
+    peer_rule(a, (struct rule){.step = STEP_BANNER, .reply = "554 no\r\n"});
+    peer_rule(b, (struct rule){.step = STEP_BANNER, .times = 1, .reply = "554 no\r\n"});
+    world_host(0, "127.0.0.1", a->port, 10);
+    world_host(0, "127.0.0.1", b->port, 20);
+    deliver(1, DEST_FOREST, "one", OUTCOME_DEFERRED);
+    deliver(2, DEST_FOREST, "one", OUTCOME_DELIVERED);
+    assert_int_equal(a->connections, 2);
+    smtpc_close_idle(W.client);
+    deliver(3, DEST_FOREST, "one", OUTCOME_DELIVERED);
+    assert_int_equal(a->connections, 2);
+    peer_free(a);
+    peer_free(b);
+}
+
+/* What one host cannot take is no verdict for the next. */
+static void test_local_refusal_is_for_one_host(void **state)
+{
+    (void)state;
+    struct peer *a = peer_new(W.loop, "127.0.0.1", 0), *b = peer_new(W.loop, "127.0.0.1", 0);
+    world_host(0, "127.0.0.1", a->port, 10);
+    world_host(0, "127.0.0.1", b->port, 20);
+    peer_rule(a, (struct rule){.step = STEP_MAIL, .reply = REPLY_CLOSE});
+    b->ehlo = "250-b.test\r\n250 SMTPUTF8\r\n";
+    struct mail *m = mail_new(1, DEST_FOREST, "one", 2, "x\r\n");
+    m->dr[1].address = STR("r\xc3\xa4@to.test");
+    mail_start(m);
+    mail_wait(m);
+    assert_outcome(m, 0, OUTCOME_DELIVERED);
+    assert_outcome(m, 1, OUTCOME_DELIVERED);
+    mail_free(m);
+    peer_free(a);
+    peer_free(b);
+}
+
 static void test_round_robin(void **state)
 {
     (void)state;
@@ -469,6 +508,8 @@ int main(void)
         T(test_failover_by_cost),
         T(test_failover_at_mail),
         T(test_every_host_fails),
+        T(test_rest_ends_with_success),
+        T(test_local_refusal_is_for_one_host),
         T(test_round_robin),
         T(test_sick_destination_is_alone),
         T(test_reconfigure),
