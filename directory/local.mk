@@ -25,12 +25,39 @@ DIRECTORY_LIBS = libdirectory.a libconf.a librewrite.a libbase.a \
 	$(LDAP_LIBS) $(CONFUSE_LIBS) $(XXHASH_LIBS)
 
 if HAVE_CMOCKA
-check_PROGRAMS += tests/unit/directory_view_test
-tests_unit_directory_view_test_SOURCES = tests/unit/directory_view_test.c \
-	tests/unit/directory_model.c tests/unit/directory_model.h
+DIRECTORY_MODEL = tests/unit/directory_model.c tests/unit/directory_model.h
+check_PROGRAMS += \
+	tests/unit/directory_ldif_test \
+	tests/unit/directory_override_test \
+	tests/unit/directory_replica_test \
+	tests/unit/directory_syncrepl_test \
+	tests/unit/directory_table_test \
+	tests/unit/directory_view_test
+tests_unit_directory_ldif_test_SOURCES = tests/unit/directory_ldif_test.c
+tests_unit_directory_ldif_test_LDADD = $(DIRECTORY_LIBS) $(CMOCKA_LIBS)
+tests_unit_directory_override_test_SOURCES = tests/unit/directory_override_test.c $(DIRECTORY_MODEL)
+tests_unit_directory_override_test_LDADD = $(DIRECTORY_LIBS) $(CMOCKA_LIBS)
+tests_unit_directory_syncrepl_test_SOURCES = tests/unit/directory_syncrepl_test.c
+tests_unit_directory_syncrepl_test_LDADD = $(DIRECTORY_LIBS) $(CMOCKA_LIBS)
+tests_unit_directory_replica_test_SOURCES = tests/unit/directory_replica_test.c $(DIRECTORY_MODEL)
+tests_unit_directory_replica_test_LDADD = $(DIRECTORY_LIBS) $(CMOCKA_LIBS)
+tests_unit_directory_table_test_SOURCES = tests/unit/directory_table_test.c $(DIRECTORY_MODEL)
+tests_unit_directory_table_test_LDADD = $(DIRECTORY_LIBS) $(CMOCKA_LIBS)
+tests_unit_directory_view_test_SOURCES = tests/unit/directory_view_test.c $(DIRECTORY_MODEL)
 tests_unit_directory_view_test_LDADD = $(DIRECTORY_LIBS) $(CMOCKA_LIBS)
 endif
 
 noinst_PROGRAMS += tests/system/dirwatch
 tests_system_dirwatch_SOURCES = tests/system/dirwatch.c
 tests_system_dirwatch_LDADD = $(DIRECTORY_LIBS)
+
+FUZZERS += tests/fuzz/fuzz_ldif tests/fuzz/fuzz_syncrepl tests/fuzz/fuzz_table
+tests_fuzz_fuzz_ldif_SOURCES = tests/fuzz/fuzz_ldif.c
+tests_fuzz_fuzz_ldif_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
+tests_fuzz_fuzz_ldif_LDADD = $(DIRECTORY_LIBS)
+tests_fuzz_fuzz_syncrepl_SOURCES = tests/fuzz/fuzz_syncrepl.c
+tests_fuzz_fuzz_syncrepl_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
+tests_fuzz_fuzz_syncrepl_LDADD = $(DIRECTORY_LIBS)
+tests_fuzz_fuzz_table_SOURCES = tests/fuzz/fuzz_table.c
+tests_fuzz_fuzz_table_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
+tests_fuzz_fuzz_table_LDADD = $(DIRECTORY_LIBS)

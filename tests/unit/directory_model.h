@@ -7,7 +7,7 @@
 
 #include "directory/entry.h"
 
-/* A new empty folder under TMPDIR; static memory. */
+/* A new empty folder, in memory where that can be had (syncs are many here); static memory. */
 const char *model_folder(void);
 /* Removes the folder and the plain files in it. */
 void model_remove_folder(const char *folder);
