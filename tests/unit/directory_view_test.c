@@ -454,13 +454,146 @@ static void test_files(void **state)
     model_remove_folder(folder);
 }
 
+static void test_reload(void **state)
+{
+    (void)state;
+    const char *folder = model_folder();
+    struct heard h = {.lock = PTHREAD_MUTEX_INITIALIZER, .more = PTHREAD_COND_INITIALIZER};
+    struct err e;
+    char forest[64];
+    struct conf *c = file_conf(folder, "");
+    put(folder, "hr.ldif", ANN "ext1: target\n\n" BOB);
+    struct directory *d = directory_open(c, folder, &e);
+    directory_listen(d, hear, &h);
+    directory_start(d);
+    wait_state(d, DIR_SOURCE_CURRENT);
+    conf_unref(&c);
+
+    char *text =
+        mem_printf(/* the flag means something else, the file is not read again for it */
+                   BASE "source \"hr\" { type = ldif path = \"%s/hr.ldif\" forest = \"new\" "
+                        "flag_attribute = \"ext1\" flag_values = {\"target = old\"} }\n",
+                   folder);
+    h.everything = false;
+    c = conf_of(text);
+    mem_free(text);
+    directory_reload(d, c);
+    conf_unref(&c);
+    assert_true(h.everything);
+    struct dir_source_status s[4];
+    assert_int_equal(directory_status(d, s, 4), 1);
+    assert_int_equal(s[0].state, DIR_SOURCE_CURRENT);
+    assert_string_equal(s[0].forest, "new");
+    look(d, "ann@x.test", forest);
+    assert_string_equal(forest, "old");
+    look(d, "bob@x.test", forest);
+    assert_string_equal(forest, "new");
+
+    put(folder, "more.ldif", "dn: cn=eve\nmail: eve@x.test\n"); /* one more, and one that changes */
+    text = mem_printf(BASE
+                      "source \"hr\" { type = ldif path = \"%s/hr.ldif\" forest = \"old\" "
+                      "flag_attribute = \"ext2\" flag_values = {\"target = old\"} }\n"
+                      "source \"more\" { type = ldif path = \"%s/more.ldif\" forest = \"new\" }\n",
+                      folder, folder);
+    c = conf_of(text);
+    directory_reload(d, c);
+    assert_int_equal(look(d, "bob@x.test", forest), DIR_FOUND); /* served all the time */
+    int64_t end = clock_mono_ms() + 20000;
+    do
+        assert_true(directory_status(d, s, 4) == 2 && clock_mono_ms() < end);
+    while (s[0].state != DIR_SOURCE_CURRENT || s[1].state != DIR_SOURCE_CURRENT);
+    assert_int_equal(look(d, "eve@x.test", forest), DIR_FOUND);
+    look(d, "ann@x.test", forest);
+    assert_string_equal(forest, "old");
+    conf_unref(&c);
+
+    c = file_conf(folder, ""); /* and gone again */
+    directory_reload(d, c);
+    assert_int_equal(directory_status(d, s, 4), 1);
+    wait_state(d, DIR_SOURCE_CURRENT);
+    assert_int_equal(look(d, "eve@x.test", forest), DIR_NOT_FOUND);
+    directory_close(&d);
+    conf_unref(&c);
+    mem_free(text);
+    model_remove_folder(folder);
+}
+
+/* ---- readers beside writers ---- */
+
+struct reader {
+    struct directory *d;
+    pthread_t thread;
+    _Atomic bool stop;
+    unsigned lookups, wrong;
+};
+
+static void *read_on(void *arg)
+{
+    struct reader *x = arg;
+    struct dir_result *r = NEW(struct dir_result);
+    uint64_t newest = 0;
+    while (!atomic_load(&x->stop)) {
+        uint64_t before = directory_generation(x->d);
+        struct dir_view *v = directory_view(x->d);
+        x->wrong += dir_view_generation(v) < before || dir_view_generation(v) < newest;
+        newest = dir_view_generation(v);
+        dir_view_lookup(v, STR("ann@x.test"), clock_mono_ms(), r);
+        x->wrong += r->found != DIR_FOUND; /* at no moment is she not there */
+        dir_view_lookup(v, STR("bob@x.test"), clock_mono_ms(), r);
+        dir_view_unref(&v);
+        x->lookups++;
+    }
+    mem_free(r);
+    return NULL;
+}
+
+static void test_readers(void **state)
+{
+    (void)state;
+    const char *folder = model_folder();
+    struct heard h = {.lock = PTHREAD_MUTEX_INITIALIZER, .more = PTHREAD_COND_INITIALIZER};
+    struct reader reader[2] = {0};
+    struct err e;
+    struct conf *c = file_conf(folder, ""), *other = file_conf(folder, "priority = 7");
+    put(folder, "hr.ldif", ANN);
+    struct directory *d = directory_open(c, folder, &e);
+    directory_listen(d, hear, &h);
+    directory_start(d);
+    wait_heard(&h, 1);
+    for (unsigned i = 0; i < 2; i++) {
+        reader[i].d = d;
+        assert_int_equal(pthread_create(&reader[i].thread, NULL, read_on, &reader[i]), 0);
+    }
+    for (unsigned i = 0; i < 30; i++) {
+        pthread_mutex_lock(&h.lock);
+        unsigned n = h.n;
+        pthread_mutex_unlock(&h.lock);
+        put(folder, "hr.ldif", i % 2 == 0 ? ANN "\n" BOB : ANN "ext1: target\n");
+        assert_true(directory_set_override(d, STR("bob@x.test"), STR("new"), STR("t"), &e));
+        if (i % 5 == 0)
+            directory_reload(d, i % 10 == 0 ? other : c);
+        wait_heard(&h, n + 2 + (i % 5 == 0));
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        atomic_store(&reader[i].stop, true);
+        pthread_join(reader[i].thread, NULL);
+        assert_int_equal(reader[i].wrong, 0);
+        assert_true(reader[i].lookups > 0);
+    }
+    directory_close(&d);
+    conf_unref(&c);
+    conf_unref(&other);
+    model_remove_folder(folder);
+}
+
 int main(void)
 {
     log_setup(LOG_TO_STDERR, LOG_TEXT, LOG_ERROR_);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rules),    cmocka_unit_test(test_claims),
         cmocka_unit_test(test_override), cmocka_unit_test(test_not_found),
-        cmocka_unit_test(test_files),
+        cmocka_unit_test(test_files),    cmocka_unit_test(test_reload),
+        cmocka_unit_test(test_readers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
