@@ -20,3 +20,9 @@ libdaemon_a_SOURCES = \
 	relay/daemon/worker.h \
 	relay/daemon/worker_int.h \
 	relay/daemon/worker_queue.c
+
+sbin_PROGRAMS += causewayd
+causewayd_SOURCES = relay/daemon/main.c
+causewayd_LDADD = libdaemon.a libcontrol.a libsmtpd.a libsmtpc.a libqueue.a libroute.a libdsn.a libspool.a \
+	libdirectory.a libconf.a libmail.a libproto.a librewrite.a libio.a libbase.a $(EVENT_LIBS) \
+	$(CARES_LIBS) $(LDAP_LIBS) $(CONFUSE_LIBS) $(JANSSON_LIBS) $(XXHASH_LIBS)
