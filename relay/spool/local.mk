@@ -24,3 +24,7 @@ check_PROGRAMS += tests/unit/spool_test
 tests_unit_spool_test_SOURCES = tests/unit/spool_test.c tests/unit/spool_help.c tests/unit/spool_help.h
 tests_unit_spool_test_LDADD = libspool.a libbase.a $(XXHASH_LIBS) $(CMOCKA_LIBS)
 endif
+
+EXTRA_PROGRAMS += tests/bench/spool_bench
+tests_bench_spool_bench_SOURCES = tests/bench/spool_bench.c
+tests_bench_spool_bench_LDADD = libspool.a libbase.a $(XXHASH_LIBS)
