@@ -74,13 +74,18 @@ static void saw(void *arg, const struct spool_recovered *m)
     memcpy(x->done, m->rcpt_done, bytes < sizeof(x->done) ? bytes : sizeof(x->done));
 }
 
-void rig_reopen(struct rig *r, struct seen_list *l)
+void rig_recover(struct rig *r, struct seen_list *l)
 {
     struct err e;
-    rig_close(r);
-    rig_open(r);
     memset(l, 0, sizeof(*l));
     ASSERT(spool_recover(r->s, saw, l, &l->stats, &e));
+}
+
+void rig_reopen(struct rig *r, struct seen_list *l)
+{
+    rig_close(r);
+    rig_open(r);
+    rig_recover(r, l);
 }
 
 void seen_free(struct seen_list *l)
@@ -216,7 +221,7 @@ int read_back(struct rig *r, uint64_t id, uint64_t size, uint32_t n_rcpt)
     char want[8192], have[8192], envelope[64];
     struct spool_reader *rd = spool_reader_open(r->s, id, &e);
     if (rd == NULL)
-        return e.class == ERR_CORRUPT ? 2 : 1;
+        return e.class == ERR_CORRUPT ? 2 : e.class == ERR_INPUT ? 1 : 3;
     struct str env = spool_reader_envelope(rd);
     bool ok = spool_reader_size(rd) == size && spool_reader_8bit(rd) == ((id & 1) != 0) &&
               env.n == envelope_fill(id, n_rcpt, envelope) && memcmp(env.p, envelope, env.n) == 0;

@@ -33,7 +33,9 @@ void rig_init(struct rig *r); /* new folder, small segments */
 void rig_free(struct rig *r); /* closes, removes the folder */
 void rig_open(struct rig *r); /* must succeed */
 void rig_close(struct rig *r);
-/* Opens and recovers. */
+/* Recovers an open one; must succeed. */
+void rig_recover(struct rig *r, struct seen_list *l);
+/* Closes, opens and recovers. */
 void rig_reopen(struct rig *r, struct seen_list *l);
 void seen_free(struct seen_list *l);
 const struct seen *seen_find(const struct seen_list *l, uint64_t id);
@@ -59,7 +61,7 @@ enum spool_result append_large(struct rig *r, uint64_t id, uint32_t n_rcpt, size
 void mark(struct rig *r, uint64_t id, uint32_t rcpt, enum spool_mark_kind kind);
 /* Everything sent so far has been written (and the marks applied). */
 void settle(struct rig *r);
-/* Reads the message back: 0 right, 1 not there, 2 wrong or damaged. */
+/* Reads the message back: 0 right, 1 not there, 2 wrong or damaged, 3 not now. */
 int read_back(struct rig *r, uint64_t id, uint64_t size, uint32_t n_rcpt);
 
 #endif
