@@ -131,6 +131,7 @@ int main(int argc, char **argv)
     if (l.shot == NULL)
         die("calloc");
     l.sinks = sinks;
+    l.run = (unsigned)now_ns();
     struct sink *sink[MOST_SINKS];
     for (int i = 0; i < sinks; i++)
         sink[i] = sink_start(&l, port[i]);

@@ -18,6 +18,7 @@ struct shot {
 
 struct load {
     /* what to do */
+    unsigned run;
     int relay_port;
     double rate; /* messages a second in the mean; 0 = one after the other */
     int sessions;
@@ -46,7 +47,10 @@ struct sink;
 struct sink *sink_start(struct load *l, int port);
 void sink_join(struct sink *s);
 
+/* "X-Bench: run-number": the run keeps apart what an earlier run left in the relay. */
 #define SHOT_HEADER "X-Bench: "
+#define SHOT_FORMAT "%08x-%010ld"
+#define SHOT_LENGTH 19
 
 int64_t now_ns(void);
 _Noreturn void die(const char *what);

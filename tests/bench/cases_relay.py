@@ -148,7 +148,10 @@ def shoot(s, relay, ports, rate, sessions):
         options += ["--sink", port]
     result = bench_load(s.program("bench-load"), *options)
     if result["failed"]:
-        raise BenchError(f"{relay.name} refused {result['failed']} of {result['sent']} messages")
+        raise BenchError(f"{getattr(relay, 'name', 'the sink')} refused {result['failed']} of {result['sent']} messages")
+    if ports and result["sunk"]["n"] != result["sent"]:
+        raise BenchError(f"{relay.name} delivered {result['sunk']['n']} of {result['sent']} messages "
+                         "within a minute")
     return {f"{what} {p}": result[what][p] for what in ("accepted", "sunk") for p in ("p50", "p99")
             if result[what]["n"]}
 

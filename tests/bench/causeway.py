@@ -98,7 +98,8 @@ class Causeway:
         self.spawn()
         wait_for("causewayd's banner", lambda: self.is_alive() and banner(self.port), 60)
         last = f"{self.users}user@{DOMAIN}"
-        wait_for("the directory", lambda: self.control("directory", "lookup", last), 120, 0.05)
+        wait_for("the directory",
+                 lambda: self.control("directory", "lookup", last) is not None, 120, 0.05)
 
     def stop(self):
         stop(self.process)

@@ -158,9 +158,9 @@ static void done(struct generator *g, struct session *s, bool accepted)
 
 static void send_content(struct generator *g, struct session *s)
 {
-    char digits[16];
-    snprintf(digits, sizeof(digits), "%010ld", s->shot);
-    memcpy(g->number, digits, 10);
+    char text[SHOT_LENGTH + 32];
+    snprintf(text, sizeof(text), SHOT_FORMAT, g->load->run, s->shot);
+    memcpy(g->number, text, SHOT_LENGTH);
     s->state = CONTENT;
     g->load->shot[s->shot].dot = now_ns() - s->waited;
     write_all(s->fd, g->content, g->content_n);
@@ -258,7 +258,7 @@ static void make_content(struct generator *g)
                     "Subject: bench\r\n" SHOT_HEADER,
                     g->load->domain);
     g->number = g->content + n;
-    n += sprintf(g->content + n, "%010d\r\n\r\n", 0);
+    n += sprintf(g->content + n, SHOT_FORMAT "\r\n\r\n", g->load->run, 0l);
     g->content_n = (size_t)n;
     for (size_t body = 0; body < size; body += 80) {
         memset(g->content + g->content_n, 'x', 78);

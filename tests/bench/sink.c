@@ -85,8 +85,10 @@ static void content_line(struct load *l, struct peer *p, const char *line, size_
         say(p, "250 2.0.0 Ok\r\n");
     } else if (p->in_header && n == 0) {
         p->in_header = false;
-    } else if (p->in_header && n > mark && memcmp(line, SHOT_HEADER, mark) == 0) {
-        p->number = strtol(line + mark, NULL, 10);
+    } else if (p->in_header && n == mark + SHOT_LENGTH && memcmp(line, SHOT_HEADER, mark) == 0) {
+        char *end;
+        if (strtoul(line + mark, &end, 16) == l->run)
+            p->number = strtol(end + 1, NULL, 10);
     }
 }
 
