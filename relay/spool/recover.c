@@ -221,6 +221,7 @@ static void report_one(struct recovery *k, const struct found *f, struct scan *s
                                 .held = (f->more & ENTRY_HELD) != 0,
                                 .delay_notified = (f->more & ENTRY_DELAYED) != 0,
                                 .content_8bit = (r.h.flags & DISK_8BIT) != 0,
+                                .n_rcpt = r.h.n_rcpt,
                                 .rcpt_done = done};
     k->stats->messages++;
     fn(arg, &m);

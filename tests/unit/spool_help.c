@@ -70,6 +70,7 @@ static void saw(void *arg, const struct spool_recovered *m)
     memcpy(&x->n_rcpt, m->envelope.p, 4);
     ASSERT(envelope_fill(m->id, x->n_rcpt, want) == m->envelope.n);
     ASSERT(memcmp(want, m->envelope.p, m->envelope.n) == 0);
+    ASSERT(m->n_rcpt == x->n_rcpt);
     size_t bytes = (x->n_rcpt + 7) / 8;
     memcpy(x->done, m->rcpt_done, bytes < sizeof(x->done) ? bytes : sizeof(x->done));
 }
