@@ -78,7 +78,7 @@ def build_of(options, source):
         say("building with -O2 in build/bench")
         if subprocess.run([os.path.join(source, "contrib", "build"), build, "CFLAGS=-O2 -g"]).returncode:
             sys.exit(1)
-    for name in ("causewayd", "causewayctl", "tests/bench/bench-load"):
+    for name in ("causewayd", "tests/bench/bench-load"):
         if not os.access(os.path.join(build, name), os.X_OK):
             sys.exit(f"contrib/bench: {build} has no {name}")
     return build

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 
 from load import DOMAIN
@@ -47,20 +48,6 @@ def write_ldif(path, users):
                     f"extensionAttribute1: {FORESTS[i % 2]}\n\n")
 
 
-def find(value, key):
-    """The first value of a key, however deep."""
-    if isinstance(value, dict):
-        if key in value:
-            return value[key]
-        value = list(value.values())
-    if isinstance(value, list):
-        for inner in value:
-            found = find(inner, key)
-            if found is not None:
-                return found
-    return None
-
-
 class Causeway:
     name = "causeway"
 
@@ -99,7 +86,7 @@ class Causeway:
         wait_for("causewayd's banner", lambda: self.is_alive() and banner(self.port), 60)
         last = f"{self.users}user@{DOMAIN}"
         wait_for("the directory",
-                 lambda: self.control("directory", "lookup", last) is not None, 120, 0.05)
+                 lambda: self.control("directory.lookup", address=last) is not None, 120, 0.05)
 
     def stop(self):
         stop(self.process)
@@ -117,17 +104,23 @@ class Causeway:
         shutil.rmtree(self.spool, ignore_errors=True)
         self.start()
 
-    def control(self, *command):
-        """What causewayctl says, or None if it failed."""
-        done = subprocess.run(
-            [os.path.join(self.build, "causewayctl"), "--socket", self.folder + "/control.sock",
-             "--json", *command], capture_output=True, text=True)
-        return json.loads(done.stdout) if done.returncode == 0 and done.stdout.strip() else None
+    def control(self, command, **arguments):
+        """The result of a control request, or None if there is none."""
+        request = json.dumps({"command": command, "args": arguments}) + "\n"
+        try:
+            with socket.socket(socket.AF_UNIX) as s:
+                s.settimeout(30)
+                s.connect(self.folder + "/control.sock")
+                s.sendall(request.encode())
+                answer = json.loads(s.makefile("rb").readline() or b"{}")
+        except OSError:
+            return None
+        return answer["result"] if answer.get("ok") else None
 
     def counter(self, name):
-        value = find(self.control("status"), name)
+        value = (self.control("status", counters=True) or {}).get("counters", {}).get(name)
         if value is None:
-            raise BenchError(f"causewayctl status knows no {name}")
+            raise BenchError(f"status has no counter {name}")
         return value
 
     def cpu(self):
