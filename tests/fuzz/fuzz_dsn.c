@@ -12,6 +12,13 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+static const char *find(struct str s, const char *what)
+{
+    const char *p = memmem(s.p, s.n, what, strlen(what));
+    ASSERT(p != NULL);
+    return p;
+}
+
 static unsigned count(struct str s, const char *what)
 {
     unsigned n = 0;
@@ -24,8 +31,7 @@ static unsigned count(struct str s, const char *what)
 /* The octets before the third part: all ours. */
 static struct str own_part(struct str all)
 {
-    const char *third = memmem(all.p, all.n, "\r\nContent-Type: text/rfc822-headers", 35);
-    ASSERT(third != NULL);
+    const char *third = find(all, "\r\nContent-Type: text/rfc822-headers");
     return str_n(all.p, (size_t)(third - all.p));
 }
 
@@ -38,7 +44,7 @@ static void check(struct str all, bool has_orcpt)
                    ? c != 127
                    : (c == '\r' && own.p[i + 1] == '\n') || (c == '\n' && own.p[i - 1] == '\r'));
     }
-    const char *status = memmem(own.p, own.n, "\r\nContent-Type: message/delivery-status", 41);
+    const char *status = find(own, "\r\nContent-Type: message/delivery-status");
     for (const char *p = status; p < own.p + own.n; p++)
         ASSERT((unsigned char)*p < 128);
     ASSERT(count(own, "\r\nTo: <") == 1 && count(own, "\r\nMIME-Version:") == 1);
@@ -46,7 +52,7 @@ static void check(struct str all, bool has_orcpt)
     ASSERT(count(own, "\r\nAction: failed\r\n") == 1);
     ASSERT(count(own, "\r\nRemote-MTA: ") <= 1 && count(own, "\r\nDiagnostic-Code: ") <= 1);
     ASSERT(count(own, "\r\nOriginal-Recipient: ") == (has_orcpt ? 1 : 0));
-    const char *b = memmem(all.p, all.n, "\r\n    boundary=\"", 16);
+    const char *b = find(all, "\r\n    boundary=\"");
     char delimiter[100];
     snprintf(delimiter, sizeof(delimiter), "\r\n--%.*s", (int)strcspn(b + 16, "\""), b + 16);
     ASSERT(count(all, delimiter) == 4);
