@@ -22,7 +22,7 @@ def fill(s, relay, messages):
 
 
 def depth(s):
-    depths = [1000, 5000] if s.quick else [10000, 100000, 1000000]
+    depths = [10000, 50000] if s.quick else [10000, 100000, 1000000]
     folder = s.fresh("depth")
     sinks = Sinks(folder)  # not started
     with relays(s, sinks, folder, postfix=False, name="deep") as (deep, _):
