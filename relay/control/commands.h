@@ -14,10 +14,10 @@
 #include "base/err.h"
 
 #define CONTROL_PROTOCOL     1
-#define CONTROL_SOCKET       RUNSTATEDIR "/causeway/control.sock"
-#define CONTROL_LINE_MAX     65536 /* bytes of a request, newline included */
-#define CONTROL_DEPTH_MAX    8     /* of nesting in a request */
-#define CONTROL_IDS_MAX      4096  /* queue IDs in a request */
+#define CONTROL_SOCKET       "/run/causeway/control.sock" /* as control.socket has it by default */
+#define CONTROL_LINE_MAX     65536                        /* bytes of a request, newline included */
+#define CONTROL_DEPTH_MAX    8                            /* of nesting in a request */
+#define CONTROL_IDS_MAX      4096                         /* queue IDs in a request */
 #define CONTROL_EXPORT_CHUNK 12288 /* content bytes in an item of queue.export; divisible by 3 */
 
 enum control_command {

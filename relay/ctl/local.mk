@@ -1,1 +1,22 @@
-# relay/ctl
+# relay/ctl: causewayctl. It never links the daemon: of the control module it takes the table of
+# commands, of the spool what checks it offline.
+noinst_LIBRARIES += libctl.a
+libctl_a_SOURCES = \
+	relay/ctl/client.c relay/ctl/client.h \
+	relay/ctl/cmdline.c relay/ctl/cmdline.h \
+	relay/ctl/help.c \
+	relay/ctl/show.c relay/ctl/show.h \
+	relay/ctl/grid.c relay/ctl/grid.h
+
+CTL_LIBS = libctl.a libcontrol.a libspool.a libio.a libmail.a libproto.a librewrite.a libconf.a \
+	libbase.a $(EVENT_LIBS) $(CARES_LIBS) $(CONFUSE_LIBS) $(JANSSON_LIBS) $(XXHASH_LIBS)
+
+sbin_PROGRAMS += causewayctl
+causewayctl_SOURCES = relay/ctl/main.c
+causewayctl_LDADD = $(CTL_LIBS)
+
+if HAVE_CMOCKA
+check_PROGRAMS += tests/unit/ctl_test
+tests_unit_ctl_test_SOURCES = tests/unit/ctl_test.c
+tests_unit_ctl_test_LDADD = $(CTL_LIBS) $(CMOCKA_LIBS)
+endif

@@ -8,7 +8,6 @@
 #include <stdio.h>
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "base/mem.h"
 #include "base/stats.h"
 
@@ -257,18 +256,8 @@ static void remove_message(struct queue *q, struct qmsg *m, bool dsn)
 bool queue_act(struct queue *q, uint64_t id, enum queue_action act)
 {
     struct qmsg *m = msg_find(q, id);
-    static const char *const name[] = {
-        [QUEUE_HOLD] = "hold",
-        [QUEUE_RELEASE] = "release",
-        [QUEUE_RETRY] = "retry",
-        [QUEUE_REMOVE] = "remove",
-        [QUEUE_REMOVE_WITH_DSN] = "remove-with-dsn",
-    };
-    char text[14];
     if (m == NULL)
         return false;
-    spool_id_text(id, text);
-    LOG(INFO, text, "admin", LC("action", name[act]), LU("recipients", m->n_left));
     switch (act) {
     case QUEUE_HOLD:
         hold(q, m);

@@ -1,0 +1,41 @@
+/*
+ * cmdline.h - the command line of causewayctl as a request. Made from the table of commands
+ * (relay/control/commands.h), plus what needs no daemon: help, spool verify.
+ */
+#ifndef RELAY_CTL_CMDLINE_H
+#define RELAY_CTL_CMDLINE_H
+
+#include <jansson.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "relay/control/commands.h"
+
+enum cmdline_kind {
+    CMDLINE_REQUEST,      /* ask the daemon: command, args */
+    CMDLINE_HELP,         /* about `command`, or about all if it is -1 */
+    CMDLINE_VERSION,      /* of causewayctl itself */
+    CMDLINE_SPOOL_VERIFY, /* offline: dir */
+};
+
+struct cmdline {
+    enum cmdline_kind kind;
+    const char *socket;
+    bool json;
+    int command;
+    json_t *args;
+    const char *dir;
+};
+
+/* False: *e says what is wrong and what would be right. Free also then. */
+bool cmdline_parse(int argc, char **argv, struct cmdline *out, struct err *e);
+void cmdline_free(struct cmdline *c);
+
+/* "queue list" for "queue.list". cap >= 64. */
+void cmdline_words(const char *name, char *dst, size_t cap);
+/* Help about one command, or with -1 the overview. */
+void help_write(int command, struct buf *out);
+/* The list of commands for causewayctl(8), mdoc. */
+void help_write_man(struct buf *out);
+
+#endif

@@ -1,0 +1,159 @@
+/*
+ * help.c - help texts, and the list of commands in causewayctl(8), from the table of commands.
+ */
+#include <string.h>
+
+#include "relay/ctl/cmdline.h"
+
+/* What is not in the table, because no daemon is asked. */
+static const struct {
+    const char *words, *usage, *summary, *detail;
+} local_command[] = {
+    {"spool verify", "DIR", "Check a spool on disk, offline",
+     "Reads everything and changes nothing. Also while the daemon runs, but what is being written\n"
+     "then may look torn."},
+    {"help", "[COMMAND]", "Show this list, or the help of one command", ""},
+};
+#define LOCAL_COMMANDS (sizeof(local_command) / sizeof(local_command[0]))
+
+static void write_usage(enum control_command c, struct buf *out)
+{
+    unsigned n;
+    char words[64];
+    bool options = false;
+    const struct control_arg *a = control_command_args(c, &n);
+    cmdline_words(control_command_info[c].name, words, sizeof(words));
+    buf_append_c(out, words);
+    for (unsigned i = 0; i < n; i++) {
+        if (!(a[i].flags & CONTROL_POSITION))
+            options = true;
+        else if (a[i].flags & CONTROL_REQUIRED)
+            buf_printf(out, " %s", a[i].value);
+        else
+            buf_printf(out, " [%s]", a[i].value);
+    }
+    if (options)
+        buf_append_c(out, " [OPTION...]");
+}
+
+static void write_line(struct buf *out, const char *left, const char *right)
+{
+    size_t n = strlen(left);
+    buf_printf(out, "  %s%*s%s\n", left, n < 26 ? (int)(26 - n) : 1, "", right);
+}
+
+static void write_overview(struct buf *out)
+{
+    buf_append_c(out, "usage: causewayctl [--socket PATH] [--json] COMMAND [ARGUMENT...]\n\n");
+    for (int c = 0; c < CONTROL_COMMANDS; c++) {
+        char words[64];
+        cmdline_words(control_command_info[c].name, words, sizeof(words));
+        write_line(out, words, control_command_info[c].summary);
+    }
+    for (size_t i = 0; i < LOCAL_COMMANDS; i++)
+        write_line(out, local_command[i].words, local_command[i].summary);
+    buf_printf(
+        out,
+        "\n`queue` alone is `queue list`, `directory` alone is `directory status`.\n"
+        "--socket PATH  the control socket (%s)\n"
+        "--json         answers as JSON, for programs\n"
+        "`causewayctl COMMAND --help` tells more. Exit: 0 done, 1 refused or failed, 2 wrong "
+        "command line.\n",
+        CONTROL_SOCKET);
+}
+
+void help_write(int command, struct buf *out)
+{
+    if (command < 0) {
+        write_overview(out);
+        return;
+    }
+    unsigned n;
+    const struct control_command_info *info = &control_command_info[command];
+    const struct control_arg *a = control_command_args((enum control_command)command, &n);
+    buf_append_c(out, "usage: causewayctl ");
+    write_usage((enum control_command)command, out);
+    buf_printf(out, "\n\n%s.\n", info->summary);
+    if (info->detail[0] != '\0')
+        buf_printf(out, "%s\n", info->detail);
+    buf_append_c(out, n > 0 ? "\n" : "");
+    for (unsigned i = 0; i < n; i++) {
+        char left[64];
+        struct buf b = BUF_INIT(sizeof(left));
+        if (a[i].flags & CONTROL_POSITION)
+            buf_append_c(&b, a[i].value);
+        else
+            buf_printf(&b, "--%s%s%s", a[i].name, a[i].value[0] != '\0' ? " " : "", a[i].value);
+        write_line(out, buf_cstr(&b), a[i].help);
+        buf_free(&b);
+    }
+}
+
+/* ---- mdoc ---- */
+
+/* A backslash or a dot at the start of a line would be a request. */
+static void man_text(struct buf *out, const char *text)
+{
+    for (const char *p = text; *p != '\0'; p++) {
+        if (*p == '\\')
+            buf_append_c(out, "\\e");
+        else
+            buf_append_char(out, *p);
+    }
+}
+
+static void man_words(struct buf *out, const char *name)
+{
+    char words[64];
+    cmdline_words(name, words, sizeof(words));
+    buf_printf(out, ".It Cm %s", words);
+}
+
+static void man_command(struct buf *out, enum control_command c)
+{
+    unsigned n;
+    const struct control_command_info *info = &control_command_info[c];
+    const struct control_arg *a = control_command_args(c, &n);
+    man_words(out, info->name);
+    for (unsigned i = 0; i < n; i++) {
+        if (a[i].flags & CONTROL_POSITION)
+            buf_printf(out, " %s %s", a[i].flags & CONTROL_REQUIRED ? "Ar" : "Op Ar", a[i].value);
+    }
+    buf_append_char(out, '\n');
+    man_text(out, info->summary);
+    buf_append_c(out, ".\n");
+    if (info->detail[0] != '\0') {
+        man_text(out, info->detail);
+        buf_append_char(out, '\n');
+    }
+    bool list = false;
+    for (unsigned i = 0; i < n; i++) {
+        if (a[i].flags & CONTROL_POSITION)
+            continue;
+        if (!list)
+            buf_append_c(out, ".Bl -tag -width Ds -compact\n");
+        list = true;
+        buf_printf(out, ".It Fl -%s", a[i].name);
+        if (a[i].value[0] != '\0')
+            buf_printf(out, " Ar %s", a[i].value);
+        buf_append_char(out, '\n');
+        man_text(out, a[i].help);
+        buf_append_c(out, ".\n");
+    }
+    if (list)
+        buf_append_c(out, ".El\n");
+}
+
+void help_write_man(struct buf *out)
+{
+    for (int c = 0; c < CONTROL_COMMANDS; c++)
+        man_command(out, (enum control_command)c);
+    for (size_t i = 0; i < LOCAL_COMMANDS; i++) {
+        buf_printf(out, ".It Cm %s Ar %s\n%s.\n", local_command[i].words, local_command[i].usage,
+                   local_command[i].summary);
+        if (local_command[i].detail[0] != '\0') {
+            man_text(out, local_command[i].detail);
+            buf_append_char(out, '\n');
+        }
+    }
+}

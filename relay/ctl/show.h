@@ -1,0 +1,28 @@
+/*
+ * show.h - answers of the daemon as text for people, or as one JSON value for programs.
+ */
+#ifndef RELAY_CTL_SHOW_H
+#define RELAY_CTL_SHOW_H
+
+#include <jansson.h>
+
+#include "relay/control/commands.h"
+#include "relay/ctl/grid.h"
+
+struct show {
+    enum control_command command;
+    bool json;
+    int64_t now_ms; /* wall */
+    struct grid grid;
+    uint64_t items;
+};
+
+/* width: of the terminal, 0 = not a terminal. */
+void show_init(struct show *s, enum control_command c, bool json, unsigned width, int64_t now_ms);
+void show_free(struct show *s);
+/* Appends what can be printed already. */
+void show_item(struct show *s, json_t *item, struct buf *out);
+/* The end. Returns the exit code: 1 if not all that was asked for was done. */
+int show_result(struct show *s, json_t *result, struct buf *out);
+
+#endif
