@@ -11,7 +11,7 @@
 #include "directory/hashmap.h"
 #include "directory/store.h"
 
-#define VERIFY_MAX        ((uint64_t)64 << 20) /* read in 20 ms or so */
+#define VERIFY_MAX        ((uint64_t)32 << 20) /* read in 20 ms or so */
 #define BATCH_MAX         4096                 /* first sync: entries per commit */
 #define OVERLAY_MIN       65536                /* a snapshot is not rewritten for less */
 #define SNAPSHOT_RETRY_MS 60000                /* after one could not be written */
@@ -146,10 +146,15 @@ void replica_forget_cookie(struct replica *r)
     buf_clear(&r->cookie);
 }
 
-bool replica_verify(struct replica *r)
+bool replica_settle(struct replica *r)
 {
-    if (store_verify(&r->store, r->stack))
+    const struct dir_stack *before = r->stack;
+    if (store_settle(&r->store, &r->stack)) {
+        struct replica_commit c = {.stack = r->stack};
+        if (r->stack != before)
+            r->o.publish(r->o.arg, &c);
         return true;
+    }
     stack_unref(&r->stack);
     r->stack = stack_new(NULL);
     replica_abort(r);
@@ -298,7 +303,7 @@ static bool snapshot_is_due(const struct replica *r)
     return stack_overlay_entries(r->stack) > limit || !store_is_journalling(&r->store);
 }
 
-static void snapshot_write(struct replica *r)
+void replica_snapshot(struct replica *r)
 {
     struct err e;
     struct table_builder *b = table_builder_new();
@@ -342,7 +347,7 @@ static void commit(struct replica *r, struct str cookie)
     mem_free(k.v);
     store_sync(&r->store);
     if (snapshot_is_due(r))
-        snapshot_write(r);
+        replica_snapshot(r);
 }
 
 void replica_commit(struct replica *r, struct str cookie)

@@ -50,9 +50,9 @@ struct replica;
 
 struct replica *replica_open(const struct replica_options *o, struct err *e);
 void replica_close(struct replica **r);
-/* Looks at a large snapshot that opening left unverified. False: it was damaged, an empty directory
- * was published, begin anew. */
-bool replica_verify(struct replica *r);
+/* Verifies a large snapshot that opening only mapped, and brings it into memory. False: it was
+ * damaged, an empty directory was published, begin anew. */
+bool replica_settle(struct replica *r);
 bool replica_is_unverified(const struct replica *r);
 
 struct dir_stack *replica_stack(const struct replica *r); /* borrowed */
@@ -85,6 +85,8 @@ void replica_commit(struct replica *r, struct str cookie);
 void replica_alive(struct replica *r, int64_t wall_ms);
 /* Keeps that moment on disk even if nothing changed. */
 void replica_note_alive(struct replica *r);
+/* Writes a snapshot now; by itself it does so when the overlay has grown. */
+void replica_snapshot(struct replica *r);
 /* Entries gathered and not committed. */
 unsigned replica_batch(const struct replica *r);
 /* The cookie is worth nothing any more (4096). */

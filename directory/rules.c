@@ -27,6 +27,12 @@ struct dir_rules *rules_new(struct conf *c)
     r->conf = conf_ref(c);
     r->n = c->n_source;
     r->source = mem_array(r->n + 1, sizeof(*r->source));
+    r->forest = mem_array(c->n_forest + 1, sizeof(*r->forest));
+    r->routing = mem_array(c->n_forest + 1, sizeof(*r->routing));
+    for (unsigned i = 0; i < c->n_forest; i++) {
+        r->forest[i] = str_c(c->forest[i].name);
+        r->routing[i] = str_c(c->forest[i].routing_domain);
+    }
     for (unsigned i = 0; i < r->n; i++)
         source_init(&r->source[i], c, &c->source[i]);
     return r;
@@ -49,6 +55,8 @@ void rules_unref(struct dir_rules **rp)
         mem_free(r->source[i].flag_text);
     }
     mem_free(r->source);
+    mem_free(r->forest);
+    mem_free(r->routing);
     conf_unref(&r->conf);
     mem_free(r);
 }
@@ -68,8 +76,7 @@ int rules_domain_owner(const struct dir_rules *r, struct str domain)
     if (d != CONF_NONE && c->domain[d].type == CONF_DOMAIN_ROUTING)
         return c->domain[d].forest_index;
     for (unsigned i = 0; i < c->n_forest; i++)
-        if (c->forest[i].routing_domain != NULL && domain.n != 0 &&
-            str_eq_nocase(domain, str_c(c->forest[i].routing_domain)))
+        if (domain.n != 0 && str_eq_nocase(domain, r->routing[i]))
             return (int)i;
     return CONF_NONE;
 }
@@ -84,12 +91,12 @@ bool rules_covers(const struct rules_source *s, struct str domain)
 
 struct str rules_forest_name(const struct dir_rules *r, int forest)
 {
-    return forest != CONF_NONE ? str_c(r->conf->forest[forest].name) : STR_NULL;
+    return forest != CONF_NONE ? r->forest[forest] : STR_NULL;
 }
 
 struct str rules_routing_domain(const struct dir_rules *r, int forest)
 {
-    return forest != CONF_NONE ? str_c(r->conf->forest[forest].routing_domain) : STR_NULL;
+    return forest != CONF_NONE ? r->routing[forest] : STR_NULL;
 }
 
 static bool same(const char *a, const char *b)

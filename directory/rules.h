@@ -19,7 +19,8 @@ struct dir_rules {
     _Atomic uint32_t refs;
     struct conf *conf;
     unsigned n;
-    struct rules_source *source; /* as in conf->source */
+    struct rules_source *source;  /* as in conf->source */
+    struct str *forest, *routing; /* as in conf->forest: name, routing domain */
 };
 
 struct dir_rules *rules_new(struct conf *c); /* takes its own reference to c */

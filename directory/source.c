@@ -220,7 +220,7 @@ static void *source_main(void *arg)
 {
     struct source *s = arg;
     if (replica_is_unverified(s->replica)) {
-        replica_verify(s->replica);
+        replica_settle(s->replica);
         freshen(s);
     }
     s->noted_ms = clock_mono_ms();

@@ -119,6 +119,17 @@ uint64_t stack_overlay_entries(const struct dir_stack *s)
     return n;
 }
 
+struct dir_stack *stack_rebase(const struct dir_stack *s, struct dir_table *base)
+{
+    struct dir_stack *r = stack_new(NULL);
+    ASSERT(s->has_base);
+    r->has_base = true;
+    for (unsigned i = 0; i + 1 < s->n; i++)
+        r->t[r->n++] = table_ref(s->t[i]);
+    r->t[r->n++] = base;
+    return r;
+}
+
 /* ---- merging ---- */
 
 static struct table_meta meta_of(const struct dir_table *t)

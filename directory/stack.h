@@ -28,6 +28,8 @@ void stack_unref(struct dir_stack **s);
 
 /* A new stack with `t` (reference taken over) on top of `s` (untouched), merged as needed. */
 struct dir_stack *stack_push(const struct dir_stack *s, struct dir_table *t);
+/* A new stack, with another base that says the same (reference taken over). */
+struct dir_stack *stack_rebase(const struct dir_stack *s, struct dir_table *base);
 /* Adds every living entry to b, for a new snapshot. */
 void stack_flatten(const struct dir_stack *s, struct table_builder *b);
 /* Entries in the tables above the snapshot. */

@@ -51,6 +51,26 @@ static void give_up(struct store *s, const char *what, const struct err *e)
 
 /* ---- opening ---- */
 
+/* Takes over `t`, in memory and verified, or NULL. */
+static struct dir_table *settled(struct dir_table *t, struct err *e)
+{
+    struct dir_table *m = table_in_memory(t);
+    if (m != NULL) {
+        table_unref(&t);
+        t = m;
+    }
+    if (!table_verify(t, e))
+        table_unref(&t);
+    return t;
+}
+
+static void refuse(struct store *s, const struct err *e)
+{
+    LOG(ERROR, s->name, "directory-snapshot-refused", LC("file", s->snapshot_path),
+        LC("error", e->text), LC("effect", "this source is synchronised from scratch"));
+    s->ops->unlink(s->snapshot_path);
+}
+
 static struct dir_table *open_snapshot(struct store *s, uint64_t verify_max)
 {
     struct err e;
@@ -58,18 +78,13 @@ static struct dir_table *open_snapshot(struct store *s, uint64_t verify_max)
     struct dir_table *t = table_open(s->snapshot_path, &e);
     if (t == NULL && e.class == ERR_SYSTEM && e.errnum == ENOENT)
         return NULL;
-    if (t != NULL && table_image(t).n <= verify_max && !table_verify(t, &e)) {
-        err_wrap(&e, "%s", s->snapshot_path);
-        table_unref(&t);
-    }
-    if (t == NULL) {
-        LOG(ERROR, s->name, "directory-snapshot-refused", LC("error", e.text),
-            LC("effect", "this source is synchronised from scratch"));
-        s->ops->unlink(s->snapshot_path);
-        return NULL;
-    }
-    s->unverified = table_image(t).n > verify_max;
-    s->salt = table_header(t)->salt;
+    s->unverified = t != NULL && table_image(t).n > verify_max;
+    if (t != NULL && !s->unverified)
+        t = settled(t, &e);
+    if (t == NULL)
+        refuse(s, &e);
+    else
+        s->salt = table_header(t)->salt;
     return t;
 }
 
@@ -167,20 +182,21 @@ void store_close(struct store *s)
     s->name = s->snapshot_path = s->journal_path = NULL;
 }
 
-bool store_verify(struct store *s, const struct dir_stack *stack)
+bool store_settle(struct store *s, struct dir_stack **stack)
 {
     struct err e;
-    if (!s->unverified || !stack->has_base)
+    if (!s->unverified || !(*stack)->has_base)
         return true;
-    if (table_verify(stack->t[stack->n - 1], &e)) {
-        s->unverified = false;
+    s->unverified = false;
+    struct dir_table *base = settled(table_ref((*stack)->t[(*stack)->n - 1]), &e);
+    if (base != NULL) {
+        struct dir_stack *next = stack_rebase(*stack, base);
+        stack_unref(stack);
+        *stack = next;
         return true;
     }
-    LOG(ERROR, s->name, "directory-snapshot-refused", LC("file", s->snapshot_path),
-        LC("error", e.text), LC("effect", "this source is synchronised from scratch"));
-    s->unverified = false;
+    refuse(s, &e);
     s->salt = 0;
-    s->ops->unlink(s->snapshot_path);
     if (s->fd >= 0 && !journal_start(s, &e))
         give_up(s, "restart", &e);
     return false;
@@ -231,7 +247,12 @@ struct dir_table *store_snapshot(struct store *s, struct table_builder *b, struc
     } else if (!journal_start(s, &je)) {
         give_up(s, "restart", &je);
     }
-    return table_open(s->snapshot_path, e);
+    struct dir_table *t = table_open(s->snapshot_path, e);
+    struct dir_table *memory = t != NULL ? table_in_memory(t) : NULL;
+    if (memory == NULL)
+        return t;
+    table_unref(&t);
+    return memory;
 }
 
 uint64_t store_bytes(const struct store *s, const struct dir_stack *stack)

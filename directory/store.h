@@ -31,13 +31,15 @@ struct store {
 };
 
 /* Opens what there is; *out is the stack it makes (perhaps empty). False only when the folder
- * cannot be written at all. Files with up to `verify_max` octets are verified whole here, larger
- * ones leave `unverified` set for store_verify(). */
+ * cannot be written at all. A snapshot of up to `verify_max` octets is verified and brought into
+ * memory here; a larger one is mapped, which takes no time, and leaves `unverified` set for
+ * store_settle(). */
 bool store_open(struct store *s, const char *folder, const char *name, const struct file_ops *ops,
                 uint64_t verify_max, struct dir_stack **out, struct err *e);
 void store_close(struct store *s);
-/* Verifies the base of `stack`. False: it is damaged; both files are gone, begin anew. */
-bool store_verify(struct store *s, const struct dir_stack *stack);
+/* Brings the base of *stack into memory and verifies it there. False: it is damaged; both files are
+ * gone, begin anew. */
+bool store_settle(struct store *s, struct dir_stack **stack);
 /* Appends without a sync; then store_sync(). Failures are logged and the journal given up. */
 void store_append(struct store *s, const struct dir_table *t);
 void store_sync(struct store *s);

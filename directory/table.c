@@ -13,9 +13,14 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #include "base/hash.h"
 #include "base/mem.h"
+
+#define LARGE_PAGE ((size_t)2 << 20)
 
 uint64_t table_checksum(const unsigned char *head, size_t n, const void *sums, size_t n_sums)
 {
@@ -101,14 +106,14 @@ static bool table_attach(struct dir_table *t, struct err *e)
 
 static void table_release(struct dir_table *t)
 {
-    if (t->mapped)
-        munmap((void *)t->base, t->size);
+    if (t->mapped != 0)
+        munmap((void *)t->base, t->mapped);
     else
         free((void *)t->base);
     mem_free(t);
 }
 
-static struct dir_table *table_new(const void *base, size_t n, bool mapped, struct err *e)
+static struct dir_table *table_new(const void *base, size_t n, size_t mapped, struct err *e)
 {
     struct dir_table *t = NEW(struct dir_table);
     atomic_init(&t->refs, 1);
@@ -123,7 +128,7 @@ static struct dir_table *table_new(const void *base, size_t n, bool mapped, stru
 
 struct dir_table *table_from_image(void *image, size_t n, struct err *e)
 {
-    return table_new(image, n, false, e);
+    return table_new(image, n, 0, e);
 }
 
 struct dir_table *table_open(const char *path, struct err *e)
@@ -148,10 +153,43 @@ struct dir_table *table_open(const char *path, struct err *e)
         err_set(e, ERR_SYSTEM, saved, "%s: mmap", path);
         return NULL;
     }
-    struct dir_table *t = table_new(p, (size_t)st.st_size, true, e);
+    struct dir_table *t = table_new(p, (size_t)st.st_size, (size_t)st.st_size, e);
     if (t == NULL)
         err_wrap(e, "%s", path);
     return t;
+}
+
+/* Anonymous memory, on large pages if it is worth them. */
+static void *large_alloc(size_t n, size_t *mapped)
+{
+    if (n < 4 * LARGE_PAGE) {
+        *mapped = n;
+        void *small = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        return small != MAP_FAILED ? small : NULL;
+    }
+    *mapped = (n + LARGE_PAGE - 1) & ~(LARGE_PAGE - 1);
+    char *p = mmap(NULL, *mapped + LARGE_PAGE, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED)
+        return NULL;
+    size_t before = -(uintptr_t)p & (LARGE_PAGE - 1);
+    if (before != 0)
+        munmap(p, before);
+    if (before != LARGE_PAGE)
+        munmap(p + before + *mapped, LARGE_PAGE - before);
+    madvise(p + before, *mapped, MADV_HUGEPAGE); /* a wish: refused, all works the same */
+    return p + before;
+}
+
+struct dir_table *table_in_memory(const struct dir_table *t)
+{
+    struct err e;
+    size_t mapped;
+    void *p = large_alloc(t->size, &mapped);
+    if (p == NULL)
+        return NULL;
+    memcpy(p, t->base, t->size);
+    return table_new(p, t->size, mapped, &e);
 }
 
 bool table_verify(const struct dir_table *t, struct err *e)
@@ -225,11 +263,17 @@ bool table_next(const struct dir_table *t, uint64_t *at, struct table_record *ou
     return true;
 }
 
+/* A bit for each slot in use whose tag is this one. */
 static unsigned tag_matches(const struct table_bucket *b, uint8_t tag)
 {
     unsigned mask = 0;
+#ifdef __SSE2__
+    __m128i head = _mm_load_si128((const __m128i *)(const void *)b);
+    mask = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(head, _mm_set1_epi8((char)tag)));
+#else
     for (unsigned i = 0; i < TABLE_SLOTS; i++)
         mask |= (unsigned)(b->tag[i] == tag) << i;
+#endif
     unsigned n = b->n <= TABLE_SLOTS ? b->n : TABLE_SLOTS;
     return mask & ((1u << n) - 1);
 }
@@ -266,7 +310,10 @@ bool table_probe_next(const struct dir_table *t, uint64_t hash, struct table_pro
         while (p->matches != 0) {
             unsigned slot = (unsigned)__builtin_ctz(p->matches);
             p->matches &= p->matches - 1;
-            if (record_at(t, (uint64_t)b->ref[slot] * 4, out))
+            uint64_t at = (uint64_t)b->ref[slot] * 4;
+            /* an entry is rarely one cache line: fetch its second with its first */
+            __builtin_prefetch(t->entries + (at + 64 < t->entries_size ? at + 64 : at));
+            if (record_at(t, at, out))
                 return true;
         }
         if (!b->overflow || ++p->steps >= t->n_key_buckets)

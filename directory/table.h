@@ -87,6 +87,9 @@ struct dir_table *table_from_image(void *image, size_t n, struct err *e);
 struct dir_table *table_open(const char *path, struct err *e);
 /* Verifies the sums of a mapped table; reads it once from end to end. */
 bool table_verify(const struct dir_table *t, struct err *e);
+/* The same table in memory of our own, on large pages where the system has them: a lookup then
+ * never waits for a disk and misses the translation caches less. NULL when there is no memory. */
+struct dir_table *table_in_memory(const struct dir_table *t);
 struct dir_table *table_ref(struct dir_table *t);
 void table_unref(struct dir_table **t);
 

@@ -39,7 +39,7 @@ static inline struct str table_strings_get(const struct table_strings *s, uint32
 
 struct dir_table {
     _Atomic uint32_t refs;
-    bool mapped;
+    size_t mapped; /* octets to unmap; 0: the image is from aligned_alloc */
     const unsigned char *base;
     size_t size;
     const struct table_header *h;

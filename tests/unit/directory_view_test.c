@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -524,7 +525,8 @@ struct reader {
     struct directory *d;
     pthread_t thread;
     _Atomic bool stop;
-    unsigned lookups, wrong;
+    _Atomic unsigned lookups;
+    unsigned wrong;
 };
 
 static void *read_on(void *arg)
@@ -575,10 +577,11 @@ static void test_readers(void **state)
         wait_heard(&h, n + 2 + (i % 5 == 0));
     }
     for (unsigned i = 0; i < 2; i++) {
+        while (atomic_load(&reader[i].lookups) == 0)
+            sched_yield();
         atomic_store(&reader[i].stop, true);
         pthread_join(reader[i].thread, NULL);
         assert_int_equal(reader[i].wrong, 0);
-        assert_true(reader[i].lookups > 0);
     }
     directory_close(&d);
     conf_unref(&c);
