@@ -234,7 +234,7 @@ void smtpd_append_done(struct chan_node *node)
         smtp_reply_set(&r, 452, "4.3.1", "Insufficient system storage, try again later");
     } else {
         smtp_reply_set(&r, 451, "4.3.0", "The message could not be stored, try again later");
-        LOG(WARN, t->id_text, "spool-refused", LC("why", a->err.text));
+        LOG(ERROR, t->id_text, "message-not-stored", LC("why", a->err.text));
     }
     if (s != NULL) {
         s->messages += a->result == SPOOL_OK;

@@ -7,6 +7,7 @@
  * = none FAULT_DO     kill (before the call), kill-after, kill-half (a write or send of half the
  * bytes, then death), or errno:EIO / errno:ENOSPC (the call fails; with FAULT_MORE=n that many
  * times, -1 = for ever) FAULT_PATH   only calls on a descriptor or path whose name contains this
+ *   FAULT_ARM    nothing is counted before a file of this name exists
  *   FAULT_COUNT  a file that holds the number of counted calls, as 8 bytes, kept up to date
  *
  * Counting is global over threads, which strace's injection is not: so every call can be hit in
@@ -46,7 +47,7 @@ static unsigned groups;
 static enum action action;
 static int fail_errno;
 static long at, more = 1;
-static const char *only_path;
+static const char *only_path, *arm;
 static _Atomic long private_count;
 static _Atomic long *count = &private_count;
 
@@ -77,6 +78,7 @@ __attribute__((constructor)) static void setup(void)
     at = getenv("FAULT_AT") != NULL ? atol(getenv("FAULT_AT")) : 0;
     more = getenv("FAULT_MORE") != NULL ? atol(getenv("FAULT_MORE")) : 1;
     only_path = getenv("FAULT_PATH");
+    arm = getenv("FAULT_ARM");
     if (todo == NULL)
         action = A_NONE;
     else if (strcmp(todo, "kill") == 0)
@@ -125,7 +127,7 @@ static _Noreturn void die(void)
 /* What is to happen with this call; A_KILL does not come back. */
 static enum action hit(unsigned group, int fd, const char *path)
 {
-    if ((groups & group) == 0 || !path_matches(fd, path))
+    if ((groups & group) == 0 || !path_matches(fd, path) || (arm != NULL && access(arm, F_OK) != 0))
         return A_NONE;
     long n = atomic_fetch_add(count, 1) + 1;
     if (at == 0 || n < at)

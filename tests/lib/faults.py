@@ -18,10 +18,14 @@ def library():
     return path
 
 
-def env(calls, at, do, path=None, more=None, count=None):
-    e = {"LD_PRELOAD": library(), "FAULT_CALLS": calls, "FAULT_AT": str(at), "FAULT_DO": do}
+def env(calls, at, do, path=None, more=None, count=None, arm=None):
+    # A sanitizer's runtime wants to be loaded first; ours only stands in front of it.
+    asan = os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"
+    e = {"LD_PRELOAD": library(), "ASAN_OPTIONS": asan.lstrip(":"), "FAULT_CALLS": calls, "FAULT_AT": str(at), "FAULT_DO": do}
     if path:
         e["FAULT_PATH"] = path
+    if arm:
+        e["FAULT_ARM"] = arm
     if more is not None:
         e["FAULT_MORE"] = str(more)
     if count:

@@ -57,7 +57,8 @@ def test_full_disk(relay, sinks, small_disk):
     assert refusal and refusal[0] == 452, refusal
     assert acked
     free = os.statvfs(small_disk)
-    assert free.f_bavail * free.f_frsize > 4 << 20, "the reserve was eaten"
+    # Of the reserve (16 MB) three segments may have been made ready, for marks and bounces; no mail ate it.
+    assert free.f_bavail * free.f_frsize > 3 << 20, "the reserve was eaten"
     # A connection opened now is told at MAIL.
     with Client(r.port) as c:
         assert c.cmd("MAIL FROM:<s@sender.test>")[0] == 452
@@ -80,11 +81,10 @@ def test_full_disk_survives_a_restart(relay, sinks, small_disk):
     r.write_conf()
     r.start()
     acked, _ = send_until_refused(r.port, "r")
-    with open(small_disk / "ballast", "wb") as f:  # somebody else takes the rest
+    with open(small_disk / "ballast", "wb", buffering=0) as f:  # somebody else takes the rest
         try:
-            while True:
-                f.write(b"\0" * 65536)
-                f.flush()
+            while f.write(b"\0" * 65536):
+                pass
         except OSError:
             pass
     r.kill()
@@ -99,65 +99,54 @@ def test_full_disk_survives_a_restart(relay, sinks, small_disk):
 
 @pytest.mark.parametrize("error,code", [("EIO", 451), ("ENOSPC", 452)])
 @pytest.mark.parametrize("call", ["write", "sync"])
-def test_error_of_one_call(relay, sinks, error, code, call):
+@pytest.mark.parametrize("size", ["small", "large"])
+def test_error_of_one_call(relay, sinks, error, code, call, size):
     """The batch gets 4xx, nothing of it is delivered, what was acknowledged before is, and the next mail is taken."""
-    if (call, error) == ("sync", "ENOSPC"):
-        code = (451, 452)
     sink = sinks()
     r = relay(forests={"A": [sink.port]}, people={"anna": "A"})
-    count = os.path.join(r.dir, "count")
-    # First learn at which call of this kind the second message is written.
-    r.env = faults.env(call, 0, "kill", path="/spool/", count=count)
+    arm = os.path.join(r.dir, "arm")
+    r.env = faults.env(call, 1, "errno:" + error, path="/spool/segment/" if size == "small" else "/spool/large/", arm=arm)
+    body = b"x\r\n" * (200_000 if size == "large" else 1)
     r.start()
     with Client(r.port) as c:
-        assert c.send("s@sender.test", ANNA, message("probe1"))[0] == 250
+        assert c.send("s@sender.test", ANNA, message("before"))[0] == 250
         sink.wait(1)
-        r.wait_empty()
-        time.sleep(0.3)  # marks are written without an answer to wait for
-        before = faults.read_count(count)
-    r.terminate()
-    seen = []
-    for extra in range(1, 4):  # where exactly it falls depends on when marks are written: try the neighbours
-        keys = []
-        r.env = faults.env(call, before + extra, "errno:" + error, path="/spool/", count=count)
-        os.unlink(count)
-        r.start()
-        with Client(r.port) as c:
-            for i in range(6):
-                key = f"{call}-{error}-{extra}-{i}"
-                got = c.send("s@sender.test", ANNA, message(key))
-                seen.append(got[0])
-                if got[0] == 250:
-                    keys.append(key)
-        until("what was acknowledged", lambda: set(keys) <= {k for k, _ in sink.keys()})
-        r.wait_empty()
-        assert keys, seen
-        assert r.is_running()
-        refused = {f"{call}-{error}-{extra}-{i}" for i in range(6)} - set(keys)
-        assert not refused & {k for k, _ in sink.keys()}, "refused mail was delivered"
-        r.terminate()
-    codes = code if isinstance(code, tuple) else (code,)
-    assert any(c in codes for c in seen), seen
-    assert all(c == 250 or 400 <= c < 500 for c in seen), seen
+        time.sleep(0.2)  # its mark is on its way, with no answer to wait for
+        open(arm, "w", encoding="ascii").close()
+        got = c.send("s@sender.test", ANNA, message("hit", body))
+        assert got[0] == code if call == "write" else got[0] in (451, 452), got
+        until("intake to go on", lambda: c.cmd("MAIL FROM:<s@sender.test>")[0] == 250)
+        c.cmd("RSET")
+        assert c.send("s@sender.test", ANNA, message("after", body))[0] == 250
+    sink.wait(2)
+    r.wait_empty()
+    assert [k for k, _ in sink.keys()] == ["before", "after"]
+    assert " error " in r.log() or error == "ENOSPC"
+    r.kill()
+    r.env = {}
+    r.start()
+    r.wait_empty()
+    assert [k for k, _ in sink.keys()] == ["before", "after"], "a refused or finished message came back"
 
 
 def test_sync_fails_for_good(relay, sinks):
-    """Every sync fails: nothing is ever acknowledged, and the daemon lives and says so."""
+    """Every sync fails: nothing is acknowledged any more, and the daemon lives and says so."""
     sink = sinks()
     r = relay(forests={"A": [sink.port]}, people={"anna": "A"})
+    arm = os.path.join(r.dir, "arm")
+    r.env = faults.env("sync", 1, "errno:EIO", path="/spool/", more=-1, arm=arm)
     r.start()
-    r.terminate()
-    r.env = faults.env("sync", 1, "errno:EIO", path="/spool/seg", more=-1)
-    r.spawn()
-    until("the relay to be up or to have refused to start", lambda: not r.is_running() or r.is_up())
-    if not r.is_running():
-        assert "spool" in r.log()
-        return
-    with Client(r.port) as c:
-        for i in range(3):
-            code = c.send("s@sender.test", ANNA, message(f"never{i}"))
+    open(arm, "w", encoding="ascii").close()
+    for i in range(5):
+        with Client(r.port) as c:
+            code = c.cmd("MAIL FROM:<s@sender.test>")
+            if code[0] == 250:
+                c.cmd(f"RCPT TO:<{ANNA}>")
+                code = c.content(message(f"never{i}"))
             assert 400 <= code[0] < 500, code
     assert sink.keys() == []
+    assert r.is_running()
+    assert " error " in r.log()
 
 
 def test_slow_disk_answers_noop(relay, sinks):

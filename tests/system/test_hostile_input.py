@@ -107,15 +107,15 @@ def test_reset_in_the_middle(up):
         assert c.send("s@sender.test", ANNA, message("whole"))[0] == 250
     sink.wait(1)
     assert sink.keys() == [("whole", ANNA)]
-    until("no connection to be left", lambda: r.ctl_json("status", "--counters")["counters"]["smtpd_connections_open"] == 0)
+    until("no connection to be left", lambda: r.counter("smtpd_connections_open") == 0)
 
 
 def test_control_nonsense(up):
     r, _ = up
-    for junk in (b"\n", b"nonsense\n", b"{}\n", b"[" * 100000 + b"\n", b'{"command":"no-such"}\n', b"\xff\xfe\n",
+    for junk in (b"nonsense\n", b"{}\n", b"[" * 100000 + b"\n", b'{"command":"no-such"}\n', b"\xff\xfe\n",
                  b'{"command":["a"]}\n', b"x" * 2_000_000):
         try:
             r.control_request(junk)
         except (BrokenPipeError, ConnectionResetError):
             pass
-        assert r.ctl("status")[0] == 0
+        assert r.ask("status")
