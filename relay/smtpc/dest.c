@@ -6,11 +6,15 @@
  * and no other session is left, everything that waits is deferred, so that the queue can close the
  * destination's window; while others work, opening just pauses.
  *
+ * While sessions go to a host that is not the best, one attempt at a time sees whether a better one
+ * works again; when it does, the others end after the message in hand.
+ *
  * A message may go behind the final dot of a busy session (session_can_queue) when the destination
  * answers final dots quickly; otherwise a session of its own is opened as long as more are allowed.
  *
  * A destination that is not used for a while is forgotten.
  */
+#include <limits.h>
 #include <string.h>
 
 #include "base/assert.h"
@@ -236,8 +240,29 @@ static void dest_open_more(struct dest *d)
                 list_push_back(&d->client->starved, &d->starved);
             break;
         }
-        session_open(d);
+        session_open(d, false);
     }
+}
+
+unsigned dest_best_cost(const struct dest *d)
+{
+    unsigned best = UINT_MAX;
+    LIST_FOREACH (n, &d->sessions) {
+        const struct session *s = CONTAINER_OF(n, struct session, node);
+        if (s->state >= SESSION_READY && s->cost < best)
+            best = s->cost;
+    }
+    return best;
+}
+
+/* Traffic would keep the sessions to a worse host alive for ever. */
+static void dest_probe_better(struct dest *d)
+{
+    if (d->n_connecting != 0 || d->n_sessions == d->n_idle || !client_has_room(d->client))
+        return;
+    unsigned best = dest_best_cost(d);
+    if (best != UINT_MAX && hosts_has_better(d, best))
+        session_open(d, true);
 }
 
 void dest_close_idle(struct dest *d)
@@ -254,6 +279,7 @@ static void dest_turn(struct loop_task *t)
     dest_feed_idle(d);
     dest_feed_busy(d);
     dest_open_more(d);
+    dest_probe_better(d);
     if (d->n_pending != 0)
         return;
     if (d->client->conf->smtp_client.idle_timeout_ms == 0)

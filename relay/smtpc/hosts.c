@@ -283,6 +283,7 @@ static bool host_take(struct session *s, unsigned index, bool also_resting)
         s->tried[index] |= (uint8_t)(1u << k);
         s->endpoint = host->endpoint[k];
         memcpy(s->host, host->name, sizeof(s->host));
+        s->cost = host->cost;
         return true;
     }
     return false;
@@ -320,6 +321,17 @@ enum pick hosts_pick(struct dest *d, struct session *s, enum outcome *outcome,
             smtp_reply_set(reply, 451, "4.4.1", "no host of the destination can be reached");
     }
     return PICK_NONE;
+}
+
+bool hosts_has_better(struct dest *d, unsigned cost)
+{
+    for (unsigned i = 0; i < d->hosts.n && d->hosts.v[i].cost < cost; i++) {
+        struct host *host = &d->hosts.v[i];
+        for (unsigned k = 0; k < host->n_endpoint; k++)
+            if (!resting_has(d->client, &host->endpoint[k]))
+                return true;
+    }
+    return false;
 }
 
 bool hosts_has_alternative(struct dest *d)

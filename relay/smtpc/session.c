@@ -257,11 +257,12 @@ void session_resume(struct session *s)
     }
 }
 
-void session_open(struct dest *d)
+void session_open(struct dest *d, bool probe)
 {
     struct session *s = NEW(struct session);
     s->dest = d;
     s->turn = d->turn++;
+    s->probe = probe;
     s->state = SESSION_RESOLVE;
     smtp_reply_parser_init(&s->parser);
     if (d->n_connecting == 0) {
@@ -312,7 +313,10 @@ void session_open_failed(struct session *s, bool quit, const struct smtp_reply *
     smtp_reply_parser_free(&s->parser);
     smtp_reply_parser_init(&s->parser);
     s->caps = (struct session_caps){0};
-    session_resume(s);
+    if (s->probe)
+        session_close(s, false); /* the others go on where they are */
+    else
+        session_resume(s);
 }
 
 /* ---- between messages ---- */
@@ -344,6 +348,11 @@ void session_ready(struct session *s)
     s->dest->open_after_ms = 0;
     resting_remove(s->dest->client, &s->endpoint);
     session_idle(s);
+    LIST_FOREACH_SAFE (n, tmp, &s->dest->idle) {
+        struct session *other = CONTAINER_OF(n, struct session, idle_node);
+        if (other->cost > s->cost)
+            session_close(other, true);
+    }
 }
 
 void session_message_end(struct session *s)
@@ -357,7 +366,7 @@ void session_message_end(struct session *s)
         s->next = (struct slot){0};
         session_set_state(s, s->cur.want_rset ? SESSION_RSET : SESSION_MAIL);
         session_pump(s);
-    } else if (max != 0 && s->messages >= max) {
+    } else if ((max != 0 && s->messages >= max) || s->cost > dest_best_cost(s->dest)) {
         session_close(s, true);
     } else {
         session_idle(s);

@@ -159,6 +159,8 @@ struct session {
     struct connect *connect;
     struct endpoint endpoint;
     char host[256];
+    unsigned cost;            /* of the host */
+    bool probe;               /* opened to see whether a better host works again */
     uint8_t tried[HOSTS_MAX]; /* endpoints tried, a bit each; RESOLVE and CONNECT */
     unsigned turn;
     struct session_caps caps;
@@ -212,6 +214,8 @@ void dest_kick(struct dest *d); /* look for work at the end of this turn */
 /* A session gives a job back before anything was said about its recipients. */
 void dest_give_back(struct dest *d, struct job *j);
 void dest_finish(struct dest *d, struct job *j, enum dest_verdict verdict);
+/* The lowest cost among the sessions that work; UINT_MAX if none does. */
+unsigned dest_best_cost(const struct dest *d);
 /* No host could be reached for a new session, which is gone by now. */
 void dest_exhausted(struct dest *d, enum outcome outcome, const struct smtp_reply *reply);
 void dest_reconfigured(struct dest *d);
@@ -225,6 +229,8 @@ enum pick {
 };
 enum pick hosts_pick(struct dest *d, struct session *s, enum outcome *outcome,
                      struct smtp_reply *reply);
+/* Is there a host of lower cost that may be tried now? */
+bool hosts_has_better(struct dest *d, unsigned cost);
 /* Makes the table anew if it is old; only while no session is looking through it. */
 void hosts_refresh(struct dest *d);
 /* Is there an endpoint that is not resting (or not known yet)? */
@@ -241,7 +247,7 @@ bool own_endpoint(struct smtpc *c, const struct endpoint *e);
 
 /* session.c */
 const char *session_state_name(enum session_state st);
-void session_open(struct dest *d);
+void session_open(struct dest *d, bool probe);
 void session_resume(struct session *s); /* RESOLVE: the resolver has answered */
 void session_set_state(struct session *s, enum session_state st);
 void session_arm(struct session *s); /* the state's deadline, from now */

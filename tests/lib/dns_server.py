@@ -59,5 +59,5 @@ class Dns:
         out = data[:2] + struct.pack(">HHHHH", 0x8180 | code, 1, len(values), 0, 0) + data[12:at + 4]
         for v in values:
             rdata = socket.inet_aton(v) if kind == A else struct.pack(">H", v[0]) + pack_name(v[1])
-            out += b"\xc0\x0c" + struct.pack(">HHIH", kind, 1, 60, len(rdata)) + rdata
+            out += b"\xc0\x0c" + struct.pack(">HHIH", kind, 1, 0, len(rdata)) + rdata
         return out

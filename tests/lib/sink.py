@@ -155,9 +155,10 @@ class Sink:
             normal = "".join(f"250-{x}\r\n" for x in lines[:-1]) + f"250 {lines[-1]}\r\n"
             return self.act(s, session, verb, text, normal) is not None
         if verb in ("MAIL", "RCPT"):
-            said = self.act(s, session, verb, text, "250 2.1.0 Ok")
+            in_order = verb == "MAIL" or session.rcpts is not None
+            said = self.act(s, session, verb, text, "250 2.1.0 Ok" if in_order else "503 5.5.1 MAIL first")
             address = re.search(r"<(.*?)>", text)
-            if said and said.startswith("2"):
+            if said and said.startswith("2") and in_order:
                 if verb == "MAIL":
                     session.mail, session.rcpts = address.group(1), []
                 else:

@@ -131,7 +131,7 @@ def test_held_while_away_and_drained_after(relay, sinks):
 
 def test_connections_are_kept_and_pipelined(relay, sinks):
     sink = sinks()
-    r = relay(forests={"A": [sink.port]}, people={"anna": "A"}, sections={"": "workers = 1"}).start()
+    r = relay(forests={"A": [sink.port]}, people={"anna": "A"}).start()
     with Client(r.port) as c:
         for i in range(50):
             assert c.send("s@sender.test", ANNA, message(f"m{i}"))[0] == 250

@@ -109,7 +109,7 @@ def test_reload_of_a_bad_file_changes_nothing(relay, sinks):
     sink = sinks()
     r = relay(forests={"A": [sink.port]}, people={"anna": "A"}).start()
     good = open(r.conf, encoding="utf-8").read()
-    for bad, said in (("nonsense {\n", "nonsense"), (good + "\nhostnam = x\n", "hostnam"),
+    for bad, said in (("spool {\n", "causeway.conf:1: "), (good + "\nhostnam = x\n", "hostnam"),
                       (good.replace("type = shared", "type = sharde"), "sharde")):
         with open(r.conf, "w", encoding="utf-8") as f:
             f.write(bad)
@@ -117,7 +117,7 @@ def test_reload_of_a_bad_file_changes_nothing(relay, sinks):
         r.reload()
         until(f"a complaint about {said}", lambda: said in r.log()[before:])
         with Client(r.port) as c:
-            assert c.send("s@sender.test", ANNA, message(said))[0] == 250
+            assert c.send("s@sender.test", ANNA, message("after-bad"))[0] == 250
     sink.wait(3)
     with open(r.conf, "w", encoding="utf-8") as f:
         f.write(good)

@@ -175,6 +175,40 @@ static void test_local_refusal_is_for_one_host(void **state)
     peer_free(b);
 }
 
+/* Under steady traffic, too: the better host is used again when it works again. */
+static void test_back_to_the_better_host(void **state)
+{
+    (void)state;
+    struct peer *a = peer_new(W.loop, "127.0.0.1", 0), *b = peer_new(W.loop, "127.0.0.1", 0);
+    peer_rule(a, (struct rule){.step = STEP_BANNER, .reply = "554 no\r\n"});
+    world_host(0, "127.0.0.1", a->port, 10);
+    world_host(0, "127.0.0.1", b->port, 20);
+    deliver(1, DEST_FOREST, "one", OUTCOME_DELIVERED);
+    for (unsigned i = 0; i < 4; i++) {
+        clock_fake_advance(20000);
+        deliver(2, DEST_FOREST, "one", OUTCOME_DELIVERED);
+        turns(10);
+    }
+    /* tried now and then, one attempt at a time, while the other went on */
+    assert_in_range(a->connections, 2, 3);
+    assert_int_equal(b->connections, 1);
+    assert_int_equal(b->n_mail, 5);
+    a->n_rule = 0;
+    clock_fake_advance(20000);
+    deliver(3, DEST_FOREST, "one", OUTCOME_DELIVERED);
+    turns(10);
+    clock_fake_advance(20000);
+    deliver(3, DEST_FOREST, "one", OUTCOME_DELIVERED);
+    turns(10);
+    unsigned n = b->n_mail;
+    deliver(4, DEST_FOREST, "one", OUTCOME_DELIVERED);
+    deliver(5, DEST_FOREST, "one", OUTCOME_DELIVERED);
+    assert_int_equal(b->n_mail, n);
+    assert_int_equal(b->open, 0);
+    peer_free(a);
+    peer_free(b);
+}
+
 static void test_round_robin(void **state)
 {
     (void)state;
@@ -510,6 +544,7 @@ int main(void)
         T(test_every_host_fails),
         T(test_rest_ends_with_success),
         T(test_local_refusal_is_for_one_host),
+        T(test_back_to_the_better_host),
         T(test_round_robin),
         T(test_sick_destination_is_alone),
         T(test_reconfigure),
