@@ -389,6 +389,7 @@ static void batch_succeeded(struct spool *s)
         }
     }
     s->syncs += b->sync;
+    s->active_room = c->active->size - c->active->pos;
     spool_unlock(s);
     for (unsigned i = 0; i < b->n_item; i++) {
         struct batch_item *it = &b->item[i];

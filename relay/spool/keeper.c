@@ -18,9 +18,10 @@
 #include "base/mem.h"
 #include "base/stats.h"
 
-#define POLL_MS      1000
 #define RETRY_MS     30000
 #define SURPLUS_KEPT 4u /* free segments kept beyond those wanted */
+
+_Atomic int keeper_poll_ms = 1000;
 
 static void run_wake(struct chan_node *n)
 {
@@ -49,7 +50,8 @@ void keeper_poll_space(struct spool *s)
     bool inodes_out = v.f_files != 0 && v.f_favail < 16;
     spool_lock(s);
     s->disk_free = free_bytes;
-    if (s->no_space && s->ready >= 2)
+    bool room = s->ready >= 2 || (s->ready == 1 && s->active_room > s->conf.segment_bytes / 4);
+    if (room)
         s->no_space = false;
     bool low = free_bytes < (full ? s->conf.reserve_resume_bytes : s->conf.reserve_bytes);
     bool now = low || inodes_out || s->no_space;
@@ -91,7 +93,7 @@ void keeper_make_segments(struct spool *s)
         if (now < s->make_retry_ms && s->make_failed)
             return;
         if (atomic_load(&s->stopping) || !segment_make(s, &e)) {
-            s->make_retry_ms = now + POLL_MS;
+            s->make_retry_ms = now + atomic_load(&keeper_poll_ms);
             if (!atomic_load(&s->stopping) && !s->make_failed)
                 spool_alarm(s, "spool-no-segment", NULL, &e);
             made(s, false);
@@ -159,7 +161,7 @@ void keeper_wait_for(struct spool *s, struct keeper_wait *w)
     chan_drain(s->keeper_in);
     while (w->outstanding != 0) {
         keeper_make_segments(s); /* the commit thread may be waiting for one */
-        chan_wait(s->keeper_in, POLL_MS);
+        chan_wait(s->keeper_in, atomic_load(&keeper_poll_ms));
         chan_drain(s->keeper_in);
     }
 }
@@ -280,16 +282,16 @@ void *keeper_main(void *arg)
             while (!atomic_load(&s->stopping) && compact_one(s))
                 free_segments(s);
         }
-        if (clock_mono_ms() >= next_poll || s->no_space) {
+        if (clock_mono_ms() >= next_poll || atomic_load(&s->no_space)) {
             keeper_poll_space(s);
             spool_lock(s);
             table_trim(&s->table);
             spool_unlock(s);
-            next_poll = clock_mono_ms() + POLL_MS;
+            next_poll = clock_mono_ms() + atomic_load(&keeper_poll_ms);
         }
         log_flush();
         if (!s->keeper_look && !atomic_load(&s->stopping)) /* else one came while waiting inside */
-            chan_wait(s->keeper_in, POLL_MS);
+            chan_wait(s->keeper_in, atomic_load(&keeper_poll_ms));
     }
     chan_drain(s->keeper_in);
     made(s, false); /* nobody waits for segments any more */

@@ -20,12 +20,15 @@ libspool_a_SOURCES = \
 EXTRA_DIST += doc/spool-format.md
 
 if HAVE_CMOCKA
-check_PROGRAMS += tests/unit/spool_test tests/unit/spool_crash_test
+check_PROGRAMS += tests/unit/spool_test tests/unit/spool_crash_test tests/unit/spool_fault_test
 tests_unit_spool_test_SOURCES = tests/unit/spool_test.c tests/unit/spool_help.c tests/unit/spool_help.h
 tests_unit_spool_test_LDADD = libspool.a libbase.a $(XXHASH_LIBS) $(CMOCKA_LIBS)
 tests_unit_spool_crash_test_SOURCES = tests/unit/spool_crash_test.c tests/unit/spool_help.c \
 	tests/unit/spool_help.h tests/unit/simdisk.c tests/unit/simdisk.h
 tests_unit_spool_crash_test_LDADD = libspool.a libbase.a $(XXHASH_LIBS) $(CMOCKA_LIBS)
+tests_unit_spool_fault_test_SOURCES = tests/unit/spool_fault_test.c tests/unit/spool_help.c \
+	tests/unit/spool_help.h tests/unit/simdisk.c tests/unit/simdisk.h
+tests_unit_spool_fault_test_LDADD = libspool.a libbase.a $(XXHASH_LIBS) $(CMOCKA_LIBS)
 endif
 
 EXTRA_PROGRAMS += tests/bench/spool_bench

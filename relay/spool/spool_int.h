@@ -133,7 +133,8 @@ struct spool {
     struct table table;
     struct segment **segment; /* by slot; NULL = no such file */
     unsigned n_segment;
-    unsigned ready; /* segments in SEGMENT_READY */
+    unsigned ready;       /* segments in SEGMENT_READY */
+    uint64_t active_room; /* left in the active segment, as of the last batch */
     uint64_t next_seq;
     bool make_failed;      /* the last try to make a segment failed */
     int64_t make_retry_ms; /* keeper only */
@@ -142,7 +143,7 @@ struct spool {
     uint64_t *gone; /* large files to be removed after the next sync */
     size_t n_gone, cap_gone;
     uint64_t syncs, appended, quarantined, disk_free;
-    bool no_space;
+    _Atomic bool no_space; /* something was refused for want of space */
     char last_error[200];
 
     struct commit commit;
@@ -243,6 +244,8 @@ void quarantine_message(struct spool *s, uint64_t id, const char *why);
 void quarantine_bytes(struct spool *s, const struct segment *g, uint64_t from, uint64_t to,
                       const char *name);
 
+/* How often the keeper looks at the disk and tries again; tests set less. */
+extern _Atomic int keeper_poll_ms;
 /* A segment is compacted when this long nothing ended in it; tests set 0. */
 extern _Atomic int compact_quiet_ms;
 

@@ -457,11 +457,13 @@ static int sim_close(int fd)
 
 static ssize_t sim_pwritev(int fd, const struct iovec *iov, int n, off_t off)
 {
-    bool ok = begin_op(true);
-    struct file *f = sim.fd[fd].f;
+    struct stat st;
     size_t total = 0, left;
     for (int i = 0; i < n; i++)
         total += iov[i].iov_len;
+    bool grows = fstat(fd, &st) != 0 || (uint64_t)off + total > (uint64_t)st.st_size;
+    bool ok = begin_op(grows);
+    struct file *f = sim.fd[fd].f;
     left = ok ? total : (size_t)sim_random(total + 1);
     int why = errno;
     for (int i = 0; i < n && left > 0; i++) {

@@ -27,7 +27,7 @@ void sim_hook_at(uint64_t op, void (*hook)(void *arg), void *arg);
 /* The operation with this number fails with this errno; of writes, a part may have been done. Reads
  * do not count. */
 void sim_fail_at(uint64_t op, int errnum);
-/* Every write and creation fails with ENOSPC while this is set. */
+/* Writes that make a file longer, and creations, fail with ENOSPC while this is set. */
 void sim_disk_full(bool full);
 uint64_t sim_ops_done(void);
 /* Only inside a hook. power: as after a power failure; else as after kill -9. */

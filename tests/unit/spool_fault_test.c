@@ -1,0 +1,260 @@
+/*
+ * spool_fault_test.c - what PROMISES.md says of failing disks: a sync that fails, an operation that
+ * fails anywhere in a fixed story, a disk that is full.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "relay/spool/spool_int.h"
+#include "tests/unit/simdisk.h"
+#include "tests/unit/spool_help.h"
+
+static void begin(struct rig *r)
+{
+    rig_init(r);
+    r->ops = &sim_ops;
+    r->conf.segment_bytes = DISK_SEGMENT_MIN;
+    atomic_store(&keeper_poll_ms, 10);
+    atomic_store(&compact_quiet_ms, 0);
+    sim_begin(r->dir, 1);
+}
+
+static void end(struct rig *r)
+{
+    rig_free(r);
+    sim_end();
+}
+
+static bool wait_for_free(struct rig *r, uint64_t n)
+{
+    struct spool_status st;
+    int64_t until = clock_mono_ms() + 5000;
+    do {
+        spool_status(r->s, &st);
+        if (st.segments_free >= n)
+            return true;
+        chan_wait(r->reply, 2);
+    } while (clock_mono_ms() < until);
+    return false;
+}
+
+/* The batch is refused, the sync is never retried, what was acknowledged stays, marks are kept. */
+static void test_failed_sync(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct seen_list l;
+    struct spool_status st;
+    begin(&r);
+    rig_open(&r);
+    rig_recover(&r, &l);
+    seen_free(&l);
+    uint64_t a = spool_next_id(r.s), b = spool_next_id(r.s), c = spool_next_id(r.s),
+             d = spool_next_id(r.s);
+    assert_int_equal(append(&r, a, 1, 300), SPOOL_OK);
+    assert_int_equal(append(&r, b, 1, 300), SPOOL_OK);
+    assert_true(wait_for_free(&r, 2));
+    mark(&r, b, 0, SPOOL_MARK_DELIVERED);
+    while (read_back(&r, b, 300, 1) == 0) { /* until the mark was taken */
+    }
+    uint64_t ops = sim_ops_done();
+    while (sim_ops_done() == ops) { /* ... and written, without a sync */
+    }
+    sim_fail_at(2, EIO);
+    assert_int_equal(append(&r, c, 1, 300), SPOOL_IO_ERROR);
+    spool_status(r.s, &st);
+    assert_non_null(strstr(st.last_error, "Input/output error"));
+    assert_int_equal(read_back(&r, a, 300, 1), 0);
+    assert_int_equal(read_back(&r, c, 300, 1), 1);
+    assert_int_equal(append(&r, d, 1, 300), SPOOL_OK);
+    rig_reopen(&r, &l);
+    assert_int_equal(l.n, 2);
+    assert_true(l.v[0].id == a && l.v[1].id == d);
+    seen_free(&l);
+    end(&r);
+}
+
+/* ---- one failure anywhere ---- */
+
+struct story {
+    uint64_t id[12];
+    enum spool_result result[12];
+    bool ended[12];
+};
+
+/* Enough to fill segments, compact, recycle, use a large file and a report. */
+static void tell(struct rig *r, struct story *s)
+{
+    for (size_t i = 0; i < ARRAY_LEN(s->id); i++) {
+        struct submit m;
+        uint64_t id = s->id[i] = spool_next_id(r->s);
+        if (i == 3) {
+            s->result[i] = append_large(r, id, 1, 40000);
+        } else if (i == 7) { /* a report that ends number 2 */
+            struct spool_mark end_2 = {.id = s->id[2], .rcpt = 0, .kind = SPOOL_MARK_FAILED};
+            submit_send(&m, r, id, 1, 900, &end_2, 1);
+            submit_wait(&m);
+            s->result[i] = m.a.result;
+            s->ended[2] = m.a.result == SPOOL_OK && s->result[2] == SPOOL_OK;
+        } else {
+            s->result[i] = append(r, id, 1, 20000);
+        }
+        if (i % 3 == 1 && s->result[i] == SPOOL_OK) {
+            mark(r, id, 0, SPOOL_MARK_DELIVERED);
+            s->ended[i] = true;
+        }
+    }
+    settle(r);
+}
+
+static size_t entries_in(const struct rig *r, const char *sub)
+{
+    char path[400];
+    size_t n = 0;
+    snprintf(path, sizeof(path), "%s/%s", r->dir, sub);
+    DIR *d = opendir(path);
+    assert_non_null(d);
+    for (struct dirent *e; (e = readdir(d)) != NULL;)
+        n += e->d_name[0] != '.';
+    closedir(d);
+    return n;
+}
+
+static void check_story(struct rig *r, const struct story *s)
+{
+    struct seen_list l;
+    size_t living = 0;
+    rig_reopen(r, &l);
+    assert_int_equal(l.stats.quarantined, 0);
+    for (size_t i = 0; i < ARRAY_LEN(s->id); i++) {
+        const struct seen *x = seen_find(&l, s->id[i]);
+        bool must = s->result[i] == SPOOL_OK && !s->ended[i];
+        if (must != (x != NULL))
+            fprintf(stderr, "message %zu: result %d\n", i, s->result[i]);
+        assert_true(must == (x != NULL));
+        if (x != NULL)
+            assert_int_equal(read_back(r, x->id, x->size, 1), 0);
+        living += must;
+    }
+    assert_int_equal(l.n, living);
+    assert_int_equal(entries_in(r, "large"), s->result[3] == SPOOL_OK ? 1 : 0);
+    seen_free(&l);
+}
+
+static void test_one_failure_anywhere(void **state)
+{
+    (void)state;
+    const char *env = getenv("SPOOL_FAULT_STEP");
+    unsigned step = env != NULL ? (unsigned)atoi(env) : 5;
+    for (unsigned k = 1; k < 160; k += step == 0 ? 1 : step) {
+        struct rig r;
+        struct seen_list l;
+        struct story s = {0};
+        struct err e;
+        begin(&r);
+        sim_fail_at(k, k % 2 != 0 ? EIO : ENOSPC);
+        r.s = spool_open(&r.conf, r.ops, &e);
+        if (r.s == NULL)
+            rig_open(&r);
+        rig_recover(&r, &l);
+        seen_free(&l);
+        tell(&r, &s);
+        sim_fail_at(0, 0);
+        check_story(&r, &s);
+        end(&r);
+    }
+}
+
+/* ---- full ---- */
+
+static enum spool_result append_report(struct rig *r, uint64_t about)
+{
+    struct submit m;
+    struct spool_mark ends = {.id = about, .rcpt = 0, .kind = SPOOL_MARK_FAILED};
+    submit_send(&m, r, spool_next_id(r->s), 1, 500, &ends, 1);
+    submit_wait(&m);
+    return m.a.result;
+}
+
+static void test_full_disk(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct seen_list l;
+    uint64_t id[200], refused;
+    size_t n = 0;
+    begin(&r);
+    r.conf.compact_below = 0.01;
+    rig_open(&r);
+    rig_recover(&r, &l);
+    seen_free(&l);
+    assert_true(wait_for_free(&r, 2));
+    assert_false(spool_is_full(r.s));
+    sim_disk_full(true);
+    for (; n < ARRAY_LEN(id); n++)
+        if (append(&r, id[n] = spool_next_id(r.s), 1, 3000) != SPOOL_OK)
+            break;
+    assert_true(n > 2 && n < ARRAY_LEN(id));
+    assert_true(spool_is_full(r.s));
+    refused = id[n];
+    assert_int_equal(append(&r, refused = spool_next_id(r.s), 1, 3000), SPOOL_NO_SPACE);
+    assert_int_equal(append_large(&r, spool_next_id(r.s), 1, 50000), SPOOL_NO_SPACE);
+    assert_int_equal(entries_in(&r, "large"), 0);
+    /* deliveries and reports go on */
+    assert_int_equal(append_report(&r, id[0]), SPOOL_OK);
+    assert_int_equal(append_report(&r, id[1]), SPOOL_OK);
+    assert_int_equal(read_back(&r, id[0], 3000, 1), 1);
+    /* delivering makes room: intake resumes by itself, though the disk gives nothing */
+    for (size_t i = 2; i < n; i++)
+        mark(&r, id[i], 0, SPOOL_MARK_DELIVERED);
+    assert_true(wait_for_free(&r, 1));
+    int64_t until = clock_mono_ms() + 5000;
+    while (spool_is_full(r.s) && clock_mono_ms() < until)
+        chan_wait(r.reply, 2);
+    assert_false(spool_is_full(r.s));
+    assert_int_equal(append(&r, spool_next_id(r.s), 1, 3000), SPOOL_OK);
+    sim_disk_full(false);
+    rig_reopen(&r, &l);
+    assert_int_equal(l.n, 3); /* two reports and the last */
+    assert_null(seen_find(&l, refused));
+    seen_free(&l);
+    end(&r);
+}
+
+static void test_reserve(void **state)
+{
+    (void)state;
+    struct rig r;
+    begin(&r);
+    r.conf.reserve_bytes = UINT64_C(1) << 60;
+    rig_open(&r);
+    assert_true(spool_is_full(r.s));
+    rig_close(&r);
+    r.conf.reserve_bytes = 1;
+    r.conf.reserve_resume_bytes = 1;
+    rig_open(&r);
+    assert_false(spool_is_full(r.s));
+    end(&r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_failed_sync),
+        cmocka_unit_test(test_one_failure_anywhere),
+        cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_reserve),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
