@@ -20,7 +20,8 @@ libspool_a_SOURCES = \
 EXTRA_DIST += doc/spool-format.md
 
 if HAVE_CMOCKA
-check_PROGRAMS += tests/unit/spool_test tests/unit/spool_crash_test tests/unit/spool_fault_test
+check_PROGRAMS += tests/unit/spool_test tests/unit/spool_crash_test tests/unit/spool_fault_test \
+	tests/unit/spool_format_test
 tests_unit_spool_test_SOURCES = tests/unit/spool_test.c tests/unit/spool_help.c tests/unit/spool_help.h
 tests_unit_spool_test_LDADD = libspool.a libbase.a $(XXHASH_LIBS) $(CMOCKA_LIBS)
 tests_unit_spool_crash_test_SOURCES = tests/unit/spool_crash_test.c tests/unit/spool_help.c \
@@ -29,7 +30,14 @@ tests_unit_spool_crash_test_LDADD = libspool.a libbase.a $(XXHASH_LIBS) $(CMOCKA
 tests_unit_spool_fault_test_SOURCES = tests/unit/spool_fault_test.c tests/unit/spool_help.c \
 	tests/unit/spool_help.h tests/unit/simdisk.c tests/unit/simdisk.h
 tests_unit_spool_fault_test_LDADD = libspool.a libbase.a $(XXHASH_LIBS) $(CMOCKA_LIBS)
+tests_unit_spool_format_test_SOURCES = tests/unit/spool_format_test.c
+tests_unit_spool_format_test_LDADD = libspool.a libbase.a $(XXHASH_LIBS) $(CMOCKA_LIBS)
 endif
+
+FUZZERS += tests/fuzz/fuzz_spool
+tests_fuzz_fuzz_spool_SOURCES = tests/fuzz/fuzz_spool.c
+tests_fuzz_fuzz_spool_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
+tests_fuzz_fuzz_spool_LDADD = libspool.a libbase.a $(XXHASH_LIBS)
 
 EXTRA_PROGRAMS += tests/bench/spool_bench
 tests_bench_spool_bench_SOURCES = tests/bench/spool_bench.c

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "relay/spool/spool_int.h"
 #include "tests/unit/spool_help.h"
@@ -262,8 +263,163 @@ static void test_segments_are_used_again(void **state)
     rig_free(&r);
 }
 
+/* ---- compaction, readers and writers together ---- */
+
+static bool wait_until_segments(struct rig *r, uint64_t most)
+{
+    struct spool_status st;
+    int64_t until = clock_mono_ms() + 10000;
+    do {
+        spool_status(r->s, &st);
+        if (st.segments <= most)
+            return true;
+        chan_wait(r->reply, 2);
+    } while (clock_mono_ms() < until);
+    return false;
+}
+
+static void test_compaction(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct seen_list l;
+    struct spool_status st;
+    uint64_t id[300];
+    rig_init(&r);
+    rig_reopen(&r, &l);
+    seen_free(&l);
+    for (size_t i = 0; i < ARRAY_LEN(id); i++)
+        assert_int_equal(append(&r, id[i] = spool_next_id(r.s), 3, 12000), SPOOL_OK);
+    spool_status(r.s, &st);
+    assert_true(st.segments >= 15);
+    /* a reader keeps its bytes whatever moves */
+    struct err e;
+    struct spool_reader *rd = spool_reader_open(r.s, id[37], &e);
+    assert_non_null(rd);
+    for (size_t i = 0; i < ARRAY_LEN(id); i++) {
+        mark(&r, id[i], 1, SPOOL_MARK_DELIVERED);
+        if (i % 30 == 7) {
+            mark(&r, id[i], SPOOL_RCPT_ALL, SPOOL_MARK_HELD);
+            mark(&r, id[i], SPOOL_RCPT_ALL, SPOOL_MARK_DELAY_NOTIFIED);
+            continue;
+        }
+        mark(&r, id[i], SPOOL_RCPT_ALL, SPOOL_MARK_DELIVERED);
+    }
+    settle(&r);
+    assert_true(wait_until_segments(&r, 10)); /* active, its like, the wanted, the kept */
+    char have[12000], want[12000];
+    size_t got = 0;
+    assert_true(spool_reader_read(rd, 0, have, sizeof(have), &got, &e));
+    content_fill(id[37], 0, want, sizeof(want));
+    assert_int_equal(got, sizeof(want));
+    assert_memory_equal(have, want, sizeof(want));
+    spool_reader_close(&rd);
+    for (int round = 0; round < 2; round++) {
+        for (size_t i = 0; i < ARRAY_LEN(id); i++)
+            assert_int_equal(read_back(&r, id[i], 12000, 3), i % 30 == 7 ? 0 : 1);
+        rig_reopen(&r, &l);
+        assert_int_equal(l.n, 10);
+        for (size_t i = 0; i < l.n; i++)
+            assert_true(l.v[i].id == id[i * 30 + 7] && l.v[i].held && l.v[i].delayed &&
+                        l.v[i].done[0] == 2);
+        seen_free(&l);
+    }
+    rig_free(&r);
+}
+
+struct busy {
+    pthread_t thread;
+    struct rig r; /* its own channel on the shared spool */
+    unsigned n;
+    bool ok;
+};
+
+static void *be_busy(void *arg)
+{
+    struct busy *b = arg;
+    uint64_t old = 0;
+    b->ok = true;
+    for (unsigned i = 0; i < b->n && b->ok; i++) {
+        uint64_t id = spool_next_id(b->r.s);
+        size_t size = 500 + (i * 977) % 20000;
+        b->ok = append(&b->r, id, 2, size) == SPOOL_OK && read_back(&b->r, id, size, 2) == 0;
+        mark(&b->r, id, 0, SPOOL_MARK_DELIVERED);
+        if (i % 20 == 0) {
+            old = id;
+            continue; /* stays, and is compacted again and again */
+        }
+        mark(&b->r, id, 1, SPOOL_MARK_DELIVERED);
+        size_t old_size = 500 + (i / 20 * 20 * 977) % 20000;
+        b->ok = b->ok && (i % 7 != 0 || read_back(&b->r, old, old_size, 2) == 0);
+    }
+    return NULL;
+}
+
+static void test_all_at_once(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct seen_list l;
+    struct busy b[4] = {0};
+    rig_init(&r);
+    r.conf.compact_below = 0.7;
+    rig_reopen(&r, &l);
+    seen_free(&l);
+    for (size_t i = 0; i < ARRAY_LEN(b); i++) {
+        b[i].r = r;
+        b[i].r.reply = chan_new();
+        b[i].n = 160;
+        assert_int_equal(pthread_create(&b[i].thread, NULL, be_busy, &b[i]), 0);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(b); i++) {
+        pthread_join(b[i].thread, NULL);
+        assert_true(b[i].ok);
+        chan_free(&b[i].r.reply);
+    }
+    rig_reopen(&r, &l);
+    assert_int_equal(l.n, ARRAY_LEN(b) * 8);
+    for (size_t i = 0; i < l.n; i++) {
+        assert_int_equal(l.v[i].done[0], 1);
+        assert_int_equal(read_back(&r, l.v[i].id, l.v[i].size, 2), 0);
+    }
+    seen_free(&l);
+    rig_free(&r);
+}
+
+/* What a reader must not be given: the last byte of damaged content. */
+static void test_damage_in_a_long_content(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct err e;
+    char piece[5000];
+    rig_init(&r);
+    rig_open(&r);
+    uint64_t id = spool_next_id(r.s);
+    assert_int_equal(append(&r, id, 1, 60000), SPOOL_OK);
+    poke(&r, "segment/00000000", (long)table_find(&r.s->table, id)->unit * (long)DISK_ALIGN + 1000,
+         "x", 1);
+    struct spool_reader *rd = spool_reader_open(r.s, id, &e);
+    assert_non_null(rd);
+    uint64_t off = 0;
+    for (;;) {
+        size_t got = 0;
+        if (!spool_reader_read(rd, off, piece, sizeof(piece), &got, &e))
+            break;
+        assert_true(got != 0);
+        off += got;
+    }
+    assert_int_equal(e.class, ERR_CORRUPT);
+    assert_int_equal(off, 55000);
+    spool_reader_close(&rd);
+    assert_int_equal(read_back(&r, id, 60000, 1), 2);
+    rig_free(&r);
+}
+
 int main(void)
 {
+    atomic_store(&compact_quiet_ms, 0);
+    atomic_store(&keeper_poll_ms, 20);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_id_text),
         cmocka_unit_test(test_append_and_read),
@@ -274,6 +430,9 @@ int main(void)
         cmocka_unit_test(test_old_version_is_refused),
         cmocka_unit_test(test_damage_is_quarantined),
         cmocka_unit_test(test_segments_are_used_again),
+        cmocka_unit_test(test_compaction),
+        cmocka_unit_test(test_all_at_once),
+        cmocka_unit_test(test_damage_in_a_long_content),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
