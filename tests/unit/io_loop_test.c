@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/assert.h"
@@ -207,10 +208,19 @@ static void test_order_of_a_turn(void **state)
     mem_free(timer);
 }
 
+static int64_t real_ms(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
 static void test_tasks_cancel_and_repeat_within_bounds(void **state)
 {
     struct task a = {.t = {.fn = on_task}, .c = 'a'}, b = {.t = {.fn = on_task}, .c = 'b'},
                 c = {.t = {.fn = on_task}, .c = 'c', .again = 20};
+    int64_t began;
 
     (void)state;
     a.cancel = &b.t;
@@ -222,9 +232,14 @@ static void test_tasks_cancel_and_repeat_within_bounds(void **state)
     loop_task_add(l, &c.t);
     loop_turn(l, 0);
     assert_in_range(strlen(trail), 1, 19); /* the turn ended though c is never done */
-    for (int i = 0; i < 20; i++)
-        loop_turn(l, 1000); /* while work is left no turn waits */
+    began = real_ms();
+    loop_turn(l, 2000); /* while work is left no turn waits */
+    loop_turn(l, 2000);
     assert_int_equal(strlen(trail), 21);
+    loop_next_add(l, &a.t);
+    loop_turn(l, 2000);
+    assert_int_equal(strlen(trail), 22);
+    assert_true(real_ms() - began < 1900);
 }
 
 static void on_stop_timer(struct loop_timer *t)

@@ -214,6 +214,8 @@ static void test_bytes_both_ways_any_chunk(void **state)
         assert_int_equal(stream_bytes_out(a.s), 25);
         assert_int_equal(stream_bytes_in(b.s), 25);
         assert_int_equal(a.n_drain, 1);
+        if (chunks[i] != 0)
+            assert_int_equal(b.n_data, (25 + chunks[i] - 1) / chunks[i]);
         assert_null(b.s->in); /* nothing kept, no buffer */
         end_clear(&a);
         end_clear(&b);
@@ -293,6 +295,7 @@ static void test_pause_keeps_and_resume_hands_over(void **state)
         stream_write(a.s, "four", 4);
         turns(5);
         assert_got(&b, "onet");
+        assert_int_equal(b.s->want & LOOP_READ, 0); /* or the loop would spin */
         b.pause_on_data = false;
         b.take = SIZE_MAX;
         stream_resume(b.s);
@@ -405,10 +408,10 @@ static void test_backpressure_and_caps(void **state)
     unsigned drains = 0;
 
     (void)state;
-    for (int round = 0; round < 2; round++) {
+    for (int round = 0; round < 3; round++) {
         end_init(&a);
         end_init(&b);
-        round == 0 ? fake(0) : socks(true, NULL);
+        round == 2 ? socks(true, NULL) : fake(round * 1000U);
         accepted = total = drains = 0;
         stream_pause(b.s);
         for (int i = 0; i < 2000; i++) {
@@ -626,6 +629,77 @@ static void test_finish_with_output_and_time_limit(void **state)
     assert_int_equal(a.n_eof + a.n_error + a.n_drain + a.n_timeout, 0);
 }
 
+static void test_finish_after_the_peer_ended(void **state)
+{
+    static char got[200000];
+    size_t total = 0;
+    ssize_t n;
+    int fd, small = 4096;
+
+    (void)state;
+    socks(false, &fd);
+    assert_int_equal(setsockopt(a.s->fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)), 0);
+    while (stream_write(a.s, got, 1000))
+        ;
+    turns(1);
+    assert_true(stream_pending(a.s) > 0);
+    shutdown(fd, SHUT_WR);
+    stream_finish(&a.s, 1000);
+    turns(3);
+    assert_false(list_is_empty(&l->pool->lingering)); /* not before it is written */
+    while (turns(1), (n = read(fd, got, sizeof(got))) > 0)
+        total += (size_t)n;
+    assert_int_equal(n, 0);
+    assert_int_equal(total, limits.max_out);
+    turns(1);
+    assert_true(list_is_empty(&l->pool->lingering));
+    close(fd);
+}
+
+static void test_resume_after_eof_tells_nothing_twice(void **state)
+{
+    (void)state;
+    fake(0);
+    b.take = 1;
+    stream_write(a.s, "rest", 4);
+    stream_write(b.s, "x", 1);
+    stream_finish(&a.s, 1000);
+    turns(5);
+    assert_int_equal(b.n_eof, 1);
+    assert_int_equal(b.n_drain, 1);
+    stream_pause(b.s);
+    stream_resume(b.s);
+    turns(3);
+    assert_got(&b, "re");
+    assert_int_equal(b.n_eof, 1);
+    assert_int_equal(b.n_drain, 1);
+}
+
+static size_t resume_inside(void *arg, char *data, size_t n)
+{
+    struct end *x = arg;
+
+    (void)n;
+    x->n_data++;
+    buf_append(&x->got, data, 1);
+    stream_pause(x->s);
+    stream_resume(x->s);
+    return 1;
+}
+
+static void test_resume_inside_on_data_comes_again(void **state)
+{
+    static const struct stream_events bit_by_bit = {
+        .on_data = resume_inside, .on_eof = on_eof, .on_error = on_error};
+
+    (void)state;
+    stream_pair_fake(l, 0, &limits, &events, &a, &a.s, &bit_by_bit, &b, &b.s);
+    stream_write(a.s, "several", 7);
+    turns(10);
+    assert_got(&b, "several");
+    assert_int_equal(b.n_data, 7);
+}
+
 static void test_finish_then_loop_free(void **state)
 {
     (void)state;
@@ -676,6 +750,9 @@ int main(void)
         T(test_deadline),
         T(test_finish_writes_shuts_and_waits_for_the_peer),
         T(test_finish_with_output_and_time_limit),
+        T(test_finish_after_the_peer_ended),
+        T(test_resume_after_eof_tells_nothing_twice),
+        T(test_resume_inside_on_data_comes_again),
         T(test_finish_then_loop_free),
         T(test_fake_finish_delivers_all),
     };
