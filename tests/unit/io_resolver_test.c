@@ -264,6 +264,24 @@ static void test_cut_and_garbled_replies(void **state)
     end_rr(&m, at);
     parse_mx_exact();
     assert_int_equal(mx.head.status, RESOLVE_TEMPORARY);
+    begin_msg(&m, 0, "example.org", DNS_TYPE_MX); /* one that leads over the end */
+    at = begin_rr(&m, ANSWER, DNS_TYPE_MX, 300);
+    put16(&m, 10);
+    put16(&m, 0xc000 | ((unsigned)m.n + 2));
+    end_rr(&m, at);
+    put8(&m, 63);
+    put8(&m, 'a');
+    parse_mx_exact();
+    assert_int_equal(mx.head.status, RESOLVE_TEMPORARY);
+    begin_msg(&m, 0, "example.org", DNS_TYPE_MX); /* one that is too long */
+    at = begin_rr(&m, ANSWER, DNS_TYPE_MX, 300);
+    put16(&m, 10);
+    for (int i = 0; i < 5 * 64; i++)
+        put8(&m, i % 64 == 0 ? 63 : 'a');
+    put8(&m, 0);
+    end_rr(&m, at);
+    parse_mx_exact();
+    assert_int_equal(mx.head.status, RESOLVE_TEMPORARY);
     begin_msg(&m, 0, "example.org", DNS_TYPE_A); /* an address of five octets */
     at = begin_rr(&m, ANSWER, DNS_TYPE_A, 300);
     for (int i = 0; i < 5; i++)
