@@ -4,7 +4,8 @@
  * in microseconds: from the final dot to its 250, and from the dot to the sink.
  *
  *   bench-load --relay PORT --sink PORT [--sink PORT] --rate N --seconds S [--sessions N]
- *              [--size BYTES] [--users N] [--domain D] [--backlog N]
+ *              [--size BYTES] [--users N] [--domain D] [--delay S]
+ *              [--backlog N]
  */
 #include "tests/bench/bench_load.h"
 
@@ -78,11 +79,17 @@ static void report(struct load *l)
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"relay", required_argument, NULL, 'r'},    {"sink", required_argument, NULL, 's'},
-        {"rate", required_argument, NULL, 'R'},     {"seconds", required_argument, NULL, 't'},
-        {"sessions", required_argument, NULL, 'n'}, {"size", required_argument, NULL, 'l'},
-        {"users", required_argument, NULL, 'u'},    {"domain", required_argument, NULL, 'd'},
-        {"backlog", required_argument, NULL, 'b'},  {NULL, 0, NULL, 0},
+        {"relay", required_argument, NULL, 'r'},
+        {"sink", required_argument, NULL, 's'},
+        {"rate", required_argument, NULL, 'R'},
+        {"seconds", required_argument, NULL, 't'},
+        {"sessions", required_argument, NULL, 'n'},
+        {"size", required_argument, NULL, 'l'},
+        {"users", required_argument, NULL, 'u'},
+        {"domain", required_argument, NULL, 'd'},
+        {"delay", required_argument, NULL, 'D'},
+        {"backlog", required_argument, NULL, 'b'},
+        {NULL, 0, NULL, 0},
     };
     static struct load l = {.sessions = 1, .seconds = 5, .size = 4096, .users = 1000};
     int port[MOST_SINKS], sinks = 0, c;
@@ -113,6 +120,9 @@ int main(int argc, char **argv)
             break;
         case 'd':
             l.domain = optarg;
+            break;
+        case 'D':
+            l.delay = atof(optarg);
             break;
         case 'b':
             l.backlog = atol(optarg);

@@ -23,8 +23,9 @@ struct load {
     double rate; /* messages a second in the mean; 0 = one after the other */
     int sessions;
     double seconds;
-    int size;   /* octets of content */
-    long users; /* recipients 1user@ .. Nuser@ */
+    double delay; /* seconds between the sessions' opening and the first message */
+    int size;     /* octets of content */
+    long users;   /* recipients 1user@ .. Nuser@ */
     const char *domain;
     int sinks;    /* 0 = nobody tells when a message arrived */
     long backlog; /* go on until the sinks have so many messages that are not ours */

@@ -103,6 +103,10 @@ def restart_round(ours, sinks):
     return {"banner": greeted, "delivery": delivered}
 
 
+def latencies(result):
+    return {p: result["sunk"][p] for p in ("p50", "p99")}
+
+
 def drain(s):
     backlog = 2000 if s.quick else 100000
     case = (64, 4096, True)
@@ -127,24 +131,29 @@ def drain(s):
 
         def unloaded():
             result = bench_load(s.program("bench-load"), *load, "--seconds", s.seconds)
-            return {"p99": result["sunk"]["p99"]}
+            return latencies(result)
+
+        def forests_are_back():
+            time.sleep(0.4)
+            if ours.control("queue.retry", all=True) is None:
+                raise BenchError("the relay did not take queue.retry")
 
         def loaded():
-            # Filled with the sinks down; started again when bench-load's sinks are up.
+            # Filled with the sinks down; then the forests are back, and the relay is told.
             source(ours.port, backlog, 64, 4096, True)
-            ours.stop()
-            result = bench_load(s.program("bench-load"), *load, "--seconds", 300,
-                                "--backlog", backlog, meanwhile=ours.start)
+            result = bench_load(s.program("bench-load"), *load, "--seconds", 300, "--delay", 0.5,
+                                "--backlog", backlog, meanwhile=forests_are_back)
             if result["others"] < backlog:
                 raise BenchError(f"drained {result['others']} of {backlog}")
-            return {"rate": backlog / result["others_seconds"], "p99": result["sunk"]["p99"]}
+            return {"rate": backlog / result["others_seconds"], **latencies(result)}
 
         found = in_turn(s.rounds, [("relay", relay_round), ("unloaded", unloaded), ("drain", loaded)])
     name = f"{backlog} backlog, {new:.0f}/s new"
     s.report.add("drain", name, "drained/s", found["drain"]["rate"], found["relay"]["rate"], "relay",
                  (">=", 0.7))
-    s.report.add("drain", name, "new mail dot to sink us p99", found["drain"]["p99"],
-                 found["unloaded"]["p99"], "unloaded", ("<=", 2))
+    for p in ("p50", "p99"):
+        s.report.add("drain", name, f"new mail dot to sink us {p}", found["drain"][p],
+                     found["unloaded"][p], "unloaded", ("<=", 2) if p == "p99" else None)
 
 
 def directory(s):

@@ -53,6 +53,8 @@ struct generator {
     int64_t due[4096]; /* messages that are due and have no session: a ring */
     unsigned due_head, due_n;
     int busy;
+    int opening; /* sessions that have not answered EHLO yet */
+    int64_t end;
     uint64_t random;
 };
 
@@ -166,6 +168,25 @@ static void send_content(struct generator *g, struct session *s)
     write_all(s->fd, g->content, g->content_n);
 }
 
+static void arm(struct generator *g)
+{
+    struct itimerspec t = {0};
+    if (g->next_due != 0) {
+        t.it_value.tv_sec = g->next_due / 1000000000;
+        t.it_value.tv_nsec = g->next_due % 1000000000;
+    }
+    timerfd_settime(g->timer, TFD_TIMER_ABSTIME, &t, NULL);
+}
+
+/* All sessions are open: from here on time counts. */
+static void first_message(struct generator *g)
+{
+    struct load *l = g->load;
+    g->next_due = now_ns() + (int64_t)(l->delay * 1e9) + 1;
+    g->end = g->next_due + (int64_t)(l->seconds * 1e9);
+    arm(g);
+}
+
 static void reply(struct generator *g, struct session *s, const char *line)
 {
     bool good = line[0] == '2' || line[0] == '3';
@@ -178,6 +199,8 @@ static void reply(struct generator *g, struct session *s, const char *line)
         break;
     case EHLO:
         session_is_free(g, s);
+        if (--g->opening == 0)
+            first_message(g);
         break;
     case ENVELOPE:
         s->refused |= !good;
@@ -216,16 +239,6 @@ static void readable(struct generator *g, struct session *s)
     s->n -= at;
 }
 
-static void arm(struct generator *g)
-{
-    struct itimerspec t = {0};
-    if (g->next_due != 0) {
-        t.it_value.tv_sec = g->next_due / 1000000000;
-        t.it_value.tv_nsec = g->next_due % 1000000000;
-    }
-    timerfd_settime(g->timer, TFD_TIMER_ABSTIME, &t, NULL);
-}
-
 /* Starts all that is due and sets the timer for the next. */
 static void tick(struct generator *g)
 {
@@ -233,6 +246,11 @@ static void tick(struct generator *g)
     ssize_t ignored = read(g->timer, &count, sizeof(count));
     (void)ignored;
     int64_t now = now_ns();
+    if (g->load->rate <= 0) { /* every session begins, and goes on when it has its answer */
+        while (g->free != NULL && g->next_due != 0)
+            begin(g, g->free, 0);
+        return;
+    }
     while (g->next_due != 0 && g->next_due <= now) {
         int64_t due = g->next_due;
         g->next_due += (int64_t)(-log(uniform(g)) / g->load->rate * 1e9) + 1;
@@ -270,10 +288,12 @@ static void make_content(struct generator *g)
 }
 
 /* True while there is something to send or to wait for. */
-static bool goes_on(struct generator *g, int64_t end)
+static bool goes_on(struct generator *g)
 {
     struct load *l = g->load;
-    int64_t now = now_ns();
+    int64_t now = now_ns(), end = g->end;
+    if (g->opening > 0)
+        return true;
     bool backlog = l->backlog != 0 && atomic_load(&l->sunk_others) < l->backlog;
     if (l->backlog != 0 ? !backlog || now >= end : now >= end)
         g->next_due = 0;
@@ -300,13 +320,10 @@ void generator_run(struct load *l)
     g->session = calloc((size_t)l->sessions, sizeof(*g->session));
     if (g->session == NULL)
         die("calloc");
+    g->opening = l->sessions;
     for (int i = 0; i < l->sessions; i++)
         session_open(g, &g->session[i]);
-    g->next_due = now_ns() + 10000000;
-    int64_t end = g->next_due + (int64_t)(l->seconds * 1e9);
-    if (l->rate > 0)
-        arm(g);
-    while (goes_on(g, end)) {
+    while (goes_on(g)) {
         struct epoll_event events[64];
         int n = epoll_wait(g->epoll, events, 64, 50);
         for (int i = 0; i < n; i++) {
