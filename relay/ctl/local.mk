@@ -15,6 +15,16 @@ sbin_PROGRAMS += causewayctl
 causewayctl_SOURCES = relay/ctl/main.c
 causewayctl_LDADD = $(CTL_LIBS)
 
+# causewayctl(8), its list of commands made from the table
+noinst_PROGRAMS += relay/ctl/ctl-gen
+relay_ctl_ctl_gen_SOURCES = relay/ctl/gen.c
+relay_ctl_ctl_gen_LDADD = $(CTL_LIBS)
+man_MANS += doc/causewayctl.8
+CLEANFILES += doc/causewayctl.8
+doc/causewayctl.8: doc/causewayctl.8.in relay/ctl/ctl-gen$(EXEEXT)
+	$(AM_V_GEN)$(MKDIR_P) doc && relay/ctl/ctl-gen$(EXEEXT) $(srcdir)/doc/causewayctl.8.in > $@.tmp && \
+		mv -f $@.tmp $@
+
 if HAVE_CMOCKA
 check_PROGRAMS += tests/unit/ctl_test
 tests_unit_ctl_test_SOURCES = tests/unit/ctl_test.c

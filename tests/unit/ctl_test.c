@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "base/file.h"
 #include "relay/ctl/client.h"
 #include "relay/ctl/cmdline.h"
 #include "relay/ctl/show.h"
@@ -151,6 +152,32 @@ static void test_help_tells_of_every_command_and_argument(void **state)
     }
     buf_free(&all);
     buf_free(&man);
+}
+
+static void test_the_protocol_document_has_every_command_and_argument(void **state)
+{
+    (void)state;
+    const char *srcdir = getenv("srcdir");
+    char path[1024];
+    struct buf doc = BUF_INIT(1 << 20);
+    struct err e;
+    (void)snprintf(path, sizeof(path), "%s/doc/control-protocol.md", srcdir != NULL ? srcdir : ".");
+    if (!file_read_all(path, &doc, &e))
+        skip(); /* not started by `make check` */
+    for (int c = 0; c < CONTROL_COMMANDS; c++) {
+        unsigned n;
+        char name[80];
+        const struct control_arg *a = control_command_args((enum control_command)c, &n);
+        if (strstr(buf_cstr(&doc), control_command_info[c].name) == NULL)
+            fail_msg("doc/control-protocol.md does not know %s", control_command_info[c].name);
+        for (unsigned i = 0; i < n; i++) {
+            (void)snprintf(name, sizeof(name), "`%s`", a[i].name);
+            if (strstr(buf_cstr(&doc), name) == NULL)
+                fail_msg("doc/control-protocol.md does not know %s of %s", name,
+                         control_command_info[c].name);
+        }
+    }
+    buf_free(&doc);
 }
 
 /* ---- tables ---- */
@@ -450,6 +477,7 @@ int main(void)
         cmocka_unit_test(test_command_lines),
         cmocka_unit_test(test_local_commands),
         cmocka_unit_test(test_help_tells_of_every_command_and_argument),
+        cmocka_unit_test(test_the_protocol_document_has_every_command_and_argument),
         cmocka_unit_test(test_grid),
         cmocka_unit_test(test_values),
         cmocka_unit_test(test_answers_for_people),
