@@ -11,9 +11,11 @@ libio_a_SOURCES = \
 	relay/io/stream_fake.c relay/io/stream_out.c relay/io/stream_sock.c
 
 if HAVE_CMOCKA
-check_PROGRAMS += tests/unit/io_listener_test tests/unit/io_loop_test \
+check_PROGRAMS += tests/unit/io_dns_test tests/unit/io_listener_test tests/unit/io_loop_test \
 	tests/unit/io_resolver_test tests/unit/io_stream_test
-tests_unit_io_resolver_test_SOURCES = tests/unit/io_resolver_test.c
+tests_unit_io_dns_test_SOURCES = tests/unit/io_dns_test.c tests/unit/io_dns_build.h
+tests_unit_io_dns_test_LDADD = $(IO_TEST_LIBS)
+tests_unit_io_resolver_test_SOURCES = tests/unit/io_resolver_test.c tests/unit/io_dns_build.h
 tests_unit_io_resolver_test_LDADD = $(IO_TEST_LIBS)
 tests_unit_io_listener_test_SOURCES = tests/unit/io_listener_test.c
 tests_unit_io_listener_test_LDADD = $(IO_TEST_LIBS)
