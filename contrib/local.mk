@@ -29,3 +29,7 @@ contrib/tmpfiles.d/causeway.conf: contrib/causeway.tmpfiles
 	$(AM_V_GEN)$(MKDIR_P) $(@D) && cp -f $(srcdir)/contrib/causeway.tmpfiles $@
 contrib/completions/causewayctl: contrib/causewayctl.bash
 	$(AM_V_GEN)$(MKDIR_P) $(@D) && cp -f $(srcdir)/contrib/causewayctl.bash $@
+
+# What works in a clone and in an unpacked archive alike.
+EXTRA_DIST += contrib/build contrib/check contrib/check.py contrib/demo/quickstart.py \
+	contrib/demo/sink.py contrib/packages contrib/quickstart

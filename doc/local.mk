@@ -1,3 +1,4 @@
 # doc
 dist_man_MANS += doc/causewayd.8
-EXTRA_DIST += doc/control-protocol.md doc/causewayctl.8.in
+EXTRA_DIST += doc/architecture.md doc/benchmarks.md doc/spool-format.md \
+	doc/control-protocol.md doc/causewayctl.8.in
