@@ -155,7 +155,7 @@ static void write_spool(json_t *p, struct buf *out)
     text_size((uint64_t)number_of(p, "bytes_living"), living);
     text_size((uint64_t)number_of(p, "disk_free"), left);
     buf_printf(out,
-               "spool      %" PRId64 " messages, %s, in %" PRId64 " segments (%" PRId64
+               "spool      %" PRId64 " messages (%s) in %" PRId64 " segments (%" PRId64
                " free); %s free on disk\n",
                number_of(p, "messages"), living, number_of(p, "segments"),
                number_of(p, "segments_free"), left);
@@ -176,8 +176,9 @@ static void write_directory(json_t *d, struct buf *out)
     {
         current += strcmp(text_of(s, "state"), "current") == 0;
     }
-    buf_printf(out, "directory  %zu sources, %zu current; generation %" PRId64 "\n",
-               json_array_size(sources), current, number_of(d, "generation"));
+    buf_printf(out, "directory  %zu source%s, %zu current; generation %" PRId64 "\n",
+               json_array_size(sources), json_array_size(sources) == 1 ? "" : "s", current,
+               number_of(d, "generation"));
     json_array_foreach(sources, i, s)
     {
         if (strcmp(text_of(s, "state"), "current") != 0)

@@ -1,0 +1,141 @@
+"""The queue in an admin's hands: causewayctl queue ..., on a relay whose forest is away."""
+import re
+
+import pytest
+
+from client import Client, message
+from relay import DOMAIN
+from wait import free_port, until
+
+SLOW = ["retry_min = 10m", "retry_max = 10m", "dest_backoff_min = 10m", "dest_backoff_max = 10m"]
+ANNA, BOB = f"anna@{DOMAIN}", f"bob@{DOMAIN}"
+
+
+@pytest.fixture
+def away(relay, sinks):
+    """(relay, sink of forest B, start the sink of forest A): ten messages to anna in A, who cannot be reached."""
+    port, here = free_port(), sinks()
+    r = relay(forests={"A": [port], "B": [here.port]}, people={"anna": "A", "bob": "B", "sara": "B"},
+              sections={"queue": SLOW})
+    r.start()
+    with Client(r.port) as c:
+        for i in range(10):
+            sender = f"sara@{DOMAIN}" if i % 2 else "s@sender.test"
+            assert c.send(sender, [ANNA], message(f"m{i}", b"body %d\r\n" % i))[0] == 250
+    until("nothing to be in hand", lambda: "active" not in states(r) and len(ids(r)) == 10)
+    yield r, here, lambda: sinks(port=port)
+
+
+def rows(r, *args):
+    return r.ctl_json("queue", "list", *args)["messages"]
+
+
+def ids(r, *args):
+    return [m["id"] for m in rows(r, *args)]
+
+
+def states(r):
+    return {m["state"] for m in rows(r)}
+
+
+def test_list_show_dests(away):
+    r, _, _ = away
+    assert len(ids(r, "--dest", "forest:A")) == 10
+    assert ids(r, "--dest", "forest:B") == []
+    assert len(ids(r, "--sender", f"sara@{DOMAIN}")) == 5
+    assert len(ids(r, "--sender", "@SENDER.test")) == 5
+    assert len(ids(r, "--rcpt", ANNA, "--limit", "3")) == 3
+    assert ids(r, "--rcpt", BOB) == [] and ids(r, "--older", "1h") == []
+    assert r.ctl_json("queue", "list", "--limit", "3")["complete"] is False
+
+    first = rows(r)[0]
+    shown = r.ctl_json("queue", "show", first["id"])
+    assert shown["rcpt"][0]["address"] == ANNA and shown["rcpt"][0]["dest"] == "forest:A"
+    assert shown["origin"] == "internet" and shown["client"] == "127.0.0.1"
+    code, text = r.ctl("queue", "show", first["id"])
+    assert code == 0 and ANNA in text and first["id"] in text
+    code, text = r.ctl("queue")
+    assert code == 0 and len(text.splitlines()) == 11 and all(len(i) == 13 and i in text for i in ids(r))
+
+    dest, = [d for d in r.ctl_json("queue", "dests")["dests"] if d["dest"] == "forest:A"]
+    assert dest["parked"] + len(ids(r, "--state", "waiting")) == 10 and dest["delivered"] == 0
+    assert dest["last_error"] != ""
+
+
+def test_hold_release_retry(away):
+    r, _, start = away
+    held, *others = ids(r)
+    assert r.ctl("queue", "hold", held) == (0, "1 message\n")
+    assert r.ctl_json("queue", "show", held)["state"] == "held"
+    a = start()
+    assert r.ctl("queue", "retry", "--all")[0] == 0
+    a.wait(9)
+    until("the others to be gone", lambda: ids(r) == [held])
+    assert r.ctl("queue", "release", held)[0] == 0
+    a.wait(10)
+    r.wait_empty()
+    assert len(others) == 9 and {k for k, _ in a.keys()} == {f"m{i}" for i in range(10)}
+
+
+def test_held_over_a_restart(away):
+    r, _, start = away
+    assert r.ctl_json("queue", "hold", "--sender", "@sender.test")["done"] == 5
+    r.kill()
+    a = start()
+    r.start()
+    a.wait(5)
+    until("recovery", lambda: len(ids(r)) == 5)
+    assert states(r) == {"held"}
+    assert r.ctl_json("queue", "release", "--all")["done"] == 5
+    a.wait(10)
+    r.wait_empty()
+
+
+def test_remove_and_tell(away):
+    r, b, start = away
+    quiet, told = ids(r, "--sender", f"sara@{DOMAIN}")[:2]
+    assert r.ctl("queue", "remove", quiet)[0] == 0
+    assert r.ctl("queue", "remove", told, "--dsn")[0] == 0
+    notice = b.wait(1)[0]
+    assert b"Action: failed" in notice.data and ANNA.encode() in notice.data
+    until("both to be gone", lambda: len(ids(r)) == 8)
+    code, text = r.ctl("queue", "remove", quiet)
+    assert code == 1 and quiet in text
+    assert r.ctl("queue", "remove")[0] == 1, "nothing is removed by forgetting an argument"
+    assert len(ids(r)) == 8
+    r.kill()
+    r.start()  # removed is removed
+    until("recovery", lambda: r.ctl_json("status")["recovery"]["done"])
+    a = start()
+    r.retry_all()
+    a.wait(8)
+    r.wait_empty()
+    assert len(b.kept) == 1
+
+
+def test_export(away):
+    r, _, _ = away
+    some = ids(r, "--sender", "s@sender.test")[0]
+    code, text = r.ctl("queue", "export", some)
+    assert code == 0 and text.startswith("Return-Path: <s@sender.test>\n") and f"<{ANNA}>" in text
+    key = re.search(r"^X-Key: m(\d)", text, re.M).group(1)
+    assert text.endswith(f"\n\nbody {key}\n")
+    code, text = r.ctl("queue", "export", "0000000000001")
+    assert code == 1 and "no message" in text
+
+
+def test_wrong_command_lines(away):
+    r, _, _ = away
+    for args, code, words in [
+            (["queue", "lst"], 2, 'did you mean "queue list"?'),
+            (["queue", "show"], 2, "needs ID"),
+            (["queue", "show", "nonsense"], 1, "must be a queue ID"),
+            (["queue", "list", "--older", "soon"], 2, "an age like"),
+            (["queue", "list", "--dest", "A"], 1, "forest:NAME"),
+            (["set", ANNA, "nowhere"], 1, "no forest"),
+            (["unset", ANNA], 1, "no override")]:
+        got = r.ctl(*args)
+        assert got[0] == code and words in got[1], (args, got)
+    code, text = r.ctl("--socket", r.control + ".not", "status")
+    assert code == 1 and "is causewayd running" in text and r.control + ".not" in text
+    assert r.ctl("queue", "--help")[0] == 0
