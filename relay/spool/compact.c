@@ -3,7 +3,7 @@
  * reads and checks, the commit thread writes them among its batches; a slice of 256 KB waits for
  * its answer before the next is read, so intake is never behind more than that. A segment is chosen
  * when little lives in it and nothing has ended in it for a while (mail that drains by itself need
- * not be copied), or when it is broken. A message that cannot be read, or is damaged, is
+ * not be copied), or when it is broken or damaged. A message that cannot be read, or is damaged, is
  * quarantined.
  */
 #include "relay/spool/spool_int.h"
@@ -39,7 +39,7 @@ static bool is_worth_it(struct spool *s, const struct segment *g, int64_t now)
 {
     if (g->state != SEGMENT_SEALED || g->living == 0 || g->end == 0 || now < g->retry_ms)
         return false;
-    if (g->broken)
+    if (g->broken || g->damaged)
         return true;
     bool quiet = now - g->changed_ms >= atomic_load(&compact_quiet_ms);
     return (quiet || atomic_load(&s->full)) &&

@@ -276,12 +276,12 @@ void *keeper_main(void *arg)
         s->keeper_look = false;
         if (atomic_load(&s->stopping))
             break;
+        bool tidy = atomic_load(&s->recovered);
+        if (tidy)
+            free_segments(s); /* before making: what is freed need not be made */
         keeper_make_segments(s);
-        if (atomic_load(&s->recovered)) {
+        while (tidy && !atomic_load(&s->stopping) && compact_one(s))
             free_segments(s);
-            while (!atomic_load(&s->stopping) && compact_one(s))
-                free_segments(s);
-        }
         if (clock_mono_ms() >= next_poll || atomic_load(&s->no_space)) {
             keeper_poll_space(s);
             spool_lock(s);

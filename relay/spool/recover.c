@@ -24,7 +24,8 @@
 /* A living message to be reported. */
 struct found {
     uint64_t id;
-    uint32_t slot, unit, more;
+    struct segment *g;
+    uint32_t unit, more;
 };
 
 struct recovery {
@@ -74,6 +75,7 @@ static void read_damage(void *arg, uint64_t from, uint64_t to)
     stats_inc(STAT_spool_quarantined);
     spool_lock(k->s);
     k->s->quarantined++;
+    k->g->damaged = true;
     spool_unlock(k->s);
     k->stats->quarantined++;
 }
@@ -154,7 +156,7 @@ static void settle_part(struct recovery *k, struct table_part *p)
         g->changed_ms = k->began_ms; /* mail that is about to drain need not be copied first */
         g->living_bytes += (uint64_t)e->units * DISK_ALIGN;
         k->found[k->n_found++] =
-            (struct found){.id = e->id, .slot = e->slot, .unit = e->unit, .more = e->more};
+            (struct found){.id = e->id, .g = g, .unit = e->unit, .more = e->more};
         i++;
     }
 }
@@ -191,16 +193,18 @@ static void report_one(struct recovery *k, const struct found *f, struct scan *s
     struct spool *s = k->s;
     uint8_t done[(DISK_RCPT_MAX + 7) / 8 + 1];
     struct record r;
-    spool_lock(s);
-    struct segment *g = s->segment[f->slot];
-    const struct entry *e = table_find(&s->table, f->id);
-    struct rcpts *rcpts = e != NULL ? table_rcpts(&s->table, e) : NULL;
+    struct segment *g = f->g;
     done[0] = 0;
-    if (rcpts != NULL)
-        memcpy(done, rcpts->done, record_bitmap_len(rcpts->n));
-    spool_unlock(s);
-    if (e == NULL)
-        return;
+    if (f->more >> ENTRY_SIDE_SHIFT != 0) {
+        spool_lock(s);
+        const struct entry *e = table_find(&s->table, f->id);
+        struct rcpts *rcpts = e != NULL ? table_rcpts(&s->table, e) : NULL;
+        if (rcpts != NULL)
+            memcpy(done, rcpts->done, record_bitmap_len(rcpts->n));
+        spool_unlock(s);
+        if (rcpts == NULL)
+            return; /* removed meanwhile */
+    }
     if (sc->fd != g->fd) {
         scan_free(sc);
         segment_scan(s, g, sc);

@@ -10,7 +10,8 @@
 #include "base/hash.h"
 #include "base/mem.h"
 
-#define WINDOW      2048u         /* holds most records' header and envelope */
+#define WINDOW      512u          /* holds most records' header and envelope */
+#define WINDOW_RUN  8192u         /* in a run of small records: marks */
 #define WINDOW_FIND (256u * 1024) /* when looking for any record at all */
 
 void scan_init(struct scan *sc, const struct file_ops *ops, int fd, uint64_t salt, uint64_t size)
@@ -66,6 +67,8 @@ bool scan_record(struct scan *sc, uint64_t off, uint64_t limit, struct record *o
     if (p == NULL || h->sum != record_sum(p, meta, sc->salt, off))
         return false;
     p += sizeof(*h);
+    if (sc->ahead != WINDOW_FIND)
+        sc->ahead = h->length <= WINDOW ? WINDOW_RUN : WINDOW;
     out->off = off;
     out->next = off + h->length;
     out->envelope = str_n((const char *)p, h->envelope_len);

@@ -124,6 +124,12 @@ static bool load_one(struct spool *s, const char *name, struct disk_segment *h, 
     }
     bool right_size = fstat(fd, &st) == 0 && v == HEADER_VALID && (uint64_t)st.st_size == h->size;
     bool useful = right_size && (h->state == DISK_IN_USE || h->size == s->conf.segment_bytes);
+    /* What was written as free may not be on disk yet, if the last process was killed just then. */
+    if (useful && h->state == DISK_FREE && s->ops->fdatasync(fd) != 0) {
+        ok = err_set(e, ERR_SYSTEM, errno, "cannot sync %s", path);
+        s->ops->close(fd);
+        return ok;
+    }
     if (useful) {
         segment_adopt(s, (unsigned)slot, fd, h);
         *keep = h->state == DISK_IN_USE;
@@ -168,7 +174,8 @@ bool segments_load(struct spool *s, uint64_t *max_epoch, struct err *e)
     for (size_t i = 0; i < n; i++)
         learn_ends(s, &heads[i]);
     mem_free(heads);
-    return ok;
+    /* ... and a segment that was put aside must stay there */
+    return ok && file_sync_dir(s->ops, spool_path(s, path, "segment", ""), e);
 }
 
 void segments_free(struct spool *s)
@@ -266,7 +273,7 @@ struct segment *segment_take(struct spool *s)
         g->seq = s->next_seq++;
         random_bytes(&g->salt, sizeof(g->salt));
         g->end = 0;
-        g->broken = g->old = g->unread = g->begun = false;
+        g->broken = g->damaged = g->old = g->unread = g->begun = false;
         g->living = g->living_bytes = 0;
         g->retry_ms = 0;
         g->pos = g->synced = DISK_RECORDS_BEGIN;

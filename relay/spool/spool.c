@@ -101,6 +101,12 @@ static bool take_conf(struct spool *s, const struct spool_conf *c, struct err *e
         d->segments_ready = 2; /* the last one is for marks and reports */
     if (d->large_bytes == 0)
         d->large_bytes = MB;
+    if (d->large_bytes > d->segment_bytes / 2)
+        return err_set(
+            e, ERR_CONFIG, 0,
+            "messages up to %llu bytes are to be kept in the log, so a spool segment must "
+            "have at least twice as many",
+            (unsigned long long)d->large_bytes);
     if (d->reserve_bytes == 0)
         d->reserve_bytes = 256 * MB;
     if (d->reserve_resume_bytes < d->reserve_bytes)

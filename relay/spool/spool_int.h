@@ -48,6 +48,7 @@ struct segment {
     uint64_t end; /* of a sealed segment; 0 = not known yet (recovery tells) */
     bool broken;  /* bytes behind `end` were refused and must stay void */
     bool old;     /* of an earlier process */
+    bool damaged; /* recovery found damage in it: emptied soon, so that the alarm comes once */
     bool unread;  /* a read failed in it: kept aside instead of being used again */
     unsigned pins;
     uint64_t living, living_bytes;

@@ -31,16 +31,18 @@ void state_add(struct spool *s, struct segment *g, uint64_t off, const struct di
     stats_inc(STAT_spool_messages);
 }
 
-static void segment_lost_one(struct segment *g, const struct entry *e)
+static void segment_lost_one(struct spool *s, struct segment *g, const struct entry *e)
 {
     g->living--;
     g->living_bytes -= (uint64_t)e->units * DISK_ALIGN;
     g->changed_ms = clock_mono_ms();
+    if (g->living == 0 && g->state == SEGMENT_SEALED)
+        keeper_wake(s);
 }
 
 void state_move(struct spool *s, struct entry *e, struct segment *to, uint64_t off, uint64_t len)
 {
-    segment_lost_one(s->segment[e->slot], e);
+    segment_lost_one(s, s->segment[e->slot], e);
     entry_place(e, to, off, len);
     to->living++;
     to->living_bytes += len;
@@ -55,7 +57,7 @@ void state_drop(struct spool *s, struct entry *e)
         }
         s->gone[s->n_gone++] = e->id;
     }
-    segment_lost_one(s->segment[e->slot], e);
+    segment_lost_one(s, s->segment[e->slot], e);
     table_remove(&s->table, e);
     stats_add(STAT_spool_messages, -1);
 }

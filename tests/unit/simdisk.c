@@ -58,14 +58,19 @@ struct open_fd {
     bool is_dir;
 };
 
-static struct {
-    pthread_mutex_t lock;
-    char root[300];
+struct content {
     struct names now, synced;
     struct change *change;
     size_t n_change;
     struct file **all;
     size_t n_all;
+};
+
+static struct {
+    pthread_mutex_t lock;
+    char root[300];
+    struct content c;
+    struct content kept; /* as of the last kill; kept.all == NULL: none */
     struct open_fd fd[FDS];
     uint64_t ops, hook_at, fail_at, rng;
     int fail_errno;
@@ -140,21 +145,21 @@ static void names_change(struct names *v, const struct change *c)
 
 static void change_add(enum change_kind kind, const char *path, const char *to, struct file *f)
 {
-    sim.change = mem_realloc(sim.change, (sim.n_change + 1) * sizeof(*sim.change));
-    struct change *c = &sim.change[sim.n_change++];
+    sim.c.change = mem_realloc(sim.c.change, (sim.c.n_change + 1) * sizeof(*sim.c.change));
+    struct change *c = &sim.c.change[sim.c.n_change++];
     memset(c, 0, sizeof(*c));
     c->kind = kind;
     c->f = f;
     snprintf(c->path, sizeof(c->path), "%s", path);
     snprintf(c->to, sizeof(c->to), "%s", to);
-    names_change(&sim.now, c);
+    names_change(&sim.c.now, c);
 }
 
 static struct file *file_new(void)
 {
     struct file *f = NEW(struct file);
-    sim.all = mem_realloc(sim.all, (sim.n_all + 1) * sizeof(struct file *));
-    sim.all[sim.n_all++] = f;
+    sim.c.all = mem_realloc(sim.c.all, (sim.c.n_all + 1) * sizeof(struct file *));
+    sim.c.all[sim.c.n_all++] = f;
     return f;
 }
 
@@ -222,17 +227,17 @@ static void file_sync(struct file *f, bool fails)
 static void dir_sync(const char *dir)
 {
     size_t left = 0;
-    for (size_t i = 0; i < sim.n_change; i++) {
+    for (size_t i = 0; i < sim.c.n_change; i++) {
         char a[PATHS], b[PATHS];
-        struct change *c = &sim.change[i];
+        struct change *c = &sim.c.change[i];
         dir_of(c->path, a);
         dir_of(c->to, b);
         if (strcmp(a, dir) == 0 || (c->kind == RENAME && strcmp(b, dir) == 0))
-            names_change(&sim.synced, c);
+            names_change(&sim.c.synced, c);
         else
-            sim.change[left++] = *c;
+            sim.c.change[left++] = *c;
     }
-    sim.n_change = left;
+    sim.c.n_change = left;
 }
 
 /* ---- laying down ---- */
@@ -278,8 +283,70 @@ static void lay_file(const char *path, const struct file *f, bool power)
     mem_free(bytes);
 }
 
+static void content_free(struct content *c)
+{
+    for (size_t i = 0; i < c->n_all; i++) {
+        struct file *f = c->all[i];
+        for (size_t k = 0; k < f->n_w; k++)
+            mem_free(f->w[k].bytes);
+        mem_free(f->w);
+        mem_free(f->bytes);
+        mem_free(f);
+    }
+    mem_free(c->all);
+    mem_free(c->now.v);
+    mem_free(c->synced.v);
+    mem_free(c->change);
+    *c = (struct content){0};
+}
+
+static struct file *copy_of(const struct content *from, const struct content *to, struct file *f)
+{
+    for (size_t i = 0; i < from->n_all; i++)
+        if (from->all[i] == f)
+            return to->all[i];
+    return NULL;
+}
+
+static void *dup_bytes(const void *p, size_t n)
+{
+    void *q = mem_alloc(n + 1);
+    if (n != 0)
+        memcpy(q, p, n);
+    return q;
+}
+
+static void content_copy(const struct content *from, struct content *to)
+{
+    content_free(to);
+    to->n_all = from->n_all;
+    to->all = mem_array(from->n_all + 1, sizeof(struct file *));
+    for (size_t i = 0; i < from->n_all; i++) {
+        const struct file *f = from->all[i];
+        struct file *g = to->all[i] = NEW(struct file);
+        g->n = f->n;
+        g->bytes = dup_bytes(f->bytes, f->n);
+        g->n_w = f->n_w;
+        g->w = dup_bytes(f->w, f->n_w * sizeof(*f->w));
+        for (size_t k = 0; k < f->n_w; k++)
+            g->w[k].bytes = dup_bytes(f->w[k].bytes, f->w[k].n);
+    }
+    for (size_t i = 0; i < from->now.n; i++)
+        name_set(&to->now, from->now.v[i].path, copy_of(from, to, from->now.v[i].f));
+    for (size_t i = 0; i < from->synced.n; i++)
+        name_set(&to->synced, from->synced.v[i].path, copy_of(from, to, from->synced.v[i].f));
+    to->n_change = from->n_change;
+    to->change = dup_bytes(from->change, from->n_change * sizeof(*from->change));
+    for (size_t i = 0; i < to->n_change; i++)
+        to->change[i].f = copy_of(from, to, from->change[i].f);
+}
+
 void sim_lay_down(const char *to, bool power)
 {
+    if (power)
+        content_free(&sim.kept);
+    else
+        content_copy(&sim.c, &sim.kept);
     static const char *const sub[] = {"", "/segment", "/large", "/quarantine"};
     char path[600];
     struct names v = {0};
@@ -287,11 +354,11 @@ void sim_lay_down(const char *to, bool power)
         snprintf(path, sizeof(path), "%.300s%s", to, sub[i]);
         ASSERT(mkdir(path, 0700) == 0 || errno == EEXIST);
     }
-    for (size_t i = 0; i < sim.synced.n; i++)
-        name_set(&v, sim.synced.v[i].path, sim.synced.v[i].f);
-    size_t most = power ? (size_t)sim_random(sim.n_change + 1) : sim.n_change;
+    for (size_t i = 0; i < sim.c.synced.n; i++)
+        name_set(&v, sim.c.synced.v[i].path, sim.c.synced.v[i].f);
+    size_t most = power ? (size_t)sim_random(sim.c.n_change + 1) : sim.c.n_change;
     for (size_t i = 0; i < most; i++)
-        names_change(&v, &sim.change[i]);
+        names_change(&v, &sim.c.change[i]);
     for (size_t i = 0; i < v.n; i++) {
         snprintf(path, sizeof(path), "%.300s/%s", to, v.v[i].path);
         lay_file(path, v.v[i].f, power);
@@ -320,8 +387,8 @@ static void load_dir(const char *sub)
         int fd = open(path, O_RDONLY);
         ASSERT(fd >= 0 && read(fd, f->bytes, f->n) == (ssize_t)f->n);
         close(fd);
-        name_set(&sim.now, name, f);
-        name_set(&sim.synced, name, f);
+        name_set(&sim.c.now, name, f);
+        name_set(&sim.c.synced, name, f);
     }
     closedir(d);
 }
@@ -332,6 +399,11 @@ void sim_begin(const char *root, uint64_t seed)
     sim.rng = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
     sim.ops = sim.hook_at = sim.fail_at = 0;
     sim.full = false;
+    if (sim.kept.all != NULL) {
+        sim.c = sim.kept;
+        sim.kept = (struct content){0};
+        return;
+    }
     load_dir("");
     load_dir("segment");
     load_dir("large");
@@ -340,22 +412,12 @@ void sim_begin(const char *root, uint64_t seed)
 
 void sim_end(void)
 {
-    for (size_t i = 0; i < sim.n_all; i++) {
-        struct file *f = sim.all[i];
-        for (size_t k = 0; k < f->n_w; k++)
-            mem_free(f->w[k].bytes);
-        mem_free(f->w);
-        mem_free(f->bytes);
-        mem_free(f);
-    }
-    mem_free(sim.all);
-    mem_free(sim.now.v);
-    mem_free(sim.synced.v);
-    mem_free(sim.change);
-    sim.all = NULL;
-    sim.change = NULL;
-    sim.n_all = sim.n_change = 0;
-    sim.now = sim.synced = (struct names){0};
+    content_free(&sim.c);
+}
+
+void sim_forget(void)
+{
+    content_free(&sim.kept);
 }
 
 void sim_hook_at(uint64_t op, void (*hook)(void *arg), void *arg)
@@ -437,7 +499,7 @@ static int sim_open(const char *path, int flags, mode_t mode)
             o->dir[--n] = '\0';
         return end_op(fd);
     }
-    struct name *at = name_find(&sim.now, name);
+    struct name *at = name_find(&sim.c.now, name);
     if (at == NULL) {
         o->f = file_new();
         change_add(LINK, name, "", o->f);
@@ -509,7 +571,7 @@ static int sim_rename(const char *from, const char *to)
         return end_op(-1);
     int r = rename(from, to);
     if (r == 0) {
-        struct name *at = name_find(&sim.now, below_root(from));
+        struct name *at = name_find(&sim.c.now, below_root(from));
         change_add(RENAME, below_root(from), below_root(to), at != NULL ? at->f : NULL);
     }
     return end_op(r);
@@ -521,7 +583,7 @@ static int sim_unlink(const char *path)
         return end_op(-1);
     int r = unlink(path);
     if (r == 0) {
-        struct name *at = name_find(&sim.now, below_root(path));
+        struct name *at = name_find(&sim.c.now, below_root(path));
         change_add(UNLINK, below_root(path), "", at != NULL ? at->f : NULL);
     }
     return end_op(r);

@@ -18,10 +18,11 @@
 
 extern const struct file_ops sim_ops;
 
-/* From now on `root` (with its folders segment, large, quarantine) is the disk; what is in it is
- * synced. */
+/* From now on `root` (with its folders segment, large, quarantine) is the disk. What is in it is
+ * synced; but if it was laid down as after a kill, what was not synced then still is not. */
 void sim_begin(const char *root, uint64_t seed);
-void sim_end(void);
+void sim_end(void);    /* keeps what a kill laid down for the next sim_begin() */
+void sim_forget(void); /* ... does not */
 /* Calls hook(arg) inside the operation with this number, from 1; 0 = never. */
 void sim_hook_at(uint64_t op, void (*hook)(void *arg), void *arg);
 /* The operation with this number fails with this errno; of writes, a part may have been done. Reads
