@@ -167,22 +167,24 @@ enum spool_result append(struct rig *r, uint64_t id, uint32_t n_rcpt, size_t siz
 
 static void be_ready(void *arg)
 {
-    *(bool *)arg = true;
+    *(volatile bool *)arg = true;
 }
 
 enum spool_result append_large(struct rig *r, uint64_t id, uint32_t n_rcpt, size_t size)
 {
-    bool ready = false;
+    volatile bool ready = false;
     char piece[8192];
     struct submit m = {.r = r};
-    struct spool_large *l = spool_large_new(r->s, id, r->reply, be_ready, &ready);
+    struct spool_large *l =
+        spool_large_new(r->s, id, r->reply, be_ready, (void *)(uintptr_t)&ready);
     for (size_t off = 0; off < size;) {
         size_t n = size - off < sizeof(piece) ? size - off : sizeof(piece);
         content_fill(id, off, piece, n);
         off += n;
         if (spool_large_write(l, piece, n))
             continue;
-        for (ready = false; !ready;) {
+        ready = false;
+        while (!ready) {
             chan_wait(r->reply, -1);
             chan_drain(r->reply);
         }
