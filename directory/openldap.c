@@ -23,10 +23,12 @@
 #include "directory/map.h"
 #include "directory/syncrepl.h"
 
-#define TICK_MS        1000 /* how often an idle connection is known to be there */
-#define REFRESH_LULL_S 60   /* a refresh in which nothing arrives so long has failed */
-#define COALESCE_MS    5    /* persist stage: changes this close make one commit */
-#define STOP_EVERY     256  /* messages between two looks at the stop flag */
+#define TICK_MS        250   /* how often it is looked whether a probe is due */
+#define PROBE_MS       10000 /* how often a quiet server is asked for a sign of life */
+#define PROBE_LULL_MS  60000 /* one that gives none for so long is as good as gone */
+#define REFRESH_LULL_S 60    /* a refresh in which nothing arrives so long has failed */
+#define COALESCE_MS    5     /* persist stage: changes this close make one commit */
+#define STOP_EVERY     256   /* messages between two looks at the stop flag */
 
 enum outcome {
     GO_ON,
@@ -46,6 +48,8 @@ struct session {
     struct buf cookie;
     bool new_cookie;
     int64_t last_message_ms;
+    int probe; /* message id of the question that is out; 0: none */
+    int64_t probed_ms;
 };
 
 static bool protocol_error(struct err *e, const char *what)
@@ -272,18 +276,59 @@ static enum outcome drain(struct session *x, struct err *e)
     }
 }
 
+/* ---- is it still there ---- */
+
+/* A connection that is merely open proves nothing: the server may hang. Often enough that a source
+ * does not grow stale between two answers. */
+static int64_t probe_every(struct source *s)
+{
+    pthread_mutex_lock(&s->lock);
+    int64_t stale = s->stale_after_ms;
+    pthread_mutex_unlock(&s->lock);
+    return stale != 0 && stale / 4 < PROBE_MS ? stale / 4 : PROBE_MS;
+}
+
+/* Asks for the root DSE, without any attribute of it. Any answer will do. */
+static bool probe_send(struct session *x, struct err *e)
+{
+    char none[] = LDAP_NO_ATTRS;
+    char *attributes[] = {none, NULL};
+    int rc = ldap_search_ext(x->ld, "", LDAP_SCOPE_BASE, "(objectClass=*)", attributes, 0, NULL,
+                             NULL, NULL, LDAP_NO_LIMIT, &x->probe);
+    x->probed_ms = clock_mono_ms();
+    return rc == LDAP_SUCCESS || ldap_link_error(x->ld, rc, "connection lost", e);
+}
+
+/* While there is no refresh, which has a limit of its own. */
+static bool probe(struct session *x, struct err *e)
+{
+    struct timeval now = {0};
+    LDAPMessage *m = NULL;
+    if (x->probe != 0 && ldap_result(x->ld, x->probe, LDAP_MSG_ALL, &now, &m) > 0) {
+        x->probe = 0;
+        source_is_current(x->s);
+    }
+    ldap_msgfree(m);
+    int64_t waited = clock_mono_ms() - x->probed_ms;
+    if (x->probe == 0)
+        return waited < probe_every(x->s) || probe_send(x, e);
+    return waited < PROBE_LULL_MS ||
+           err_set(e, ERR_TIMEOUT, 0, "the server does not answer any more");
+}
+
 static enum outcome follow(struct session *x, struct err *e)
 {
     int fd = ldap_link_fd(x->ld);
     for (;;) {
+        /* first: what it reads for others, drain() finds */
+        if (!x->refreshing && !probe(x, e))
+            return LOST;
         enum outcome o = drain(x, e);
         if (!x->refreshing) /* also before a loss: what arrived is whole */
             commit_changes(x);
         if (o != GO_ON)
             return o;
-        if (!x->refreshing)
-            source_is_current(x->s);
-        else if (clock_mono_ms() - x->last_message_ms > REFRESH_LULL_S * 1000)
+        if (x->refreshing && clock_mono_ms() - x->last_message_ms > REFRESH_LULL_S * 1000)
             return err_set(e, ERR_TIMEOUT, 0, "nothing arrived for %d s in the middle of a refresh",
                            REFRESH_LULL_S),
                    LOST;
@@ -315,6 +360,8 @@ static enum outcome session(struct session *x, const char *uri, struct err *e)
 {
     struct replica *r = x->s->replica;
     x->got_done = x->new_cookie = false;
+    x->probe = 0;
+    x->probed_ms = 0;
     x->ld = ldap_link_open(x->s->c, uri, e);
     if (x->ld == NULL)
         return LOST;

@@ -72,7 +72,7 @@ void source_status(struct source *s, struct dir_source_status *out)
     pthread_mutex_unlock(&s->lock);
     bool once = atomic_load_explicit(&s->fresh->complete_once, memory_order_acquire);
     int64_t last = atomic_load_explicit(&s->fresh->complete_ms, memory_order_relaxed);
-    if (once && out->state != DIR_SOURCE_CURRENT && limit != 0 && clock_mono_ms() - last > limit)
+    if (once && limit != 0 && clock_mono_ms() - last > limit)
         out->state = DIR_SOURCE_STALE;
 }
 
