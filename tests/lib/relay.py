@@ -148,7 +148,9 @@ class Relay:
                 except subprocess.TimeoutExpired:
                     self.kill()
                     raise AssertionError("causewayd did not stop on SIGTERM") from None
-            assert self.expect_reports or "Sanitizer" not in self.log(), self.log()[-8000:]
+            log = self.log()
+            at = log.find("Sanitizer")
+            assert self.expect_reports or at < 0, log[max(at - 200, 0):at + 8000]
 
     def log(self):
         try:
