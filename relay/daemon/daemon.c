@@ -192,30 +192,33 @@ bool daemon_reload(struct daemon *d, struct buf *note, struct err *e)
 
 void daemon_stop(struct daemon *d)
 {
-    if (d->stopping)
-        return;
     d->stopping = true;
-    for (unsigned i = 0; d->worker != NULL && i < d->n_worker; i++)
-        if (d->worker[i] != NULL)
-            worker_stop(d->worker[i], STOP_TIMEOUT_MS);
-    if (d->loop != NULL)
-        loop_stop(d->loop);
+    loop_stop(d->loop);
 }
 
+/* Those who call workers stop first, then the workers, then what the workers call. */
 void daemon_close(struct daemon *d)
 {
-    bool had_service = d->worker != NULL;
+    bool had_service = d->recovery != NULL;
     control_ops_stop(d);
     if (d->recovery != NULL)
         recovery_free(&d->recovery);
     if (d->directory != NULL)
         directory_stop(d->directory);
     for (unsigned i = 0; d->worker != NULL && i < d->n_worker; i++)
-        worker_join(&d->worker[i]);
-    mem_free(d->worker);
-    d->worker = NULL;
+        if (d->worker[i] != NULL)
+            worker_stop(d->worker[i], STOP_TIMEOUT_MS);
+    for (unsigned i = 0; d->worker != NULL && i < d->n_worker; i++)
+        if (d->worker[i] != NULL)
+            worker_join(d->worker[i]);
+    if (d->loop != NULL)
+        chan_drain(loop_chan(d->loop)); /* answers to control requests that nobody waits for */
     if (d->spool != NULL)
         spool_close(&d->spool);
+    for (unsigned i = 0; d->worker != NULL && i < d->n_worker; i++)
+        worker_free(&d->worker[i]);
+    mem_free(d->worker);
+    d->worker = NULL;
     if (d->directory != NULL)
         directory_close(&d->directory);
     smtpd_clients_free(&d->clients);

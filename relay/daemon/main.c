@@ -59,8 +59,6 @@ static int serve(const char *path)
         daemon_run(&d);
     else
         fprintf(stderr, "causewayd: %s\n", e.text);
-    if (!ok)
-        daemon_stop(&d);
     daemon_close(&d);
     return ok ? 0 : 1;
 }

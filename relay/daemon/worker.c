@@ -89,9 +89,6 @@ static void free_parts(struct worker *w)
         resolver_free(&w->resolver);
     if (w->view != NULL)
         dir_view_unref(&w->view);
-    loop_timer_clear(&w->stop_timer);
-    if (w->loop != NULL)
-        loop_free(&w->loop);
     conf_unref(&w->conf);
 }
 
@@ -106,7 +103,7 @@ struct worker *worker_new(unsigned index, const struct worker_deps *deps,
     w->conf = conf_ref(deps->conf);
     if (!make_parts(w, e)) {
         free_parts(w);
-        mem_free(w);
+        worker_free(&w);
         return NULL;
     }
     loop_timer_init(&w->stop_timer, w->loop, on_stop_timer);
@@ -124,6 +121,8 @@ static void *run(void *arg)
 {
     struct worker *w = arg;
     loop_run(w->loop);
+    while (chan_drain(loop_chan(w->loop)) != 0) {
+    }
     free_parts(w);
     log_flush();
     return NULL;
@@ -141,15 +140,24 @@ bool worker_start(struct worker *w, struct err *e)
     return true;
 }
 
-void worker_join(struct worker **wp)
+void worker_join(struct worker *w)
 {
-    struct worker *w = *wp;
-    if (w == NULL)
-        return;
     if (w->running)
         pthread_join(w->thread, NULL);
     else
         free_parts(w);
+    w->running = false;
+}
+
+void worker_free(struct worker **wp)
+{
+    struct worker *w = *wp;
+    if (w == NULL)
+        return;
+    if (w->loop != NULL) {
+        chan_drain(loop_chan(w->loop)); /* the large thread's last words */
+        loop_free(&w->loop);
+    }
     mem_free(w);
     *wp = NULL;
 }

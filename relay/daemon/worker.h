@@ -38,8 +38,11 @@ bool worker_start(struct worker *w, struct err *e);
 /* Asks it to finish: no new work, what is in hand ends, at most timeout_ms; then its thread ends.
  */
 void worker_stop(struct worker *w, int64_t timeout_ms);
-/* Waits for the thread and frees everything. */
-void worker_join(struct worker **w);
+/* Waits for the thread, which frees all but the loop: the spool may still have something to say.
+ * Nobody may call the worker any more. */
+void worker_join(struct worker *w);
+/* After spool_close(). */
+void worker_free(struct worker **w);
 void worker_reload(struct worker *w, struct conf *conf);
 /* Any thread: the hashes are copied. */
 void worker_directory_changed(struct worker *w, const struct dir_change *c);

@@ -24,6 +24,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -91,7 +92,8 @@ __attribute__((constructor)) static void setup(void)
         action = A_ERRNO, fail_errno = errno_of(todo + 6);
     if (file != NULL) {
         int fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-        if (fd >= 0 && ftruncate(fd, sizeof(long)) == 0) {
+        /* By number: our own calls do not count. */
+        if (fd >= 0 && syscall(SYS_ftruncate, fd, sizeof(long)) == 0) {
             void *p = mmap(NULL, sizeof(long), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
             if (p != MAP_FAILED)
                 count = p;

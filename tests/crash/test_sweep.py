@@ -7,6 +7,7 @@ import concurrent.futures
 import os
 import re
 import shutil
+import signal
 
 import pytest
 
@@ -136,6 +137,15 @@ def mail_parts():
     return [(k, r, long_body(k, 400_000) if b is None else b) for k, r, b in MAIL]
 
 
+def up_or_dead(relay):
+    try:
+        until("the relay to start or die", lambda: not relay.is_running() or relay.is_up())
+        until("the directory", lambda: not relay.is_running() or relay.knows("b2"))
+    except AssertionError:
+        if relay.is_running():
+            raise
+
+
 def run_mail(folder, at, do, calls):
     """Receive, deliver, bounce, with death at call `at`; then a clean restart. Returns the calls counted."""
     world = World()
@@ -144,12 +154,7 @@ def run_mail(folder, at, do, calls):
     relay = world.relay(os.path.join(folder, "relay"), env=faults.env(calls, at, do, count=count))
     try:
         relay.spawn()
-        try:
-            until("the relay to start or die", lambda: not relay.is_running() or relay.is_up())
-            until("the directory", lambda: not relay.is_running() or relay.knows("b2"))
-        except AssertionError:
-            if relay.is_running():
-                raise
+        up_or_dead(relay)
         if relay.is_running():
             talk(world, relay, mail_parts())
         if at:
@@ -161,10 +166,10 @@ def run_mail(folder, at, do, calls):
         else:
             until("an empty queue", lambda: not world.missing() and queue_is_empty(relay))
             relay.terminate()
-        n = faults.read_count(count)
+        n, died = faults.read_count(count), relay.process.returncode == -signal.SIGKILL
         settle(world, relay)
         world.judge()
-        return n
+        return n, died
     finally:
         relay.kill() if relay.is_running() else None
         world.stop()
@@ -194,14 +199,16 @@ def sweep(tmp_path, run, jobs):
             if f.exception():
                 bad.append((running[f], f.exception()))
     assert not bad, f"{len(bad)} of {len(jobs)} failed, first: {bad[0][0]}: {bad[0][1]}"
-    print(f"{len(jobs)} deaths survived")
+    deaths = sum(f.result()[1] for f in running)
+    print(f"{deaths} deaths survived, {len(jobs) - deaths} runs ended before their call came")
+    assert deaths >= 0.7 * len(jobs)
 
 
 @pytest.mark.parametrize("calls,how", [("write,sync,rename,unlink", "kill"), ("write,sync,rename,unlink", "kill-half"),
                                        ("write,sync,rename,unlink", "kill-after"), ("send", "kill"),
                                        ("send", "kill-half")])
 def test_receiving_delivering_bouncing(tmp_path, calls, how):
-    n = run_mail(str(tmp_path / "count"), 0, "kill", calls)
+    n, _ = run_mail(str(tmp_path / "count"), 0, "kill", calls)
     assert n > 10
     sweep(tmp_path, run_mail, [(at, how, calls) for at in range(1, n + 1)])
 
@@ -237,10 +244,10 @@ def run_recovery(folder, at, do, calls):
             not world.missing() and queue_is_empty(relay)))
         if relay.is_running():
             relay.terminate()
-        n = faults.read_count(count)
+        n, died = faults.read_count(count), relay.process.returncode == -signal.SIGKILL
         settle(world, relay)
         world.judge()
-        return n
+        return n, died
     finally:
         relay.kill() if relay.is_running() else None
         world.stop()
@@ -250,7 +257,7 @@ def run_recovery(folder, at, do, calls):
 @pytest.mark.parametrize("how", ["kill", "kill-half"])
 def test_recovering(tmp_path, how):
     calls = "write,sync,rename,unlink,send"
-    n = run_recovery(str(tmp_path / "count"), 0, "kill", calls)
+    n, _ = run_recovery(str(tmp_path / "count"), 0, "kill", calls)
     assert n > 5
     sweep(tmp_path, run_recovery, [(at, how, calls) for at in range(1, n + 1)])
 
@@ -271,8 +278,7 @@ def run_compaction(folder, at, do, calls):
                         sections=COMPACT)
     try:
         relay.spawn()
-        until("the relay", lambda: not relay.is_running() or relay.is_up())
-        until("the directory", lambda: not relay.is_running() or relay.knows("b2"))
+        up_or_dead(relay)
         talk(world, relay, [(f"k{i}", ["b1" if i % 8 == 0 else "a1"], long_body(f"k{i}", 120_000))
                             for i in range(40)])
         until("death or only B's mail left", lambda: not relay.is_running() or all(
@@ -280,12 +286,12 @@ def run_compaction(folder, at, do, calls):
         if relay.is_running():
             until("compaction", lambda: not relay.is_running() or
                   counted(relay, "spool_compacted"))
-            relay.kill() if at else relay.terminate()
-        n = faults.read_count(count)
+            relay.terminate()
+        n, died = faults.read_count(count), relay.process.returncode == -signal.SIGKILL
         world.sink["B"].start()
         settle(world, relay)
         world.judge()
-        return n
+        return n, died
     finally:
         relay.kill() if relay.is_running() else None
         world.stop()
@@ -295,5 +301,5 @@ def run_compaction(folder, at, do, calls):
 @pytest.mark.parametrize("how", ["kill", "kill-half"])
 def test_compacting(tmp_path, how):
     calls = "write,sync,rename,unlink"
-    n = run_compaction(str(tmp_path / "count"), 0, "kill", calls)
+    n, _ = run_compaction(str(tmp_path / "count"), 0, "kill", calls)
     sweep(tmp_path, run_compaction, [(at, how, calls) for at in range(1, n + 1)])

@@ -180,6 +180,8 @@ class Relay:
             s.sendall(json.dumps({"command": command, "args": args}).encode() + b"\n")
             items = []
             for line in s.makefile("rb"):
+                if not line.endswith(b"\n"):
+                    break  # it died in the middle
                 answer = json.loads(line)
                 if "item" in answer:
                     items.append(answer["item"])

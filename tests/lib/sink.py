@@ -10,6 +10,8 @@ import socket
 import threading
 import time
 
+from wait import free_port
+
 HANG = object()
 CLOSE = object()
 
@@ -38,26 +40,35 @@ class Sink:
         self.kept = []
         self.sessions = []
         self.lock = threading.Condition()
-        self.listener = None
+        self.listener = self.reserved = None
         self.open = set()
         self.stopped = threading.Event()
         if start:
             self.start()
 
     def start(self):
+        """Listens; after stop() again, on the same port, which was kept for it meanwhile."""
         self.stopped.clear()
-        self.listener = socket.socket()
-        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.listener.bind(("127.0.0.1", self.port))
-        self.port = self.listener.getsockname()[1]
+        if self.reserved is None:
+            self.port = self.port or free_port()
+            self.reserved = self.bound()
+        self.listener, self.reserved = self.reserved, None
         self.listener.listen(128)
         threading.Thread(target=self.accept, args=(self.listener,), daemon=True).start()
         return self
+
+    def bound(self):
+        s = socket.socket()
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        s.bind(("127.0.0.1", self.port))
+        return s
 
     def stop(self):
         """Refuses connections and cuts the open ones."""
         self.stopped.set()
         if self.listener:
+            self.reserved = self.bound()
             try:
                 self.listener.shutdown(socket.SHUT_RDWR)
             except OSError:

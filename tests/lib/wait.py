@@ -1,5 +1,6 @@
 """Waiting on conditions, and free ports."""
 import os
+import random
 import socket
 import time
 
@@ -22,9 +23,15 @@ def until(what, test, seconds=None):
 
 
 def free_port(host="127.0.0.1"):
-    with socket.socket() as s:
-        s.bind((host, 0))
-        return s.getsockname()[1]
+    """Below the range from which the kernel takes ports for outgoing connections, so that it stays free."""
+    while True:
+        port = random.randrange(10000, 32000)
+        with socket.socket() as s:
+            try:
+                s.bind((host, port))
+                return port
+            except OSError:
+                pass
 
 
 def can_connect(port, host="127.0.0.1"):
