@@ -176,6 +176,22 @@ static bool read_state(struct spool *s, uint64_t *epoch, struct err *e)
     return true;
 }
 
+/* On a full disk there is no room for a new file, but the old one takes the bytes: torn, it counts
+ * as missing. */
+static bool overwrite_state(struct spool *s, const char *path, const struct disk_state *st,
+                            struct err *e)
+{
+    int fd = s->ops->open(path, O_WRONLY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return err_set(e, ERR_SYSTEM, errno, "cannot open %s", path);
+    struct iovec iov = {.iov_base = (void *)(uintptr_t)st, .iov_len = sizeof(*st)};
+    bool ok = file_write_all(s->ops, fd, &iov, 1, 0, e);
+    if (ok && s->ops->fdatasync(fd) != 0)
+        ok = err_set(e, ERR_SYSTEM, errno, "cannot sync %s", path);
+    s->ops->close(fd);
+    return ok;
+}
+
 static bool begin_epoch(struct spool *s, uint64_t before, struct err *e)
 {
     char path[PATH_MAX];
@@ -186,7 +202,9 @@ static bool begin_epoch(struct spool *s, uint64_t before, struct err *e)
     struct disk_state st = {.magic = DISK_STATE_MAGIC, .version = DISK_VERSION, .epoch = s->epoch};
     st.sum = state_sum(&st);
     snprintf(path, sizeof(path), "%s/state", s->dir);
-    return file_replace(s->ops, path, &st, sizeof(st), 0600, e);
+    if (file_replace(s->ops, path, &st, sizeof(st), 0600, e))
+        return true;
+    return e->errnum == ENOSPC && overwrite_state(s, path, &st, e);
 }
 
 static bool load(struct spool *s, struct err *e)
