@@ -7,10 +7,12 @@ libspool_a_SOURCES = \
 	relay/spool/format.h \
 	relay/spool/keeper.c \
 	relay/spool/large.c \
+	relay/spool/ordered.c relay/spool/ordered.h \
 	relay/spool/quarantine.c \
 	relay/spool/reader.c \
 	relay/spool/record.c relay/spool/record.h \
-	relay/spool/recover.c \
+	relay/spool/recover.c relay/spool/recover.h \
+	relay/spool/report.c \
 	relay/spool/scan.c \
 	relay/spool/segment.c \
 	relay/spool/spool.c relay/spool/spool.h relay/spool/spool_int.h \

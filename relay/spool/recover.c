@@ -2,136 +2,193 @@
  * recover.c - rebuilds the table from the segments of earlier processes, then reports what lives.
  *
  * Runs once, on a thread that may block, while new messages are already being appended to new
- * segments. First all segments are read in order of the log (headers and envelopes only, content
- * only in an unproven tail); then done messages are dropped; then the living ones are reported,
- * oldest first. Nothing is changed on disk before that is over, so it may be cut off at any point.
+ * segments. First all segments are read (headers and envelopes only, content only in an unproven
+ * tail) by several threads, and what they found is replayed in the order of the log; then done
+ * messages are dropped; then the living ones are reported, oldest first (report.c). Nothing is
+ * changed on disk before that is over, so it may be cut off at any point.
  */
-#include "relay/spool/spool_int.h"
+#include "relay/spool/recover.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/stats.h"
+#include "relay/spool/ordered.h"
 
-/* A living message to be reported. */
-struct found {
-    uint64_t id;
+#define SEGMENTS_AHEAD 6u  /* parsed and not yet replayed */
+#define LOCKED_RECORDS 64u /* replayed under one lock: the commit thread waits for it */
+
+/* A record without its envelope, followed by its marks and, of a copy, the bitmap. */
+struct parsed_record {
+    struct disk_record h;
+    uint64_t off, source;
+    size_t bytes; /* of what follows, padded */
+};
+struct range {
+    uint64_t from, to;
+};
+/* What one segment holds. */
+struct parsed {
     struct segment *g;
-    uint32_t unit, more;
+    unsigned char *bytes;
+    size_t n, cap;
+    struct range *damage;
+    size_t n_damage;
+    struct walk_result result;
+    bool io_error;
 };
 
-struct recovery {
-    struct spool *s;
-    struct segment *g;
-    struct spool_recovery_stats *stats;
-    struct found *found;
-    size_t n_found;
-    int64_t began_ms;
-};
+/* ---- reading: any thread ---- */
 
-static void note_marks(struct recovery *k, const struct record *r)
+static bool parse_record(void *arg, const struct record *r)
 {
-    uint64_t last = k->g->seq;
-    for (uint32_t i = 0; i < r->h.n_marks; i++) {
-        uint64_t seq = record_mark(r, i).seq;
-        if (seq != last && seq != k->g->seq && seq != 0)
-            seq_set_add(&k->g->targets, seq);
-        last = seq;
+    struct parsed *p = arg;
+    struct parsed_record head = {.h = r->h, .off = r->off, .source = r->source};
+    size_t marks = (size_t)r->h.n_marks * sizeof(struct disk_mark);
+    size_t done = r->done != NULL ? record_bitmap_len(r->h.n_rcpt) : 0;
+    head.bytes = (size_t)align_up(marks + done, sizeof(uint64_t));
+    size_t need = p->n + sizeof(head) + head.bytes;
+    if (need > p->cap) {
+        p->cap = need + need / 2 + 65536;
+        p->bytes = mem_realloc(p->bytes, p->cap);
     }
-}
-
-static bool read_record(void *arg, const struct record *r)
-{
-    struct recovery *k = arg;
-    spool_lock(k->s);
-    state_replay(&k->s->table, k->g->slot, r);
-    note_marks(k, r);
-    if (r->h.flags & DISK_COPY)
-        seq_set_add(&k->g->sources, r->source);
-    spool_unlock(k->s);
+    unsigned char *to = p->bytes + p->n;
+    memcpy(to, &head, sizeof(head));
+    if (marks != 0)
+        memcpy(to + sizeof(head), r->marks, marks);
+    if (done != 0)
+        memcpy(to + sizeof(head) + marks, r->done, done);
+    p->n = need;
     return true;
 }
 
-static void read_damage(void *arg, uint64_t from, uint64_t to)
+static void parse_damage(void *arg, uint64_t from, uint64_t to)
+{
+    struct parsed *p = arg;
+    p->damage = mem_realloc(p->damage, (p->n_damage + 1) * sizeof(*p->damage));
+    p->damage[p->n_damage++] = (struct range){from, to};
+}
+
+static void parse_segment(void *arg, size_t i)
 {
     struct recovery *k = arg;
+    struct parsed *p = &k->parsed[i];
+    struct scan sc;
+    struct walk w = {.arg = p, .record = parse_record, .damage = parse_damage};
+    segment_scan(k->s, p->g, &sc);
+    scan_walk(&sc, p->g->end, &w, &p->result);
+    p->io_error = sc.io_error;
+    scan_free(&sc);
+}
+
+/* ---- replaying: in order ---- */
+
+static void note_places(struct segment *g, const struct record *r)
+{
+    uint64_t last = g->seq;
+    for (uint32_t i = 0; i < r->h.n_marks; i++) {
+        uint64_t seq = record_mark(r, i).seq;
+        if (seq != last && seq != g->seq && seq != 0)
+            seq_set_add(&g->targets, seq);
+        last = seq;
+    }
+    if (r->h.flags & DISK_COPY)
+        seq_set_add(&g->sources, r->source);
+}
+
+static size_t replay_one(struct spool *s, const struct parsed *p, size_t at)
+{
+    struct parsed_record head;
+    memcpy(&head, p->bytes + at, sizeof(head));
+    const unsigned char *tail = p->bytes + at + sizeof(head);
+    struct record r = {.h = head.h, .off = head.off, .source = head.source, .marks = tail};
+    if (head.h.flags & DISK_COPY)
+        r.done = tail + (size_t)head.h.n_marks * sizeof(struct disk_mark);
+    state_replay(&s->table, p->g->slot, &r);
+    note_places(p->g, &r);
+    return at + sizeof(head) + head.bytes;
+}
+
+static void report_damage(struct recovery *k, struct segment *g, const struct range *d)
+{
     char name[64];
     struct err alarm;
-    snprintf(name, sizeof(name), "log-%" PRIu64 "-%" PRIu64, k->g->seq, from);
-    quarantine_bytes(k->s, k->g, from, to, name);
+    snprintf(name, sizeof(name), "log-%" PRIu64 "-%" PRIu64, g->seq, d->from);
+    quarantine_bytes(k->s, g, d->from, d->to, name);
     err_set(&alarm, ERR_CORRUPT, 0,
             "segment %08u is damaged from %" PRIu64 " to %" PRIu64
             "; the bytes are in quarantine/%s",
-            k->g->slot, from, to, name);
+            g->slot, d->from, d->to, name);
     spool_alarm(k->s, "spool-log-damaged", NULL, &alarm);
     stats_inc(STAT_spool_quarantined);
     spool_lock(k->s);
     k->s->quarantined++;
-    k->g->damaged = true;
+    g->damaged = true;
     spool_unlock(k->s);
     k->stats->quarantined++;
 }
 
-static void read_segment(struct recovery *k)
+/* What was found behind an unknown end must not vanish in a power failure after it was passed on.
+ */
+static void fix_end(struct recovery *k, struct segment *g, uint64_t end)
 {
-    struct scan sc;
-    struct walk_result result;
-    struct walk w = {.arg = k, .record = read_record, .damage = read_damage};
-    struct segment *g = k->g;
-    segment_scan(k->s, g, &sc);
-    scan_walk(&sc, g->end, &w, &result);
-    k->stats->segments++;
-    k->stats->records += result.records;
-    k->stats->torn += result.torn;
-    if (g->end ==
-        0) { /* what was found must not vanish in a power failure after it was passed on */
-        if (k->s->ops->fdatasync(g->fd) != 0) {
-            struct err alarm;
-            err_set(&alarm, ERR_SYSTEM, errno, "cannot sync segment %08u", g->slot);
-            spool_alarm(k->s, "spool-write-failed", NULL, &alarm);
-        }
+    if (k->s->ops->fdatasync(g->fd) != 0) {
+        struct err alarm;
+        err_set(&alarm, ERR_SYSTEM, errno, "cannot sync segment %08u", g->slot);
+        spool_alarm(k->s, "spool-write-failed", NULL, &alarm);
+    }
+    spool_lock(k->s);
+    g->end = end;
+    spool_unlock(k->s);
+}
+
+static void replay_segment(void *arg, size_t i)
+{
+    struct recovery *k = arg;
+    struct parsed *p = &k->parsed[i];
+    for (size_t at = 0; at < p->n;) {
         spool_lock(k->s);
-        g->end = result.end;
+        for (unsigned n = 0; n < LOCKED_RECORDS && at < p->n; n++)
+            at = replay_one(k->s, p, at);
         spool_unlock(k->s);
     }
-    g->unread |= sc.io_error;
-    scan_free(&sc);
+    for (size_t d = 0; d < p->n_damage; d++)
+        report_damage(k, p->g, &p->damage[d]);
+    k->stats->segments++;
+    k->stats->records += p->result.records;
+    k->stats->torn += p->result.torn;
+    if (p->g->end == 0)
+        fix_end(k, p->g, p->result.end);
+    p->g->unread |= p->io_error;
+    mem_free(p->bytes);
+    mem_free(p->damage);
 }
 
 static int by_seq(const void *a, const void *b)
 {
-    const struct segment *x = *(struct segment *const *)a, *y = *(struct segment *const *)b;
-    return x->seq < y->seq ? -1 : x->seq > y->seq;
+    const struct parsed *x = a, *y = b;
+    return x->g->seq < y->g->seq ? -1 : x->g->seq > y->g->seq;
 }
 
 static void read_all(struct recovery *k)
 {
     struct spool *s = k->s;
-    struct segment **v = NULL;
     size_t n = 0;
     spool_lock(s);
-    for (unsigned i = 0; i < s->n_segment; i++) {
-        if (s->segment[i] == NULL || !s->segment[i]->old)
-            continue;
-        v = mem_realloc(v, (n + 1) * sizeof(struct segment *));
-        v[n++] = s->segment[i];
-    }
+    k->parsed = mem_array(s->n_segment + 1, sizeof(*k->parsed));
+    for (unsigned i = 0; i < s->n_segment; i++)
+        if (s->segment[i] != NULL && s->segment[i]->old)
+            k->parsed[n++].g = s->segment[i];
     spool_unlock(s);
-    if (n != 0)
-        qsort(v, n, sizeof(*v), by_seq);
-    for (size_t i = 0; i < n; i++) {
-        k->g = v[i];
-        read_segment(k);
-    }
-    mem_free(v);
+    qsort(k->parsed, n, sizeof(*k->parsed), by_seq);
+    ordered_run(n, SEGMENTS_AHEAD, parse_segment, replay_segment, k);
+    mem_free(k->parsed);
 }
 
 /* ---- what lives ---- */
@@ -161,12 +218,6 @@ static void settle_part(struct recovery *k, struct table_part *p)
     }
 }
 
-static int by_id(const void *a, const void *b)
-{
-    const struct found *x = a, *y = b;
-    return x->id < y->id ? -1 : x->id > y->id;
-}
-
 static void settle(struct recovery *k)
 {
     for (unsigned i = 0; i < TABLE_PARTS; i++) {
@@ -174,101 +225,24 @@ static void settle(struct recovery *k)
         settle_part(k, &k->s->table.part[i]);
         spool_unlock(k->s);
     }
-    if (k->n_found != 0)
-        qsort(k->found, k->n_found, sizeof(*k->found), by_id);
     stats_add(STAT_spool_messages, (int64_t)k->n_found);
-}
-
-static bool large_file_is_whole(struct spool *s, const struct disk_record *h)
-{
-    char path[PATH_MAX];
-    struct stat st;
-    return h->type != DISK_LARGE || (stat(spool_large_path(s, path, h->id), &st) == 0 &&
-                                     (uint64_t)st.st_size == h->content_len);
-}
-
-static void report_one(struct recovery *k, const struct found *f, struct scan *sc,
-                       spool_recover_fn *fn, void *arg)
-{
-    struct spool *s = k->s;
-    uint8_t done[(DISK_RCPT_MAX + 7) / 8 + 1];
-    struct record r;
-    struct segment *g = f->g;
-    done[0] = 0;
-    if (f->more >> ENTRY_SIDE_SHIFT != 0) {
-        spool_lock(s);
-        const struct entry *e = table_find(&s->table, f->id);
-        struct rcpts *rcpts = e != NULL ? table_rcpts(&s->table, e) : NULL;
-        if (rcpts != NULL)
-            memcpy(done, rcpts->done, record_bitmap_len(rcpts->n));
-        spool_unlock(s);
-        if (rcpts == NULL)
-            return; /* removed meanwhile */
-    }
-    if (sc->fd != g->fd) {
-        scan_free(sc);
-        segment_scan(s, g, sc);
-    }
-    if (!scan_record(sc, (uint64_t)f->unit * DISK_ALIGN, g->size, &r) || r.h.id != f->id) {
-        quarantine_message(s, f->id, "record header");
-        k->stats->quarantined++;
-        return;
-    }
-    if (!large_file_is_whole(s, &r.h)) {
-        quarantine_message(s, f->id, "its file is missing or of another size");
-        k->stats->quarantined++;
-        return;
-    }
-    struct spool_recovered m = {.id = f->id,
-                                .envelope = r.envelope,
-                                .content_size = r.h.content_len,
-                                .held = (f->more & ENTRY_HELD) != 0,
-                                .delay_notified = (f->more & ENTRY_DELAYED) != 0,
-                                .content_8bit = (r.h.flags & DISK_8BIT) != 0,
-                                .n_rcpt = r.h.n_rcpt,
-                                .rcpt_done = done};
-    k->stats->messages++;
-    fn(arg, &m);
-}
-
-/* Files that no living message names, of earlier processes only. */
-static void remove_orphans(struct spool *s)
-{
-    char path[PATH_MAX];
-    uint64_t id;
-    DIR *d = opendir(spool_path(s, path, "large", ""));
-    if (d == NULL)
-        return;
-    for (struct dirent *entry; (entry = readdir(d)) != NULL;) {
-        if (!spool_id_parse(str_c(entry->d_name), &id) || id_epoch(id) >= s->epoch)
-            continue;
-        spool_lock(s);
-        bool lives = table_find(&s->table, id) != NULL;
-        spool_unlock(s);
-        if (!lives)
-            s->ops->unlink(spool_large_path(s, path, id));
-    }
-    closedir(d);
 }
 
 bool spool_recover(struct spool *s, spool_recover_fn *fn, void *arg,
                    struct spool_recovery_stats *stats, struct err *e)
 {
     struct spool_recovery_stats mine;
-    int64_t began = clock_mono_ms();
-    struct recovery k = {.s = s, .stats = stats != NULL ? stats : &mine, .began_ms = began};
-    struct scan sc = {.fd = -1};
+    struct recovery k = {
+        .s = s, .stats = stats != NULL ? stats : &mine, .began_ms = clock_mono_ms()};
     *k.stats = (struct spool_recovery_stats){0};
     if (atomic_load(&s->recovered))
         return err_set(e, ERR_BUSY, 0, "the spool has been recovered already");
     read_all(&k);
     settle(&k);
-    for (size_t i = 0; i < k.n_found; i++)
-        report_one(&k, &k.found[i], &sc, fn, arg);
-    scan_free(&sc);
+    report_living(&k, fn, arg);
     mem_free(k.found);
-    remove_orphans(s);
-    k.stats->took_ms = clock_mono_ms() - began;
+    report_orphans(&k);
+    k.stats->took_ms = clock_mono_ms() - k.began_ms;
     LOG(INFO, NULL, "spool-recovered", LU("messages", k.stats->messages),
         LU("records", k.stats->records), LU("segments", k.stats->segments),
         LU("quarantined", k.stats->quarantined), LU("torn", k.stats->torn),

@@ -216,18 +216,22 @@ static bool load(struct spool *s, struct err *e)
     return begin_epoch(s, epoch > header_epoch ? epoch : header_epoch, e);
 }
 
-static void start_threads(struct spool *s)
+bool thread_start(pthread_t *t, void *(*main_fn)(void *), void *arg)
 {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the main thread's */
-    int r = pthread_create(&s->keeper_thread, NULL, keeper_main, s);
-    ASSERT(r == 0);
-    r = pthread_create(&s->large_thread, NULL, large_main, s);
-    ASSERT(r == 0);
-    r = pthread_create(&s->commit_thread, NULL, commit_main, s);
-    ASSERT(r == 0);
+    int r = pthread_create(t, NULL, main_fn, arg);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return r == 0;
+}
+
+static void start_threads(struct spool *s)
+{
+    bool ok = thread_start(&s->keeper_thread, keeper_main, s) &&
+              thread_start(&s->large_thread, large_main, s) &&
+              thread_start(&s->commit_thread, commit_main, s);
+    ASSERT(ok); /* at start-up: without them there is no spool */
 }
 
 static void destroy(struct spool *s)

@@ -169,6 +169,9 @@ static inline void spool_unlock(struct spool *s)
 /* Logs an alarm, keeps it for status. Not under the lock. */
 void spool_alarm(struct spool *s, const char *event, const char *id, const struct err *e);
 
+/* A thread with all signals blocked. */
+bool thread_start(pthread_t *t, void *(*main_fn)(void *), void *arg);
+
 /* Path of DIR/sub/name; returns dst. */
 char *spool_path(const struct spool *s, char dst[PATH_MAX], const char *sub, const char *name);
 char *spool_large_path(const struct spool *s, char dst[PATH_MAX], uint64_t id);

@@ -1,0 +1,30 @@
+/*
+ * recover.h - between the two halves of recovery: reading the log, reporting what lives.
+ */
+#ifndef RELAY_SPOOL_RECOVER_H
+#define RELAY_SPOOL_RECOVER_H
+
+#include "relay/spool/spool_int.h"
+
+/* A living message to be reported. */
+struct found {
+    uint64_t id;
+    struct segment *g;
+    uint32_t unit, more;
+};
+
+struct recovery {
+    struct spool *s;
+    struct spool_recovery_stats *stats;
+    int64_t began_ms;
+    struct parsed *parsed; /* by segment, in order */
+    struct found *found;
+    size_t n_found;
+};
+
+/* Calls fn for each of `found`, in the order of their ids. */
+void report_living(struct recovery *k, spool_recover_fn *fn, void *arg);
+/* Removes files in large/ that no living message names, of earlier processes only. */
+void report_orphans(struct recovery *k);
+
+#endif
