@@ -18,13 +18,20 @@ static bool note_seen(void *arg, const struct queue_msg_info *m)
     str_copy(str_c(m->last_reply != NULL ? m->last_reply : ""), s->last_reply,
              sizeof(s->last_reply));
     s->info.last_reply = s->last_reply;
+    s->left = NULL;
+    if (w->args->filter.rcpt == NULL)
+        return true;
+    s->n_left = m->n_rcpt_left;
+    s->left = mem_array(s->n_left + 1, sizeof(*s->left));
+    queue_rcpts_left(w->queue, m->id, s->left, s->n_left);
     return true;
 }
 
 static void walk_ask(struct worker *worker, void *arg)
 {
     struct walk *w = arg;
-    w->at_end = !queue_list_some(worker_queue(worker), &w->cursor, WALK_PLACES, note_seen, w);
+    w->queue = worker_queue(worker);
+    w->at_end = !queue_list_some(w->queue, &w->cursor, WALK_PLACES, note_seen, w);
 }
 
 static void walk_done(void *arg);
@@ -63,7 +70,7 @@ static bool walk_message(struct walk *w, const struct seen *m)
     arena_init(&a, 2048, 0);
     bool ok = envelope_decode(spool_reader_envelope(r), &a, &env, &e);
     bool more = true;
-    if (ok && (!needs || control_filter_envelope(f, &env, NULL, 0)))
+    if (ok && (!needs || control_filter_envelope(f, &env, m->left, m->n_left)))
         more = w->take(w, m, &env);
     arena_free(&a);
     spool_reader_close(&r);
@@ -77,6 +84,8 @@ static void walk_done(void *arg)
     w->must_wait = false;
     for (unsigned i = 0; i < w->n_seen && more; i++)
         more = walk_message(w, &w->seen[i]);
+    for (unsigned i = 0; i < w->n_seen; i++)
+        mem_free(w->seen[i].left);
     if (!more) {
         w->finish(w, false);
         mem_free(w->id);

@@ -13,6 +13,8 @@
 struct seen {
     struct queue_msg_info info;
     char last_reply[300];
+    uint32_t *left; /* numbers of the recipients that are left; only if the filter asks for one */
+    unsigned n_left;
 };
 
 struct walk {
@@ -30,6 +32,7 @@ struct walk {
     size_t n_id, cap_id;
     /* private */
     unsigned worker;
+    struct queue *queue; /* while its worker is asked */
     uint32_t cursor;
     bool at_end; /* of this worker */
     unsigned n_seen;

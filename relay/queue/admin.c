@@ -159,6 +159,17 @@ unsigned queue_rcpts(const struct queue *q, uint64_t id, struct queue_rcpt_info 
     return m->n_left;
 }
 
+unsigned queue_rcpts_left(const struct queue *q, uint64_t id, uint32_t *index, unsigned max)
+{
+    const struct qmsg *m = msg_find(q, id);
+    unsigned n = 0;
+    if (m == NULL)
+        return 0;
+    for (uint32_t i = m->first; i != 0 && n < max; i = rcpt_at(q, i)->next)
+        index[n++] = rcpt_at(q, i)->index;
+    return m->n_left;
+}
+
 /* ---- actions ---- */
 
 void msg_mark_removed(struct queue *q, const struct qmsg *m)

@@ -147,6 +147,8 @@ struct queue_rcpt_info {
 /* Fills up to max in the order of index; returns how many are left, 0 also if there is no such
  * message. */
 unsigned queue_rcpts(const struct queue *q, uint64_t id, struct queue_rcpt_info *out, unsigned max);
+/* The same, of the recipients' numbers alone. */
+unsigned queue_rcpts_left(const struct queue *q, uint64_t id, uint32_t *index, unsigned max);
 
 enum queue_action {
     QUEUE_HOLD,
