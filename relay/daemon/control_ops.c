@@ -199,6 +199,8 @@ static void op_set(void *ctx, struct control_req *r, const struct control_args *
         control_error(r, CONTROL_ERR_FAILED, "%s", e.text);
         return;
     }
+    LOG(INFO, NULL, "override-set", LC("address", a->address), LS("forest", name),
+        LC("by", control_who(r)));
     json_t *o = json_object();
     put(o, "address", fact_text(str_c(a->address)));
     put(o, "forest", fact_text(name));
@@ -217,6 +219,7 @@ static void op_unset(void *ctx, struct control_req *r, const struct control_args
                       e.text);
         return;
     }
+    LOG(INFO, NULL, "override-unset", LC("address", a->address), LC("by", control_who(r)));
     json_t *o = json_object();
     put(o, "address", fact_text(str_c(a->address)));
     put(o, "generation", json_integer((json_int_t)directory_generation(d->directory)));
