@@ -143,6 +143,7 @@ bool daemon_start(struct daemon *d, const char *conf_path, struct err *e)
     d->conf = conf_load(conf_path, e);
     if (d->conf == NULL)
         return false;
+    d->first_conf = conf_ref(d->conf);
     log_setup(d->conf->log_target, d->conf->log_format, d->conf->log_level);
     raise_descriptor_limit();
     d->n_worker = count_workers(d->conf);
@@ -174,7 +175,7 @@ bool daemon_reload(struct daemon *d, struct buf *note, struct err *e)
         LOG(ERROR, NULL, "reload-refused", LC("why", e->text), LC("effect", "nothing was changed"));
         return false;
     }
-    conf_needs_restart(d->conf, c, note);
+    conf_needs_restart(d->first_conf, c, note);
     if (note->n != 0)
         LOG(WARN, NULL, "reload-needs-restart", LS("options", buf_str(note)));
     log_setup(c->log_target, c->log_format, c->log_level);
@@ -225,6 +226,7 @@ void daemon_close(struct daemon *d)
     if (d->loop != NULL)
         loop_free(&d->loop);
     conf_unref(&d->conf);
+    conf_unref(&d->first_conf);
     if (had_service)
         LOG(INFO, NULL, "stopped");
     log_flush();

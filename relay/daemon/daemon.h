@@ -15,7 +15,8 @@ struct control;
 struct daemon {
     const char *conf_path;
     struct conf *conf;
-    struct loop *loop; /* the main thread's: signals, control */
+    struct conf *first_conf; /* of the start: what needs a restart is still as in this */
+    struct loop *loop;       /* the main thread's: signals, control */
     struct spool *spool;
     struct directory *directory;
     struct smtpd_clients *clients;
