@@ -37,7 +37,7 @@ static const struct control_arg arg_table[] = {
     ARG(id, "dest", DEST, filter.dest, 0, "DEST", "Whose last destination is DEST")                \
     ARG(id, "state", STATE, filter.state, 0, "STATE", "active, waiting, parked or held")           \
     ARG(id, "sender", SENDER, filter.sender, 0, "SENDER",                                          \
-        "From this sender; @domain: from anyone there; \"\": notices")                             \
+        "This sender, or @domain; \"\": notices")                                                  \
     ARG(id, "rcpt", SENDER, filter.rcpt, 0, "RCPT", "For this recipient, or @domain")              \
     ARG(id, "older", AGE, filter.older_ms, 0, "AGE", "In the queue for longer, for example 90m")
 #include "relay/control/commands.def"

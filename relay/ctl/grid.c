@@ -70,16 +70,40 @@ static void measure(const struct grid *t, size_t *width)
     }
 }
 
+#define LEFT_OUT SIZE_MAX /* as a width */
+
+/* How wide the table is if what may be cut is cut as far as that goes. */
+static size_t least(const struct grid *t, const size_t *width)
+{
+    size_t total = 0;
+    for (unsigned c = 0; c < t->n_column; c++) {
+        if (width[c] != LEFT_OUT)
+            total += GAP + (t->column[c].cut && width[c] > GRID_CUT_MIN ? GRID_CUT_MIN : width[c]);
+    }
+    return total - GAP;
+}
+
+static void leave_out(const struct grid *t, size_t *width)
+{
+    for (unsigned c = 0; c < t->n_column && least(t, width) > t->width; c++) {
+        if (t->column[c].spare)
+            width[c] = LEFT_OUT;
+    }
+}
+
 /* Takes from the widest column that may be cut, one character at a time. */
 static void fit(const struct grid *t, size_t *width)
 {
-    size_t total = GAP * (t->n_column - 1);
+    size_t total = 0;
+    if (t->width != 0)
+        leave_out(t, width);
     for (unsigned c = 0; c < t->n_column; c++)
-        total += width[c];
+        total += width[c] != LEFT_OUT ? GAP + width[c] : 0;
+    total -= GAP;
     while (t->width != 0 && total > t->width) {
         unsigned widest = t->n_column;
         for (unsigned c = 0; c < t->n_column; c++) {
-            if (t->column[c].cut && width[c] > GRID_CUT_MIN &&
+            if (t->column[c].cut && width[c] > GRID_CUT_MIN && width[c] != LEFT_OUT &&
                 (widest == t->n_column || width[c] >= width[widest]))
                 widest = c;
         }
@@ -109,6 +133,8 @@ static void write_row(const struct grid *t, const char *const *cell, const size_
                       struct buf *out)
 {
     for (unsigned c = 0; c < t->n_column; c++) {
+        if (width[c] == LEFT_OUT)
+            continue;
         const char *text = cell != NULL ? cell[c] : t->column[c].title;
         size_t w = text_width(text), pad = w < width[c] ? width[c] - w : 0;
         if (t->column[c].right)

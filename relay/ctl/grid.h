@@ -13,8 +13,9 @@ struct grid_column {
     const char *title;
     bool right; /* numbers */
     bool cut;   /* may be made narrower to fit, down to GRID_CUT_MIN */
+    bool spare; /* left out if that is not enough */
 };
-#define GRID_CUT_MIN 12
+#define GRID_CUT_MIN 11
 
 struct grid {
     const struct grid_column *column;

@@ -57,7 +57,7 @@ static void write_overview(struct buf *out)
         "\n`queue` alone is `queue list`, `directory` alone is `directory status`.\n"
         "--socket PATH  the control socket (%s)\n"
         "--json         answers as JSON, for programs\n"
-        "`causewayctl COMMAND --help` tells more. Exit: 0 done, 1 refused or failed, 2 wrong "
+        "`causewayctl COMMAND --help` tells more.\nExit: 0 done, 1 refused or failed, 2 wrong "
         "command line.\n",
         CONTROL_SOCKET);
 }

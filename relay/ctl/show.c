@@ -49,31 +49,36 @@ static const char *when(json_t *o, const char *key, char dst[24])
 /* ---- tables ---- */
 
 static const struct grid_column message_column[] = {
-    {"ID", false, false},  {"STATE", false, false}, {"AGE", true, false},
-    {"SIZE", true, false}, {"RCPT", true, false},   {"TRIES", true, false},
-    {"NEXT", true, false}, {"SENDER", false, true}, {"DESTINATION", false, true},
-    {"SAID", false, true},
+    {"ID", false, false, false},         {"STATE", false, false, false},
+    {"AGE", true, false, false},         {"SIZE", true, false, true},
+    {"RCPT", true, false, false},        {"TRIES", true, false, true},
+    {"NEXT", true, false, false},        {"SENDER", false, true, false},
+    {"DESTINATION", false, true, false}, {"SAID", false, true, false},
 };
 static const struct grid_column dest_column[] = {
-    {"DESTINATION", false, true}, {"STATE", false, false},   {"WINDOW", true, false},
-    {"IN HAND", true, false},     {"READY", true, false},    {"PARKED", true, false},
-    {"DELIVERED", true, false},   {"DEFERRED", true, false}, {"LAST ERROR", false, true},
+    {"DESTINATION", false, true, false}, {"STATE", false, false, false},
+    {"WINDOW", true, false, true},       {"IN HAND", true, false, false},
+    {"READY", true, false, true},        {"PARKED", true, false, false},
+    {"DELIVERED", true, false, false},   {"DEFERRED", true, false, false},
+    {"LAST ERROR", false, true, false},
 };
 static const struct grid_column source_column[] = {
-    {"SOURCE", false, false},   {"TYPE", false, false},      {"FOREST", false, false},
-    {"STATE", false, false},    {"ENTRIES", true, false},    {"ADDRESSES", true, false},
-    {"COMPLETE", false, false}, {"LAST ERROR", false, true},
+    {"SOURCE", false, false, false},   {"TYPE", false, false, true},
+    {"FOREST", false, false, false},   {"STATE", false, false, false},
+    {"ENTRIES", true, false, false},   {"ADDRESSES", true, false, true},
+    {"COMPLETE", false, false, false}, {"LAST ERROR", false, true, false},
 };
 static const struct grid_column rcpt_column[] = {
-    {"RECIPIENT", false, true},
-    {"STATE", false, false},
-    {"DESTINATION", false, true},
-    {"SAID", false, true},
+    {"RECIPIENT", false, true, false},
+    {"STATE", false, false, false},
+    {"DESTINATION", false, true, false},
+    {"SAID", false, true, false},
 };
 static const struct grid_column claim_column[] = {
-    {"", false, false},       {"SOURCE", false, false},  {"KIND", false, false},
-    {"FOREST", false, false}, {"PRIMARY", false, true},  {"ROUTING", false, true},
-    {"TARGET", false, true},  {"EVIDENCE", false, true},
+    {"", false, false, false},       {"SOURCE", false, false, false},
+    {"KIND", false, false, true},    {"FOREST", false, false, false},
+    {"PRIMARY", false, true, false}, {"ROUTING", false, true, false},
+    {"TARGET", false, true, false},  {"EVIDENCE", false, true, false},
 };
 
 static void message_row(struct show *s, json_t *m)
@@ -193,10 +198,10 @@ static int show_status(json_t *o, struct buf *out)
     json_t *r = json_object_get(o, "recovery");
     text_duration(number_of(o, "uptime_ms"), up);
     buf_printf(out,
-               "causewayd  %s on %s, process %" PRId64 ", up %s (since %s UTC), %" PRId64
-               " workers\n",
-               text_of(o, "version"), text_of(o, "hostname"), number_of(o, "pid"), up,
-               when(o, "started", since), number_of(o, "workers"));
+               "causewayd  %s on %s, process %" PRId64 ", %" PRId64
+               " workers\n           up %s, since %s UTC\n",
+               text_of(o, "version"), text_of(o, "hostname"), number_of(o, "pid"),
+               number_of(o, "workers"), up, when(o, "started", since));
     if (number_of(o, "reloads_failed") > 0)
         buf_printf(out, "           %" PRId64 " reloads failed; the configuration is of %s UTC\n",
                    number_of(o, "reloads_failed"), when(o, "reloaded", since));

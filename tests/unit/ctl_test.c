@@ -183,7 +183,7 @@ static void test_the_protocol_document_has_every_command_and_argument(void **sta
 /* ---- tables ---- */
 
 static const struct grid_column three[] = {
-    {"ID", false, false}, {"N", true, false}, {"WORDS", false, true}};
+    {"ID", false, false, false}, {"N", true, false, true}, {"WORDS", false, true, false}};
 
 static void test_grid(void **state)
 {
@@ -219,6 +219,16 @@ static void test_grid(void **state)
     grid_print(&t, &out);
     assert_string_equal(buf_cstr(&out), "ID          N  WORDS\n"
                                         "0123456789  5  \xc3\xbc and much mor\xe2\x80\xa6\n");
+    grid_free(&t);
+
+    buf_clear(&out);
+    grid_init(&t, three, 3, 24); /* too narrow for all: N is spare */
+    grid_add(&t, "0123456789");
+    grid_add(&t, "5");
+    grid_add(&t, "and much more");
+    grid_print(&t, &out);
+    assert_string_equal(buf_cstr(&out), "ID          WORDS\n"
+                                        "0123456789  and much mo\xe2\x80\xa6\n");
     grid_free(&t);
     buf_free(&out);
 }
