@@ -8,8 +8,10 @@ keep the others from running; everything is in build/NAME/*.log.
 import glob
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import xml.etree.ElementTree as ET
 
@@ -135,9 +137,14 @@ def system(name, tests, *args):
     log, xml = f"{folder(name)}/{tests.replace('/', '-')}.log", f"{folder(name)}/{tests.replace('/', '-')}.xml"
     if os.path.exists(xml):
         os.unlink(xml)
+    # A folder of its own: pytest's shared one is cleaned by whoever else runs pytest.
+    base = tempfile.mkdtemp(prefix="causeway-check-")
+    os.chmod(base, 0o755)
     ok = command(["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--junitxml", xml,
-                  "-rs", *args, os.path.join(TOP, tests)], log, 2400, CAUSEWAY_BUILD=folder(name),
+                  "--basetemp", os.path.join(base, "t"), "-rs", *args, os.path.join(TOP, tests)], log, 2400, CAUSEWAY_BUILD=folder(name),
                  PYTHONDONTWRITEBYTECODE="1")
+    if ok:
+        shutil.rmtree(base, ignore_errors=True)
     try:
         suite = ET.parse(xml).getroot().find("testsuite").attrib
     except (OSError, ET.ParseError):
