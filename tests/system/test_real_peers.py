@@ -9,6 +9,7 @@ import pytest
 from client import Client, message
 from postfix import Postfix
 from relay import DOMAIN
+from wait import until
 
 ANNA = f"anna@{DOMAIN}"
 FAST = ["retry_min = 200ms", "retry_max = 500ms", "dest_backoff_min = 200ms", "dest_backoff_max = 500ms"]
