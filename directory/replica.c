@@ -345,7 +345,8 @@ static void commit(struct replica *r, struct str cookie)
         r->o.publish(r->o.arg, &c);
     }
     mem_free(k.v);
-    store_sync(&r->store);
+    if (r->complete_wall_ms != 0) /* a first sync that broke off begins anew anyway */
+        store_sync(&r->store);
     if (snapshot_is_due(r))
         replica_snapshot(r);
 }

@@ -1,5 +1,6 @@
 """The OpenLDAP source against a real slapd: changes as they happen, restarts on both sides, refusals."""
 import signal
+import time
 
 import pytest
 
@@ -207,11 +208,19 @@ def test_dies_half_way(stage):
 
 
 def test_hangs(stage):
+    """A server that hangs keeps its connections; it is noticed all the same."""
     slapd = stage.slapd().start()
-    w = stage.watch(stage.conf(slapd))
+    w = stage.watch(stage.conf(slapd, more="stale_after = 1s"))
     w.until_state("hr", "current")
+    time.sleep(1.5)
+    assert w.place("nobody@x.test") == "not-found"  # silence alone makes nothing stale
     slapd.send(signal.SIGSTOP)
+    w.until("nobody@x.test", "not-found-yet")
     assert w.place("u001@x.test") == "found old"
+    w.until_state("hr", "stale")
+    slapd.send(signal.SIGCONT)
+    w.until("nobody@x.test", "not-found")
+    slapd.send(signal.SIGSTOP)
     assert w.stop() < 8
 
 
