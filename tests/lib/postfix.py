@@ -40,6 +40,9 @@ class Postfix:
         os.chmod(self.dir, 0o755)
         shutil.chown(os.path.join(self.dir, "data"), "postfix")
         shutil.chown(self.mail, "nobody")
+        with open(self.log_path, "w", encoding="utf-8"):
+            pass
+        os.chmod(self.log_path, 0o666)  # postsuper logs without being root
         self.settings = {
             "compatibility_level": "3.6",
             "queue_directory": os.path.join(self.dir, "queue"),
@@ -68,6 +71,9 @@ class Postfix:
             "smtpd_client_connection_count_limit": "0",
             "smtpd_recipient_restrictions": "",
             "biff": "no",
+            "queue_run_delay": "1s",  # what it had in hand when it was stopped is not left for minutes
+            "minimal_backoff_time": "1s",
+            "maximal_backoff_time": "2s",
             **settings,
         }
         if next_hop:
@@ -85,7 +91,13 @@ class Postfix:
         return self
 
     def stop(self):
+        try:
+            with open(os.path.join(self.dir, "queue/pid/master.pid"), encoding="ascii") as f:
+                pid = int(f.read())
+        except FileNotFoundError:
+            return
         subprocess.run(["postfix", "-c", self.etc, "abort"], capture_output=True, check=False)
+        until("Postfix to end", lambda: not os.path.exists(f"/proc/{pid}"))
 
     def log(self):
         try:
