@@ -111,7 +111,7 @@ class Relay:
         until(lambda: "the relay to start:\n" + self.log()[-3000:], self.is_up)
         if directory and self.people:
             local = next(reversed(self.people))
-            until("the directory to be read", lambda: self.knows(local))
+            until("the directory to be read", lambda: self.knows(local) and self.is_complete())
         return self
 
     def is_up(self):
@@ -190,6 +190,11 @@ class Relay:
                 else:
                     raise LookupError(f"{command}: {answer['error']['message']}")
         raise ConnectionError(f"{command}: the connection was closed")
+
+    def is_complete(self):
+        """Every source was read to its end: unknown recipients get 550."""
+        return all(s["complete_once"] and s["state"] not in ("starting", "syncing")
+                   for s in self.ask("directory.status")["items"])
 
     def knows(self, local):
         try:
