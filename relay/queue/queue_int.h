@@ -40,8 +40,10 @@
 #define DEST_CLOSE_AFTER 3
 /* Destinations that nothing refers to are remembered (window, counters) up to this many. */
 #define DEST_IDLE_MAX 512
-/* Steps of work in one queue_run(); the rest goes on in the next turn. */
+/* Steps of work in one queue_run(), and how long they may take (a cold disk); the rest goes on in
+ * the next turn. */
 #define RUN_BUDGET 256
+#define RUN_MS     5
 /* How often a message may be decided anew in one go because the directory keeps changing. */
 #define REROUTE_MAX 8
 /* Bytes of reply texts kept for the whole queue; past it only the codes are kept. */
@@ -279,7 +281,8 @@ struct qactive {
     unsigned n_fails;
     bool backlog;       /* which lane's slot it holds */
     bool attempted;     /* something was tried since it became active */
-    bool deferred;      /* ... and has to wait */
+    bool deferred;      /* ... and was put off: it waits for its own next attempt */
+    bool unreached;     /* ... or did not get through, to a destination that is not closed yet */
     bool report_failed; /* a report could not be written: not again in this round */
 };
 

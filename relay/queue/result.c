@@ -236,7 +236,6 @@ static void take_deferred(struct qdelivery *qd, unsigned i, uint32_t *shared)
     } else {
         r->reply = reply_ref(q, reply_of(qd, i), qd->d.remote_host);
     }
-    act->m->flags |= MSG_BACKLOG;
     act->attempted = true;
     qd->dest->deferred++;
     stats_inc(STAT_queue_deferred);
@@ -246,7 +245,10 @@ static void take_deferred(struct qdelivery *qd, unsigned i, uint32_t *shared)
         return;
     }
     r->state = RCPT_WAIT;
-    act->deferred = true;
+    if (qd->d.verdict == DEST_UNREACHABLE)
+        act->unreached = true;
+    else
+        act->deferred = true;
 }
 
 static void take_reroute(struct qactive *act, uint32_t number)
@@ -338,6 +340,8 @@ static void leave_active(struct qactive *act)
         m->flags |= MSG_BACKLOG;
     if (wait)
         m->next = now + queue_retry_after(q, m->attempts);
+    else if (act->unreached) /* the destination's trouble, not the message's: soon again */
+        m->next = now + queue_jitter(q->conf.dest_backoff_min_ms);
     active_release(act);
     if (m->n_left == 0) {
         stats_add(STAT_queue_messages, -1);
@@ -356,8 +360,7 @@ void active_settle(struct qactive *act)
         active_stop(act);
     } else {
         active_recheck(act);
-        if (!msg_is_expired(q, m) || m->attempts == 0)
-            active_dispatch_due(act);
+        active_dispatch_due(act); /* also when it is too old: a last attempt */
     }
     if (act->n_hand > 0 || act->n_ready > 0)
         return;

@@ -11,6 +11,7 @@
  */
 #include "relay/queue/queue_int.h"
 
+#include "base/clock.h"
 #include "base/random.h"
 
 #define SWEEP_STEP 512
@@ -261,7 +262,8 @@ void queue_run(struct queue *q)
     reopen_due(q);
     bool more = step_sweep(q), turn = true;
     unsigned budget = RUN_BUDGET;
-    for (; turn && budget > 0; budget--) {
+    int64_t end = clock_mono_ms() + RUN_MS;
+    for (; turn && budget > 0 && clock_mono_ms() < end; budget--) {
         turn = step_check(q);
         if (q->draining)
             continue;

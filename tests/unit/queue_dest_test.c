@@ -102,6 +102,24 @@ static void test_closing_probing_and_reopening_in_order(void **state)
     world_close(&w);
 }
 
+/* The schedule of retries is for mail that was put off. */
+static void test_not_getting_through_is_tried_again_soon(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w);
+    world_open(&w);
+    w.dest[0].be = BE_DEAD;
+    uint64_t id = world_add(&w, 0, 1);
+    world_run(&w, 26000);
+    assert_int_equal(w.dest[0].started, 3);
+    assert_int_equal(info(&w, id).state, QUEUE_PARKED);
+    w.dest[0].be = BE_WELL;
+    world_run(&w, 13000);
+    assert_empty(&w);
+    world_close(&w);
+}
+
 static void test_no_herd_when_it_reopens(void **state)
 {
     (void)state;
@@ -284,6 +302,181 @@ static void test_backlog_is_not_starved_by_fresh_mail(void **state)
     world_close(&w);
 }
 
+static void test_fails_count_in_a_row_only(void **state)
+{
+    (void)state;
+    struct world w;
+    struct queue_dest_info d;
+    world_init(&w);
+    w.conf.window_initial = w.conf.window_max = 16;
+    world_open(&w);
+    for (unsigned i = 0; i < 12; i++) {
+        w.dest[0].be = i % 3 == 2 ? BE_WELL : BE_DEAD;
+        world_add(&w, i, 1);
+        world_run(&w, 20);
+        assert_true(world_dest_info(&w, 0, &d));
+        assert_int_equal(d.closed_for_ms, 0);
+    }
+    /* "Less, please" at a wide window is only that. */
+    w.entry[100] = 1;
+    w.dest[1].be = BE_BUSY;
+    for (unsigned i = 0; i < 3; i++)
+        world_add(&w, 100, 1);
+    world_run(&w, 20);
+    assert_true(world_dest_info(&w, 1, &d));
+    assert_int_equal(d.closed_for_ms, 0);
+    assert_int_equal(d.window, 2);
+    world_close(&w);
+}
+
+static void test_backlog_leaves_room_for_fresh_mail(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w);
+    w.conf.active_max = 8;
+    world_open(&w);
+    w.entry[1] = 1;
+    world_add(&w, 0, 1);
+    world_add(&w, 1, 1);
+    world_run(&w, 20); /* both are known to be well */
+    w.dest[0].be = BE_HANG;
+    unsigned entry = 0;
+    for (unsigned i = 0; i < 20; i++)
+        world_recover(&w, world_store(&w, &entry, 1), 1000, NULL);
+    world_run(&w, 20);
+    assert_int_equal(status(&w).active, 6);
+    uint64_t id = world_add(&w, 1, 1);
+    world_run(&w, 5);
+    assert_int_equal(world_msg(&w, id)->rcpt[0].end, END_DELIVERED);
+    /* All places taken: the next free one is for fresh mail, however long the backlog is due. */
+    world_add(&w, 0, 1);
+    world_add(&w, 0, 1);
+    uint64_t next = world_add(&w, 1, 1);
+    assert_int_equal(info(&w, next).state, QUEUE_WAITING);
+    world_run(&w, 1000);
+    w.dest[0].be = BE_WELL;
+    w.n_order_log = 0;
+    world_release(&w, 0);
+    world_run(&w, 0);
+    unsigned at = 0;
+    while (at < w.n_order_log && w.order_log[at] != next)
+        assert_true(w.order_log[at++] > 22); /* fresh, too */
+    assert_true(at < w.n_order_log);
+    world_close(&w);
+}
+
+static void test_in_order_of_arrival_when_there_is_a_line(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w);
+    w.conf.window_initial = w.conf.window_max = 1;
+    w.conf.ready_max = 2;
+    world_open(&w);
+    for (unsigned i = 0; i < 10; i++)
+        world_add(&w, i, 1);
+    for (unsigned i = 0; i < 50; i++) {
+        world_run(&w, 5);
+        world_add(&w, i, 1);
+        world_add(&w, i, 1);
+    }
+    world_run(&w, 1000);
+    assert_empty(&w);
+    for (unsigned i = 1; i < w.n_order_log; i++)
+        assert_true(w.order_log[i] > w.order_log[i - 1]);
+    world_close(&w);
+}
+
+/* What came while it was closed is backlog, too: mail that comes after the reopening goes first. */
+static void test_mail_after_an_outage_does_not_queue_behind_it(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w);
+    world_open(&w);
+    w.dest[0].be = BE_DEAD;
+    for (unsigned i = 0; i < 20; i++)
+        world_add(&w, i, 1);
+    world_run(&w, 100);
+    for (unsigned i = 0; i < 2000; i++)
+        world_add(&w, i, 1);
+    w.dest[0].be = BE_WELL;
+    while (w.dest[0].confirmed == 0)
+        world_run(&w, 100);
+    for (unsigned i = 0; i < 20; i++) {
+        uint64_t id = world_add(&w, i, 1);
+        world_run(&w, 15);
+        assert_int_equal(world_msg(&w, id)->rcpt[0].end, END_DELIVERED);
+    }
+    assert_true(world_count(&w, END_OPEN) > 500);
+    world_run(&w, 60000);
+    assert_empty(&w);
+    world_close(&w);
+}
+
+static void test_due_mail_joins_the_line_unread(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w);
+    world_open(&w);
+    w.dest[0].be = BE_4XX;
+    for (unsigned i = 0; i < 200; i++)
+        world_add(&w, i, 1);
+    world_run(&w, 1000);
+    assert_int_equal(status(&w).waiting, 200);
+    w.dest[0].be = BE_DEAD;
+    uint64_t loads = w.loads;
+    world_run(&w, 90000); /* all have become due, and the destination is closed */
+    assert_true(w.loads - loads < 20);
+    assert_true(status(&w).parked > 180);
+    world_close(&w);
+}
+
+static void test_parked_recipients_of_a_message_go_together(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w);
+    world_open(&w);
+    w.dest[0].be = BE_DEAD;
+    for (unsigned i = 0; i < 20; i++)
+        world_add(&w, i, 1);
+    world_run(&w, 100);
+    uint64_t id = world_add(&w, 0, 50);
+    assert_int_equal(world_msg(&w, id)->deliveries, 0);
+    w.dest[0].be = BE_WELL;
+    world_run(&w, 60000);
+    assert_int_equal(world_msg(&w, id)->deliveries, 1);
+    assert_empty(&w);
+    world_close(&w);
+}
+
+static void count_dest(void *arg, const struct queue_dest_info *d)
+{
+    assert_true(d->dest[0] != '\0');
+    ++*(unsigned *)arg;
+}
+
+static void test_idle_destinations_are_forgotten(void **state)
+{
+    (void)state;
+    struct world w;
+    unsigned n = 0;
+    world_init(&w);
+    world_open(&w);
+    for (unsigned i = 0; i < 3000; i++) {
+        w.entry[0] = ENTRY_OTHER(0, i);
+        world_add(&w, 0, 1);
+        world_run(&w, 10);
+    }
+    assert_empty(&w);
+    queue_list_dests(w.q, count_dest, &n);
+    assert_in_range(n, 100, 1000);
+    world_close(&w);
+}
+
 /* ---- the directory ---- */
 
 static void test_a_change_wakes_exactly_whom_it_concerns(void **state)
@@ -339,6 +532,9 @@ static void test_a_change_before_mail_is_sent_reroutes(void **state)
     assert_int_equal(world_msg(&w, id)->rcpt[0].dest, 1);
     assert_int_equal(world_msg(&w, id)->rcpt[1].dest, 0);
     assert_empty(&w);
+    struct queue_dest_info d;
+    assert_true(world_dest_info(&w, 0, &d));
+    assert_int_equal(d.window, 6); /* one went well; the one that was never sent says nothing */
     /* Changed elsewhere: the delivery goes on. */
     w.dest[0].latency = 100;
     world_add(&w, 10, 1);
@@ -346,6 +542,24 @@ static void test_a_change_before_mail_is_sent_reroutes(void **state)
     world_flip(&w, 11, 1, true);
     world_run(&w, 60);
     assert_int_equal(w.reroutes, 1);
+    assert_empty(&w);
+    world_close(&w);
+}
+
+static void test_a_directory_that_never_rests(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w);
+    world_open(&w);
+    uint64_t id = world_add(&w, 0, 1);
+    for (unsigned i = 0; i < 200; i++) {
+        world_run(&w, 3);
+        world_flip(&w, 0, w.dest[0].in_hand > 0, false);
+    }
+    assert_in_range(w.reroutes, 5, 10);
+    assert_int_equal(info(&w, id).state, QUEUE_WAITING);
+    world_run(&w, 120000);
     assert_empty(&w);
     world_close(&w);
 }
@@ -420,6 +634,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_window_opens_and_halves),
         cmocka_unit_test(test_closing_probing_and_reopening_in_order),
+        cmocka_unit_test(test_not_getting_through_is_tried_again_soon),
         cmocka_unit_test(test_no_herd_when_it_reopens),
         cmocka_unit_test(test_the_probe_is_not_always_the_same_message),
         cmocka_unit_test(test_sick_destination_slows_nobody),
@@ -427,8 +642,16 @@ int main(void)
         cmocka_unit_test(test_ready_destinations_take_turns),
         cmocka_unit_test(test_fresh_mail_overtakes_a_backlog),
         cmocka_unit_test(test_backlog_is_not_starved_by_fresh_mail),
+        cmocka_unit_test(test_fails_count_in_a_row_only),
+        cmocka_unit_test(test_backlog_leaves_room_for_fresh_mail),
+        cmocka_unit_test(test_in_order_of_arrival_when_there_is_a_line),
+        cmocka_unit_test(test_mail_after_an_outage_does_not_queue_behind_it),
+        cmocka_unit_test(test_due_mail_joins_the_line_unread),
+        cmocka_unit_test(test_parked_recipients_of_a_message_go_together),
+        cmocka_unit_test(test_idle_destinations_are_forgotten),
         cmocka_unit_test(test_a_change_wakes_exactly_whom_it_concerns),
         cmocka_unit_test(test_a_change_before_mail_is_sent_reroutes),
+        cmocka_unit_test(test_a_directory_that_never_rests),
         cmocka_unit_test(test_woken_while_a_delivery_hangs),
         cmocka_unit_test(test_everything_changed_is_swept_in_steps),
         cmocka_unit_test(test_deferred_by_decision_until_the_directory_knows),

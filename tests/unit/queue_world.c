@@ -132,7 +132,7 @@ static void op_decide(void *ctx, const struct envelope *env, uint32_t index, str
     } else {
         out->kind = DECISION_DELIVER;
         out->dest.kind = DEST_FOREST;
-        out->dest.name = str_c(arena_printf(a, "%u", to));
+        out->dest.name = str_c(arena_printf(a, "%u.%u", to % 10000, to / 10000));
         out->address = env->rcpt[index].address;
     }
 }
@@ -212,6 +212,10 @@ static void op_cancel(void *ctx, struct delivery *d)
     mem_free(ev);
 }
 
+#define LONG                                                                                       \
+    " ................................................................................"            \
+    "................................................................................"
+
 static void end_rcpt(struct world *w, struct event *ev, unsigned i, enum behaviour be)
 {
     struct delivery *d = ev->d;
@@ -231,7 +235,8 @@ static void end_rcpt(struct world *w, struct event *ev, unsigned i, enum behavio
     } else {
         d->rcpt[i].outcome = OUTCOME_DEFERRED;
         *r = (struct smtp_reply){.code = 450, .enhanced = "4.2.0"};
-        (void)snprintf(r->text, sizeof(r->text), "later %" PRIu64, d->msg_id);
+        (void)snprintf(r->text, sizeof(r->text), "later %" PRIu64 "%s", d->msg_id,
+                       w->long_replies ? LONG : "");
     }
 }
 
@@ -260,7 +265,7 @@ static void end_delivery(struct world *w, struct event *ev)
         d->replies = mem_array(d->n_rcpt, sizeof(*d->replies));
         for (unsigned i = 0; i < d->n_rcpt; i++) {
             unsigned entry = world_msg(w, d->msg_id)->rcpt[d->rcpt[i].index].entry;
-            assert_int_equal(w->entry[entry], ev->dest - w->dest); /* never the old way */
+            assert_int_equal(w->entry[entry] % 10000, ev->dest - w->dest); /* never the old way */
             end_rcpt(w, ev, i, be);
         }
     }
@@ -542,7 +547,7 @@ static void find_dest(void *arg, const struct queue_dest_info *d)
 {
     struct find_dest *f = arg;
     char name[32];
-    (void)snprintf(name, sizeof(name), "forest:%u", f->dest);
+    (void)snprintf(name, sizeof(name), "forest:%u.0", f->dest);
     if (strcmp(name, d->dest) == 0) {
         *f->out = *d;
         f->found = true;

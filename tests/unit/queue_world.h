@@ -19,6 +19,8 @@
 
 #define WORLD_DESTS   64
 #define WORLD_ENTRIES 4096
+/* ENTRY_OTHER(d, k): a destination of its own name that behaves as d does. */
+#define ENTRY_OTHER(d, k) (10000 * ((k) + 1) + (d))
 /* Instead of a destination in the directory. */
 #define ENTRY_REFUSE 1000
 #define ENTRY_DEFER  1001
@@ -77,6 +79,7 @@ struct world {
     unsigned in_hand, reports, cancelled;
     uint64_t decides, loads;
     unsigned fail_reports; /* so many reports cannot be written */
+    bool long_replies;
     unsigned fail_loads;
     unsigned reroutes;
     unsigned start_log[4096], n_start_log; /* destinations, in the order of the starts */
