@@ -31,11 +31,14 @@ _causewayctl()
 
     local words=''
     case $command in
-    '') words='status queue explain directory set unset reload stop spool --json --socket --help' ;;
+    '') words='status queue explain directory set unset reload stop version spool help --json --socket --help' ;;
     queue)
         case $sub in
-        '') words='list show hold release retry remove export' ;;
-        remove) words='--dsn' ;;
+        '') words='list show hold release retry remove export dests' ;;
+        list) words='--dest --state --sender --rcpt --older --limit' ;;
+        hold | release | retry) words='--dest --state --sender --rcpt --older --all' ;;
+        remove) words='--dest --state --sender --rcpt --older --all --dsn' ;;
+        dests) words='--dest' ;;
         esac
         case $sub in
         show | hold | release | retry | remove | export)
@@ -45,7 +48,7 @@ _causewayctl()
         esac
         ;;
     explain) words='--from --link' ;;
-    directory) [[ -z $sub ]] && words='lookup' ;;
+    directory) [[ -z $sub ]] && words='status lookup' ;;
     spool)
         if [[ -z $sub ]]; then
             words='verify'

@@ -18,6 +18,7 @@
 
 #include "base/assert.h"
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/stats.h"
 #include "relay/control/control.h"
@@ -493,6 +494,45 @@ static void test_handler_that_never_waits_loses_its_client(void **state)
     close_world(&w);
 }
 
+static void test_idle_and_unread_clients_are_closed(void **state)
+{
+    (void)state;
+    struct world w;
+    clock_fake_start(1000, 1800000000000);
+    open_world(&w);
+    struct peer idle = join(&w), deaf = join(&w), waits = join(&w);
+    const char *list = "{\"command\":\"queue.list\",\"args\":{\"limit\":5000}}\n";
+    assert_non_null(strstr(ask(&w, &idle, "{\"command\":\"version\"}"), "true"));
+    assert_string_equal(
+        ask(&w, &waits, "{\"command\":\"queue.show\",\"args\":{\"id\":\"0000000000001\"}}"), "");
+    say(&deaf, list, strlen(list));
+    for (int i = 0; i < 20; i++)
+        loop_turn(w.loop, 0);
+    clock_fake_advance(59000);
+    for (int i = 0; i < 5; i++)
+        loop_turn(w.loop, 0);
+    assert_false(w.was_gone);
+    clock_fake_advance(2000);
+    for (int i = 0; i < 5; i++)
+        loop_turn(w.loop, 0);
+    assert_true(w.was_gone); /* it did not read for a minute */
+    hear(&w, &idle);
+    assert_false(idle.closed);
+    clock_fake_advance(300000);
+    hear(&w, &idle);
+    hear(&w, &waits);
+    assert_true(idle.closed);
+    assert_false(waits.closed); /* we are the ones who are late */
+    control_reply(w.pending, NULL);
+    hear(&w, &waits);
+    assert_string_equal(buf_cstr(&waits.in), "{\"ok\":true,\"result\":{}}\n");
+    leave(&idle);
+    leave(&deaf);
+    leave(&waits);
+    close_world(&w);
+    clock_fake_stop();
+}
+
 static void test_too_many_clients(void **state)
 {
     (void)state;
@@ -620,6 +660,7 @@ int main(void)
         cmocka_unit_test(test_client_leaves_while_the_answer_is_pending),
         cmocka_unit_test(test_slow_reader_of_a_long_list),
         cmocka_unit_test(test_handler_that_never_waits_loses_its_client),
+        cmocka_unit_test(test_idle_and_unread_clients_are_closed),
         cmocka_unit_test(test_too_many_clients),
         cmocka_unit_test(test_every_command_is_described),
         cmocka_unit_test(test_filters),
