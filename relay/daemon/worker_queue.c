@@ -12,7 +12,7 @@ static bool load(void *ctx, uint64_t id, struct buf *out, bool *gone)
     struct worker *w = ctx;
     struct err e = {0};
     struct spool_reader *r = spool_reader_open(w->deps.spool, id, &e);
-    *gone = r == NULL && e.class == ERR_CORRUPT;
+    *gone = r == NULL && e.class != ERR_SYSTEM; /* damaged, or set aside and removed since */
     if (r == NULL)
         return false;
     bool ok = buf_append_str(out, spool_reader_envelope(r));

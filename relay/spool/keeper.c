@@ -18,7 +18,7 @@
 #include "base/mem.h"
 #include "base/stats.h"
 
-#define RETRY_MS     30000
+#define RETRY_MS     5000
 #define SURPLUS_KEPT 4u /* free segments kept beyond those wanted */
 
 _Atomic int keeper_poll_ms = 1000;

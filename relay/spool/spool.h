@@ -151,8 +151,8 @@ void spool_large_abort(struct spool_large **l);
 /* ---- reading ---- */
 
 struct spool_reader;
-/* NULL: no such message (any more), or ERR_CORRUPT. Any thread; may read the disk (page cache in
- * the normal case). */
+/* NULL: ERR_INPUT no such message (any more), ERR_CORRUPT damaged (and set aside), ERR_SYSTEM it
+ * cannot be read now. Any thread; may read the disk (page cache in the normal case). */
 struct spool_reader *spool_reader_open(struct spool *s, uint64_t id, struct err *e);
 struct str spool_reader_envelope(const struct spool_reader *r); /* encoded; valid until close */
 uint64_t spool_reader_size(const struct spool_reader *r);       /* content octets */
