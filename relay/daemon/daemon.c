@@ -8,6 +8,7 @@
  */
 #include "relay/daemon/daemon.h"
 
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/resource.h>
@@ -38,6 +39,26 @@ static void raise_descriptor_limit(void)
     r.rlim_cur = r.rlim_max;
     if (setrlimit(RLIMIT_NOFILE, &r) != 0)
         LOG(WARN, NULL, "descriptor-limit", LU("wanted", r.rlim_max));
+}
+
+/* How many clients there are descriptors for. A part is kept from them, for deliveries, spool, log
+ * and control; and every worker has a few of its own. */
+static unsigned clients_possible(const struct conf *c, unsigned n_worker)
+{
+    struct rlimit r;
+    if (getrlimit(RLIMIT_NOFILE, &r) != 0 || r.rlim_cur == RLIM_INFINITY)
+        return 0;
+    rlim_t kept = 64 + n_worker * 8;
+    if (kept < r.rlim_cur / 4)
+        kept = r.rlim_cur / 4;
+    if (kept > r.rlim_cur / 2)
+        kept = r.rlim_cur / 2;
+    rlim_t most = r.rlim_cur - kept < UINT_MAX ? r.rlim_cur - kept : UINT_MAX;
+    if (most < c->smtpd.connections_max)
+        LOG(WARN, NULL, "descriptor-limit", LU("descriptors", r.rlim_cur),
+            LI("connections_max", c->smtpd.connections_max), LU("clients_possible", most),
+            LC("hint", "raise LimitNOFILE or lower connections_max"));
+    return (unsigned)most;
 }
 
 static bool make_directories(const struct conf *c, struct err *e)
@@ -123,7 +144,7 @@ static bool start_service(struct daemon *d, struct worker_socket **sockets, unsi
     d->directory = directory_open(d->conf, d->conf->state_directory, e);
     if (d->directory == NULL)
         return false;
-    d->clients = smtpd_clients_new();
+    d->clients = smtpd_clients_new(clients_possible(d->conf, d->n_worker));
     if (!make_workers(d, sockets, per_worker, e))
         return false;
     directory_listen(d->directory, directory_changed, d);

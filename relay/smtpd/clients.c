@@ -25,14 +25,15 @@ struct client {
 
 struct smtpd_clients {
     pthread_mutex_t lock;
-    unsigned total;
+    unsigned total, most;
     _Atomic int64_t memory;
     struct client *bucket[BUCKETS];
 };
 
-struct smtpd_clients *smtpd_clients_new(void)
+struct smtpd_clients *smtpd_clients_new(unsigned most)
 {
     struct smtpd_clients *c = NEW(struct smtpd_clients);
+    c->most = most;
     pthread_mutex_init(&c->lock, NULL);
     return c;
 }
@@ -62,7 +63,7 @@ enum client_verdict smtpd_clients_enter(struct smtpd_clients *c, const char *ip,
     enum client_verdict verdict = CLIENT_OK;
     pthread_mutex_lock(&c->lock);
     struct client **at = find(c, ip);
-    if (limit_all != 0 && c->total >= limit_all) {
+    if ((limit_all != 0 && c->total >= limit_all) || (c->most != 0 && c->total >= c->most)) {
         verdict = CLIENT_ALL_FULL;
     } else if (limit != 0 && *at != NULL && (*at)->connections >= limit) {
         verdict = CLIENT_TOO_MANY;

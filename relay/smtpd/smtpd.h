@@ -31,7 +31,9 @@ struct smtpd_ops {
 /* What all workers count together: connections in all and per client, and the memory that content
  * on its way to the spool takes. Made by the daemon. */
 struct smtpd_clients;
-struct smtpd_clients *smtpd_clients_new(void);
+/* most: connections, whatever connections_max says, because there are descriptors for no more; 0:
+ * no such limit. */
+struct smtpd_clients *smtpd_clients_new(unsigned most);
 void smtpd_clients_free(struct smtpd_clients **c);
 
 /* conf is referenced, not taken over. */

@@ -234,7 +234,7 @@ static void world_open(struct world *w, const char *ip, size_t chunk)
     w->conf->smtpd.recipients_max = 3; /* below what the table allows */
     w->conf->smtpd.received_max = 4;
     w->loop = loop_new(&e);
-    w->clients = smtpd_clients_new();
+    w->clients = smtpd_clients_new(0);
     const struct smtpd_ops ops = {.ctx = w, .view = no_view, .accepted = on_accepted};
     w->smtpd = smtpd_new(w->loop, w->conf, &fake.spool, w->clients, &ops);
     w->session = smtpd_session_new(w->smtpd, 0, (struct sockaddr *)&sa, &refusal);
