@@ -61,7 +61,3 @@ tests_fuzz_fuzz_syncrepl_LDADD = $(DIRECTORY_LIBS)
 tests_fuzz_fuzz_table_SOURCES = tests/fuzz/fuzz_table.c
 tests_fuzz_fuzz_table_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
 tests_fuzz_fuzz_table_LDADD = $(DIRECTORY_LIBS)
-
-noinst_PROGRAMS += tests/bench/directory_bench
-tests_bench_directory_bench_SOURCES = tests/bench/directory_bench.c
-tests_bench_directory_bench_LDADD = $(DIRECTORY_LIBS)

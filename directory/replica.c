@@ -11,10 +11,11 @@
 #include "directory/hashmap.h"
 #include "directory/store.h"
 
-#define VERIFY_MAX        ((uint64_t)32 << 20) /* read in 20 ms or so */
-#define BATCH_MAX         4096                 /* first sync: entries per commit */
-#define OVERLAY_MIN       65536                /* a snapshot is not rewritten for less */
-#define SNAPSHOT_RETRY_MS 60000                /* after one could not be written */
+#define VERIFY_MAX        ((uint64_t)8 << 20) /* read in 5 ms or so */
+#define BATCH_MAX         4096                /* first sync: entries per commit */
+#define OVERLAY_MAX       65536               /* entries beside the snapshot */
+#define JOURNAL_MAX       ((uint64_t)16 << 20)
+#define SNAPSHOT_RETRY_MS 60000 /* after one could not be written */
 #define REPLICA_KILLED    UINT64_MAX
 
 struct replica {
@@ -293,14 +294,20 @@ static void take_stack(struct replica *r, struct dir_stack *next)
     r->stack = next;
 }
 
-static bool snapshot_is_due(const struct replica *r)
+/* A start reads the journal whole, so it is kept short; a first sync writes ever larger snapshots
+ * at ever longer distances, and one at its end. */
+static bool snapshot_is_due(const struct replica *r, bool first_end)
 {
     uint64_t base = r->stack->has_base ? table_header(r->stack->t[r->stack->n - 1])->n_entries : 0;
-    uint64_t share = r->complete_wall_ms != 0 ? base / 10 : base;
-    uint64_t limit = share > OVERLAY_MIN ? share : OVERLAY_MIN;
+    uint64_t overlay = stack_overlay_entries(r->stack);
     if (clock_mono_ms() < r->snapshot_after_ms)
         return false;
-    return stack_overlay_entries(r->stack) > limit || !store_is_journalling(&r->store);
+    if (!store_is_journalling(&r->store))
+        return true;
+    if (r->complete_wall_ms == 0)
+        return overlay > OVERLAY_MAX && overlay > base;
+    return overlay > (first_end ? BATCH_MAX : OVERLAY_MAX) ||
+           store_journal_bytes(&r->store) > JOURNAL_MAX;
 }
 
 void replica_snapshot(struct replica *r)
@@ -321,7 +328,7 @@ void replica_snapshot(struct replica *r)
     r->o.publish(r->o.arg, &c);
 }
 
-static void commit(struct replica *r, struct str cookie)
+static void commit(struct replica *r, struct str cookie, bool first_end)
 {
     struct keys k = {0};
     unsigned n = r->n_batch;
@@ -347,7 +354,7 @@ static void commit(struct replica *r, struct str cookie)
     mem_free(k.v);
     if (r->complete_wall_ms != 0) /* a first sync that broke off begins anew anyway */
         store_sync(&r->store);
-    if (snapshot_is_due(r))
+    if (snapshot_is_due(r, first_end))
         replica_snapshot(r);
 }
 
@@ -355,7 +362,7 @@ void replica_commit(struct replica *r, struct str cookie)
 {
     bool new_cookie = cookie.p != NULL && !str_eq(cookie, buf_str(&r->cookie));
     if (r->n_batch != 0 || new_cookie)
-        commit(r, cookie);
+        commit(r, cookie, false);
 }
 
 void replica_alive(struct replica *r, int64_t wall_ms)
@@ -365,7 +372,7 @@ void replica_alive(struct replica *r, int64_t wall_ms)
 
 void replica_note_alive(struct replica *r)
 {
-    commit(r, STR_NULL);
+    commit(r, STR_NULL, false);
 }
 
 /* ---- refreshing ---- */
@@ -448,7 +455,7 @@ bool replica_refresh_end(struct replica *r, bool delete_absent, struct str cooki
     r->source_id = r->o.source_id;
     replica_alive(r, clock_wall_ms());
     if (first)
-        commit(r, cookie); /* even if it is empty: complete is worth keeping */
+        commit(r, cookie, true); /* even if it is empty: complete is worth keeping */
     else
         replica_commit(r, cookie);
     return true;

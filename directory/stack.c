@@ -6,6 +6,7 @@
 #include "base/assert.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "directory/hashmap.h"
 
 #define MERGE_RATIO 8
 
@@ -165,6 +166,31 @@ static void merge_into(const struct dir_stack *s, unsigned k, bool keep_tombston
 void stack_flatten(const struct dir_stack *s, struct table_builder *b)
 {
     merge_into(s, s->n, false, b);
+}
+
+struct dir_table *stack_merge(struct dir_table *const *t, size_t n)
+{
+    struct dir_entry_room *room = mem_alloc(sizeof(*room));
+    struct table_builder *b = table_builder_new();
+    struct table_meta m = meta_of(t[n - 1]);
+    struct hashmap seen;
+    hashmap_init(&seen, true);
+    for (size_t i = n; i-- > 0;) {
+        struct table_record r;
+        for (uint64_t at = 0; table_next(t[i], &at, &r);) {
+            uint64_t hash = dir_uuid_hash(table_record_uuid(&r));
+            struct dir_entry e;
+            if (hashmap_has(&seen, hash) || !table_record_decode(&r, room, &e))
+                continue;
+            hashmap_set(&seen, hash, 0);
+            table_builder_add(b, &e);
+        }
+    }
+    struct dir_table *merged = table_builder_finish(b, &m);
+    hashmap_free(&seen);
+    table_builder_free(&b);
+    mem_free(room);
+    return merged;
 }
 
 static unsigned merge_depth(const struct dir_stack *s)

@@ -28,6 +28,9 @@ void stack_unref(struct dir_stack **s);
 
 /* A new stack with `t` (reference taken over) on top of `s` (untouched), merged as needed. */
 struct dir_stack *stack_push(const struct dir_stack *s, struct dir_table *t);
+/* One table that says what `n` (not 0) tables say together, oldest first; in one walk, for a
+ * journal with many. Tombstones stay. */
+struct dir_table *stack_merge(struct dir_table *const *t, size_t n);
 /* A new stack, with another base that says the same (reference taken over). */
 struct dir_stack *stack_rebase(const struct dir_stack *s, struct dir_table *base);
 /* Adds every living entry to b, for a new snapshot. */

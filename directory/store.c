@@ -136,6 +136,28 @@ static bool journal_belongs(struct store *s)
            memcmp(&h, &want, sizeof(h)) == 0;
 }
 
+/* All whole records as one table on the stack. */
+static void journal_replay(struct store *s, off_t size, struct dir_stack **stack)
+{
+    struct dir_table **t = NULL, *record;
+    size_t n = 0, cap = 0;
+    while ((record = read_record(s, &s->end, size)) != NULL) {
+        if (n == cap) {
+            cap = cap == 0 ? 64 : cap * 2;
+            t = mem_realloc(t, cap * sizeof(*t));
+        }
+        t[n++] = record;
+    }
+    if (n != 0) {
+        struct dir_stack *next = stack_push(*stack, stack_merge(t, n));
+        stack_unref(stack);
+        *stack = next;
+    }
+    for (size_t i = 0; i < n; i++)
+        table_unref(&t[i]);
+    mem_free(t);
+}
+
 static bool journal_open(struct store *s, struct dir_stack **stack, struct err *e)
 {
     s->fd = s->ops->open(s->journal_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -145,12 +167,7 @@ static bool journal_open(struct store *s, struct dir_stack **stack, struct err *
         return journal_start(s, e);
     off_t size = lseek(s->fd, 0, SEEK_END);
     s->end = sizeof(struct journal_header);
-    struct dir_table *t;
-    while ((t = read_record(s, &s->end, size)) != NULL) {
-        struct dir_stack *next = stack_push(*stack, t);
-        stack_unref(stack);
-        *stack = next;
-    }
+    journal_replay(s, size, stack);
     if (size > s->end && s->ops->ftruncate(s->fd, s->end) != 0)
         return err_set(e, ERR_SYSTEM, errno, "%s: ftruncate", s->journal_path);
     return true;
@@ -257,6 +274,5 @@ struct dir_table *store_snapshot(struct store *s, struct table_builder *b, struc
 
 uint64_t store_bytes(const struct store *s, const struct dir_stack *stack)
 {
-    uint64_t n = s->fd >= 0 ? (uint64_t)s->end : 0;
-    return n + (stack->has_base ? table_image(stack->t[stack->n - 1]).n : 0);
+    return store_journal_bytes(s) + (stack->has_base ? table_image(stack->t[stack->n - 1]).n : 0);
 }

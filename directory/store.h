@@ -51,6 +51,10 @@ static inline bool store_is_journalling(const struct store *s)
  * is chosen here. */
 struct dir_table *store_snapshot(struct store *s, struct table_builder *b, struct table_meta *m,
                                  struct err *e);
+static inline uint64_t store_journal_bytes(const struct store *s)
+{
+    return s->fd >= 0 ? (uint64_t)s->end : 0;
+}
 uint64_t store_bytes(const struct store *s, const struct dir_stack *stack);
 
 #endif
