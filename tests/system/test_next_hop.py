@@ -139,7 +139,7 @@ def test_connections_are_kept_and_pipelined(relay, sinks):
         for i in range(50):
             assert c.send("s@sender.test", ANNA, message(f"m{i}"))[0] == 250
     sink.wait(50)
-    assert len(sink.sessions) <= 5
+    assert len(sink.sessions) <= 10  # of two workers; not one for each message
 
 
 def test_without_pipelining(relay, sinks):
