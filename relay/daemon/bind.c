@@ -16,12 +16,25 @@
 
 #define BACKLOG 1024
 
+/* With SO_REUSEPORT another daemon of the same user would not be in our way: the two would share
+ * the port, and the mail. A socket without it finds out. */
+static bool is_free(const struct sockaddr *addr, socklen_t len, struct err *e)
+{
+    int fd = listen_tcp(addr, len, 1, false, e);
+    if (fd < 0)
+        return false;
+    close(fd);
+    return true;
+}
+
 static bool bind_address(const struct conf_listener *l, unsigned index, const char *text,
                          unsigned n_worker, struct worker_socket **out, unsigned *at, struct err *e)
 {
     struct sockaddr_storage addr;
     socklen_t len;
     if (!listen_parse(str_c(text), &addr, &len, e))
+        return err_wrap(e, "listener \"%s\"", l->name);
+    if (!is_free((struct sockaddr *)&addr, len, e))
         return err_wrap(e, "listener \"%s\"", l->name);
     for (unsigned w = 0; w < n_worker; w++) {
         int fd = listen_tcp((struct sockaddr *)&addr, len, BACKLOG, true, e);
