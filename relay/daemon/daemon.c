@@ -8,9 +8,13 @@
  */
 #include "relay/daemon/daemon.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
+#include <strings.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -66,6 +70,22 @@ static bool make_directories(const struct conf *c, struct err *e)
     return file_make_dir(c->spool.directory, 0700, e) &&
            file_make_dir(c->state_directory, 0700, e) && privileges_own(c, c->spool.directory, e) &&
            privileges_own(c, c->state_directory, e);
+}
+
+/* Snapshots and journals have one writer. */
+static bool lock_state(struct daemon *d, struct err *e)
+{
+    char path[PATH_MAX];
+    const char *dir = d->conf->state_directory;
+    snprintf(path, sizeof(path), "%s/lock", dir);
+    d->state_lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (d->state_lock < 0)
+        return err_set(e, ERR_SYSTEM, errno, "cannot open %s", path);
+    if (flock(d->state_lock, LOCK_EX | LOCK_NB) == 0)
+        return true;
+    if (errno == EWOULDBLOCK)
+        return err_set(e, ERR_BUSY, 0, "another daemon uses the state_directory %s", dir);
+    return err_set(e, ERR_SYSTEM, errno, "cannot lock %s", path);
 }
 
 static bool open_spool(struct daemon *d, struct err *e)
@@ -139,7 +159,7 @@ static bool start_service(struct daemon *d, struct worker_socket **sockets, unsi
                           struct err *e)
 {
     d->loop = loop_new(e);
-    if (d->loop == NULL || !watch_signals(d, e) || !open_spool(d, e))
+    if (d->loop == NULL || !watch_signals(d, e) || !open_spool(d, e) || !lock_state(d, e))
         return false;
     d->directory = directory_open(d->conf, d->conf->state_directory, e);
     if (d->directory == NULL)
@@ -156,11 +176,28 @@ static bool start_service(struct daemon *d, struct worker_socket **sockets, unsi
     return d->recovery != NULL && control_ops_start(d, e);
 }
 
+const char *daemon_without_source(const struct conf *c)
+{
+    for (unsigned i = 0; i < c->n_domain; i++) {
+        const struct conf_domain *d = &c->domain[i];
+        bool covered = d->type != CONF_DOMAIN_SHARED || d->unknown != CONF_UNKNOWN_REFUSE;
+        for (unsigned s = 0; s < c->n_source && !covered; s++) {
+            covered = c->source[s].domains_n == 0;
+            for (unsigned k = 0; k < c->source[s].domains_n; k++)
+                covered = covered || strcasecmp(c->source[s].domains[k], d->name) == 0;
+        }
+        if (!covered)
+            return d->name;
+    }
+    return NULL;
+}
+
 bool daemon_start(struct daemon *d, const char *conf_path, struct err *e)
 {
     struct worker_socket **sockets = NULL;
     unsigned per_worker = 0;
-    *d = (struct daemon){.conf_path = conf_path, .started_ms = clock_wall_ms(), .control_fd = -1};
+    *d = (struct daemon){
+        .conf_path = conf_path, .started_ms = clock_wall_ms(), .control_fd = -1, .state_lock = -1};
     d->conf = conf_load(conf_path, e);
     if (d->conf == NULL)
         return false;
@@ -175,6 +212,9 @@ bool daemon_start(struct daemon *d, const char *conf_path, struct err *e)
     bind_free(sockets, d->n_worker);
     if (!ok)
         return false;
+    if (daemon_without_source(d->conf) != NULL)
+        LOG(WARN, NULL, "domain-without-source", LC("domain", daemon_without_source(d->conf)),
+            LC("effect", "no source can know its recipients: they get 451"));
     LOG(INFO, NULL, "started", LC("version", PACKAGE_VERSION), LC("hostname", d->conf->hostname),
         LU("workers", d->n_worker), LC("configuration", conf_path));
     log_flush();
@@ -243,6 +283,8 @@ void daemon_close(struct daemon *d)
     d->worker = NULL;
     if (d->directory != NULL)
         directory_close(&d->directory);
+    if (d->state_lock >= 0)
+        close(d->state_lock);
     smtpd_clients_free(&d->clients);
     if (d->loop != NULL)
         loop_free(&d->loop);

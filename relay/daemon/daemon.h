@@ -24,6 +24,7 @@ struct daemon {
     struct worker **worker;
     struct recovery *recovery;
     struct control *control;
+    int state_lock;     /* -1: not held */
     int control_fd;     /* until the control server takes it */
     int64_t started_ms; /* wall */
     int64_t reloaded_ms;
@@ -31,6 +32,9 @@ struct daemon {
     bool stopping;
 };
 
+/* A shared domain whose recipients no source can know, or NULL. Mail for it is put off until
+ * somebody is named by `causewayctl set`. */
+const char *daemon_without_source(const struct conf *c);
 /* From configuration to a running service; on failure everything made so far is undone. */
 bool daemon_start(struct daemon *d, const char *conf_path, struct err *e);
 /* Until a signal or `causewayctl stop`. */

@@ -36,8 +36,12 @@ static int check(const char *path)
         fprintf(stderr, "causewayd: %s\n", e.text);
         return 1;
     }
+    const char *gap = daemon_without_source(c);
     printf("%s: good (%u forests, %u domains, %u listeners, %u directory sources)\n", path,
            c->n_forest, c->n_domain, c->n_listener, c->n_source);
+    if (gap != NULL)
+        printf("but no source section can know the recipients of %s: all of them will get 451\n",
+               gap);
     conf_unref(&c);
     return 0;
 }
