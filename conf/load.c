@@ -427,10 +427,10 @@ struct conf *conf_load(const char *path, struct err *e)
     struct conf *c = NULL;
     struct err why = {0};
     if (!file_read_all(path, &text, &why)) {
-        err_set(
-            e, ERR_CONFIG, 0,
-            "%s:0: the configuration cannot be read (%s); name a readable file of at most %u MB",
-            path, why.text, FILE_MAX >> 20);
+        err_set(e, ERR_CONFIG, 0,
+                "%s: the configuration cannot be read (%s); name a readable file of at most %u MB "
+                "(causewayd --sample prints one to begin with)",
+                path, why.text, FILE_MAX >> 20);
     } else {
         buf_cstr(&text);
         c = load_text(text.p, text.n, path, e);
