@@ -241,10 +241,11 @@ static enum outcome on_message(struct session *x, int type, LDAPMessage *m, stru
 
 /* ---- the session ---- */
 
-static void commit_changes(struct session *x)
+static bool commit_changes(struct session *x, struct err *e)
 {
-    replica_commit(x->s->replica, cookie_for_commit(x));
+    bool ok = replica_commit_checked(x->s->replica, cookie_for_commit(x), e);
     x->new_cookie = false;
+    return ok;
 }
 
 /* All that lies ready. */
@@ -270,7 +271,8 @@ static enum outcome drain(struct session *x, struct err *e)
         if (n % STOP_EVERY == 0 && source_must_stop(x->s))
             return STOPPED;
         if (!x->refreshing && clock_mono_ms() - began >= COALESCE_MS) {
-            commit_changes(x);
+            if (!commit_changes(x, e))
+                return LOST;
             began = clock_mono_ms();
         }
     }
@@ -324,8 +326,8 @@ static enum outcome follow(struct session *x, struct err *e)
         if (!x->refreshing && !probe(x, e))
             return LOST;
         enum outcome o = drain(x, e);
-        if (!x->refreshing) /* also before a loss: what arrived is whole */
-            commit_changes(x);
+        if (!x->refreshing && !commit_changes(x, e)) /* also before a loss: what arrived is whole */
+            return LOST;
         if (o != GO_ON)
             return o;
         if (x->refreshing && clock_mono_ms() - x->last_message_ms > REFRESH_LULL_S * 1000)

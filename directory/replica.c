@@ -15,7 +15,8 @@
 #define BATCH_MAX         4096                /* first sync: entries per commit */
 #define OVERLAY_MAX       65536               /* entries beside the snapshot */
 #define JOURNAL_MAX       ((uint64_t)16 << 20)
-#define SNAPSHOT_RETRY_MS 60000 /* after one could not be written */
+#define RECENT_MS         600000 /* removals this close together are one change */
+#define SNAPSHOT_RETRY_MS 60000  /* after one could not be written */
 #define REPLICA_KILLED    UINT64_MAX
 
 struct replica {
@@ -35,6 +36,11 @@ struct replica {
 
     bool refreshing;
     struct hashmap present; /* UUID hashes seen in this refresh */
+
+    /* Removals that came one by one, since when; a window that was found too full does not end. */
+    uint64_t recent_removed;
+    int64_t recent_since_ms;
+    bool recent_full;
 
     struct dir_entry_room *room_old, *room_new;
 };
@@ -417,21 +423,48 @@ static void batch_count_loss(struct replica *r, uint64_t *removed, uint64_t *mov
     }
 }
 
-static bool mass_change(struct replica *r, struct err *e)
+/* Is `loss` in the batch too much, with what was removed lately? */
+static bool too_much(struct replica *r, uint64_t loss)
+{
+    int64_t now = clock_mono_ms();
+    if (!r->recent_full && now - r->recent_since_ms > RECENT_MS) {
+        r->recent_since_ms = now;
+        r->recent_removed = 0;
+    }
+    uint64_t all = loss + r->recent_removed, of = r->entries + r->recent_removed;
+    r->recent_full =
+        loss != 0 && all > REPLICA_MASS_FLOOR && all * 100 > of * r->o.mass_change_percent;
+    return r->recent_full;
+}
+
+static bool mass_change(struct replica *r, bool one_by_one, struct err *e)
 {
     uint64_t removed, moved;
     if (r->complete_wall_ms == 0 || r->o.mass_change_percent >= 100)
         return false;
     batch_count_loss(r, &removed, &moved);
-    if (removed + moved <= REPLICA_MASS_FLOOR ||
-        (removed + moved) * 100 <= r->entries * r->o.mass_change_percent)
+    if (!too_much(r, one_by_one ? removed : removed + moved)) {
+        if (one_by_one)
+            r->recent_removed += removed;
         return false;
+    }
+    removed += r->recent_removed;
     err_set(e, ERR_LIMIT, 0,
-            "this refresh would remove %llu and move %llu of %llu entries, more than "
-            "mass_change_percent = %u allows; nothing was applied. If it is meant, set "
+            "this would remove %llu and move %llu of %llu entries at once, more than "
+            "mass_change_percent = %u allows; the rest was not applied. If it is meant, set "
             "mass_change_percent = 100 for this source and reload",
-            (unsigned long long)removed, (unsigned long long)moved, (unsigned long long)r->entries,
-            r->o.mass_change_percent);
+            (unsigned long long)removed, (unsigned long long)moved,
+            (unsigned long long)(r->entries + r->recent_removed), r->o.mass_change_percent);
+    return true;
+}
+
+bool replica_commit_checked(struct replica *r, struct str cookie, struct err *e)
+{
+    if (r->n_batch != 0 && mass_change(r, true, e)) {
+        replica_abort(r);
+        return false;
+    }
+    replica_commit(r, cookie);
     return true;
 }
 
@@ -445,7 +478,7 @@ bool replica_refresh_end(struct replica *r, bool delete_absent, struct str cooki
     }
     if (delete_absent)
         delete_absent_entries(r);
-    if (mass_change(r, e)) {
+    if (mass_change(r, false, e)) {
         replica_abort(r);
         return false;
     }

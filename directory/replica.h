@@ -81,6 +81,11 @@ bool replica_is_refreshing(const struct replica *r);
 bool replica_refresh_end(struct replica *r, bool delete_absent, struct str cookie, struct err *e);
 /* Publishes the batch. cookie.p NULL: keep the old one. */
 void replica_commit(struct replica *r, struct str cookie);
+/* The same for changes that come one by one: many removals within ten minutes are a mass change,
+ * too. (Moves are not: moving mailboxes one after the other is what an administrator is here for.)
+ * False with ERR_LIMIT: the batch was dropped, and so will the refresh be that names the rest of
+ * it. */
+bool replica_commit_checked(struct replica *r, struct str cookie, struct err *e);
 /* Known complete at this moment (wall clock): kept with the next commit. */
 void replica_alive(struct replica *r, int64_t wall_ms);
 /* Keeps that moment on disk even if nothing changed. */

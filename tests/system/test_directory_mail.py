@@ -316,3 +316,31 @@ def test_mass_deletion_waits_for_a_person(world):
     assert w.relay.ctl("reload")[0] == 0
     until("the deletion to be in force", lambda: w.rcpt("m39")[0] == 550)
     assert w.rcpt("anna")[0] == 250
+
+
+def test_mass_deletion_one_by_one(world):
+    """The same by a script that deletes one entry after the other while we are connected."""
+    names = [f"m{i:02d}" for i in range(60)]
+    w = world.up(people("anna", *names), more="mass_change_percent = 20")
+    w.slapd.modify("m59", extensionAttribute1="B")  # moving is no loss, however many
+    w.slapd.delete(*names[:50])
+    until("the report", lambda: "mass_change_percent" in w.state()["last_error"])
+    assert "failing" in w.relay.ctl("directory")[1]
+    kept = [x for x in names[:50] if w.rcpt(x)[0] == 250]
+    assert len(kept) >= 50 - 61 * 20 // 100, kept
+    assert w.state()["entries"] == 11 + len(kept)
+    w.again(more="mass_change_percent = 100")
+    assert w.relay.ctl("reload")[0] == 0
+    until("the deletion to be in force", lambda: w.rcpt("m49")[0] == 550)
+    assert [x for x in names if w.rcpt(x)[0] == 250] == names[50:]
+
+
+def test_many_moves_one_by_one(world):
+    """A script that cuts everybody over is what all this is for."""
+    names = [f"m{i:02d}" for i in range(40)]
+    w = world.up(people(*names), more="mass_change_percent = 20")
+    for x in names:
+        w.slapd.modify(x, extensionAttribute1="B")
+    w.until_goes("m39", "B")
+    assert w.state()["last_error"] == ""
+    assert all(w.relay.goes_to(x) == "forest:B" for x in names)
