@@ -111,7 +111,8 @@ class Relay:
         until(lambda: "the relay to start:\n" + self.log()[-3000:], self.is_up)
         if directory and self.people:
             local = next(reversed(self.people))
-            until("the directory to be read", lambda: self.knows(local) and self.is_complete())
+            until(lambda: f"the directory to be read: {self.ask('directory.status')['items']}",
+                  lambda: self.knows(local) and self.is_complete())
         return self
 
     def is_up(self):

@@ -427,3 +427,60 @@ def test_spool_verify(stuck, tmp_path):
     until("the queue to be read", lambda: r.queue_length() == 4)
     code, text = r.ctl("status")
     assert "damaged" in text, text
+
+
+@pytest.fixture
+def in_hand(relay, sinks):
+    """A message that A has taken and not yet answered: r.go.set() lets A say r.answer (None: 250)."""
+    import threading
+    go = threading.Event()
+
+    def script(stage, detail, session):
+        if stage == "dot":
+            go.wait(60)
+            return r.answer
+        return None
+    sink, out = sinks(script=script), sinks()
+    r = relay(forests={"A": [sink.port]}, people={"anna": "A"}, sections={"queue": SLOW},
+              extra=f'route "out" {{ domains = {{ "*" }} host "127.0.0.1:{out.port}" {{ }} }}\n').start()
+    r.go, r.answer, r.sink, r.out = go, None, sink, out
+    with Client(r.port) as c:
+        code = c.send("s@sender.test", [ANNA], message("hand"))
+        r.id = re.search(r"queued as (\S+)", code[1]).group(1)
+    sink.wait(1)
+    yield r
+    go.set()
+
+
+@pytest.mark.parametrize("answer", [None, "451 4.3.0 later", "550 5.7.1 never"])
+def test_remove_what_is_in_hand(in_hand, answer):
+    """The delivery ends first, and only if A refuses for good the sender hears of it; nothing is left, then and later."""
+    r = in_hand
+    r.answer = answer
+    code, text = r.ctl("queue", "remove", r.id)
+    assert (code, text) == (0, "1 message\n")
+    r.go.set()
+    r.wait_empty()
+    assert r.terminate() == 0
+    r.start()
+    until("the spool to be read", lambda: r.ask("status")["recovery"]["done"])
+    assert r.queue_length() == 0
+    r.wait_empty()
+    assert len(r.out.kept) == (1 if answer and answer.startswith("5") else 0)
+    assert len(r.sink.kept) == 1
+
+
+@pytest.mark.parametrize("answer,left", [(None, 0), ("451 4.3.0 later", 1)])
+def test_hold_what_is_in_hand(in_hand, answer, left):
+    """What A takes is gone; what it puts off is held."""
+    r = in_hand
+    r.answer = answer
+    assert r.ctl("queue", "hold", r.id)[0] == 0
+    r.go.set()
+    until("the delivery to end", lambda: r.ask("status")["queue"]["active"] == 0 and r.queue_length() == left)
+    if left:
+        assert r.ctl_json("queue", "show", r.id)["state"] == "held"
+        r.answer = None
+        assert r.ctl("queue", "release", r.id)[0] == 0
+        r.wait_empty()
+    assert len(r.sink.kept) == 1 + left

@@ -139,7 +139,7 @@ def test_delay(relay, sinks):
     assert m.per[0]["Action"] == "delayed" and m.per[0]["Status"] == "4.2.1"
     assert m.per[0]["Will-Retry-Until"]
     assert all_failures(email.message_from_bytes(mail.b.kept[0].data)) == ({ANNA.encode()}, set())
-    assert mail.r.queue_length() == 1
+    until("the notice to be gone from the queue", lambda: mail.r.queue_length() == 1)
     mail.a.script = lambda *_: None
     mail.a.wait(1)
     mail.r.wait_empty()
