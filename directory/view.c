@@ -94,6 +94,11 @@ uint64_t dir_view_generation(const struct dir_view *v)
     return v->generation;
 }
 
+const struct conf *dir_view_conf(const struct dir_view *v)
+{
+    return v->rules->conf;
+}
+
 const char *dir_view_source_name(const struct dir_view *v, unsigned source)
 {
     if (source >= v->n)

@@ -19,6 +19,7 @@
 #include "base/str.h"
 #include "rewrite/address.h"
 
+struct conf;
 struct directory;
 struct dir_view;
 
@@ -79,6 +80,9 @@ void dir_view_lookup(const struct dir_view *v, struct str key, int64_t now_ms,
                      struct dir_result *out);
 
 uint64_t dir_view_generation(const struct dir_view *v);
+/* The configuration the view was made for, as long as the view lives: decide with this one. What
+ * another one says about sources and forests does not fit. */
+const struct conf *dir_view_conf(const struct dir_view *v);
 const char *dir_view_source_name(const struct dir_view *v, unsigned source);
 
 /* ---- references ---- */

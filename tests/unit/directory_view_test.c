@@ -216,6 +216,7 @@ static void test_claims(void **state)
     replica_upsert(w.replica[1],
                    model_entry(2, "mailuser Ann@x.test a@x.test target=Ann@old.local alias=Ann"));
     world_view(&w);
+    assert_ptr_equal(dir_view_conf(w.view), w.conf);
     dir_view_lookup(w.view, STR("a@x.test"), 2000, r);
     assert_int_equal(r->n_claims, 3);
     assert_int_equal(r->found, DIR_FOUND);
