@@ -341,38 +341,70 @@ static bool decide(struct lookup *l)
     return true;
 }
 
+static struct str domain_of(struct str key)
+{
+    return str_from(key, (size_t)(str_rfind(key, '@') + 1));
+}
+
+static bool is_claimant(const struct dir_result *r, unsigned slot)
+{
+    bool result = false;
+    for (unsigned i = 0; i < r->n_claims; i++)
+        result = result || r->claim[i].source == slot;
+    return result;
+}
+
+static bool source_is_fresh(const struct view_source *vs, const struct conf_source *c,
+                            int64_t now_ms, const char **why)
+{
+    *why = "a source was never synchronised to the end";
+    if (!atomic_load_explicit(&vs->fresh->complete_once, memory_order_acquire))
+        return false;
+    int64_t last = atomic_load_explicit(&vs->fresh->complete_ms, memory_order_relaxed);
+    *why = "a source is older than its limit";
+    return c->stale_after_ms == 0 || now_ms - last <= c->stale_after_ms;
+}
+
+bool dir_view_is_current(const struct dir_view *v, struct str key, int64_t now_ms,
+                         struct dir_result *out)
+{
+    struct str domain = domain_of(key);
+    for (unsigned i = 0; i < v->n; i++) {
+        const struct rules_source *s = &v->rules->source[v->source[i].index];
+        const char *why;
+        if ((!rules_covers(s, domain) && !is_claimant(out, i)) ||
+            source_is_fresh(&v->source[i], s->conf, now_ms, &why))
+            continue;
+        out->stale_source = s->conf->name;
+        out->why = why;
+        return false;
+    }
+    return true;
+}
+
+static bool is_covered(const struct dir_view *v, struct str domain)
+{
+    for (unsigned i = 0; i < v->n; i++)
+        if (rules_covers(&v->rules->source[v->source[i].index], domain))
+            return true;
+    int d = conf_find_domain(v->rules->conf, domain);
+    return d != CONF_NONE && v->rules->conf->domain[d].unknown == CONF_UNKNOWN_FORWARD;
+}
+
 /* Nothing says where it is: does it not exist, or do we not know? */
 static void not_found(const struct dir_view *v, struct str key, int64_t now_ms,
                       struct dir_result *out)
 {
-    struct str domain = str_from(key, (size_t)(str_rfind(key, '@') + 1));
-    bool covered = false;
     out->found = DIR_NOT_FOUND_YET;
     if (out->n_claims != 0) {
         out->why = out->claim[0].evidence;
         out->stale_source = dir_view_source_name(v, out->claim[0].source);
         return;
     }
-    for (unsigned i = 0; i < v->n; i++) {
-        const struct rules_source *s = &v->rules->source[v->source[i].index];
-        struct dir_fresh *f = v->source[i].fresh;
-        if (!rules_covers(s, domain))
-            continue;
-        covered = true;
-        out->stale_source = s->conf->name;
-        out->why = "a source was never synchronised to the end";
-        if (!atomic_load_explicit(&f->complete_once, memory_order_acquire))
-            return;
-        int64_t last = atomic_load_explicit(&f->complete_ms, memory_order_relaxed);
-        out->why = "a source is older than its limit";
-        if (s->conf->stale_after_ms != 0 && now_ms - last > s->conf->stale_after_ms)
-            return;
-    }
-    out->stale_source = NULL;
+    if (!dir_view_is_current(v, key, now_ms, out))
+        return;
     out->why = "no source is configured for this domain";
-    int d = conf_find_domain(v->rules->conf, domain);
-    bool forwards = d != CONF_NONE && v->rules->conf->domain[d].unknown == CONF_UNKNOWN_FORWARD;
-    if (!covered && !forwards)
+    if (!is_covered(v, domain_of(key)))
         return;
     out->found = DIR_NOT_FOUND;
     out->why = "no source has it, and all are complete and fresh";

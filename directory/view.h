@@ -79,6 +79,11 @@ struct dir_result {
 void dir_view_lookup(const struct dir_view *v, struct str key, int64_t now_ms,
                      struct dir_result *out);
 
+/* Of an entry that was found: do all sources that could say something about it say what is true
+ * now? If not, false, and why and stale_source of `out` name the first that does not. */
+bool dir_view_is_current(const struct dir_view *v, struct str key, int64_t now_ms,
+                         struct dir_result *out);
+
 uint64_t dir_view_generation(const struct dir_view *v);
 /* The configuration the view was made for, as long as the view lives: decide with this one. What
  * another one says about sources and forests does not fit. */

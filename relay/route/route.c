@@ -11,6 +11,8 @@
  */
 #include "relay/route/route_int.h"
 
+#include <stdio.h>
+
 #include "base/assert.h"
 #include "base/escape.h"
 
@@ -47,7 +49,9 @@ static bool came_from(const struct route_work *w, int forest)
 
 /* ---- loops ---- */
 
-/* The recipient lives where the mail came from: one of the two sides has it wrong. */
+/* The recipient lives where the mail came from: one of the two sides has it wrong. Only a directory
+ * that is complete and fresh (or an administrator) may say so for good: right after a move an old
+ * state names the forest that has just sent the mail on. */
 static void refuse_loop(struct route_work *w, const struct conf_forest *f,
                         const struct dir_result *r)
 {
@@ -94,15 +98,25 @@ static void decide_unknown(struct route_work *w, const struct conf_domain *d)
     deliver(w, "unknown-forward", DEST_FOREST, str_c(f->name));
 }
 
-static void decide_incomplete(struct route_work *w, const struct dir_result *r)
+static void put_off_incomplete(struct route_work *w, const char *what, const struct dir_result *r)
 {
     char source[80];
-    struct buf why = BUF_INIT(400);
+    struct buf why = BUF_INIT(600);
     escape_cstr(str_c(r->stale_source), source, sizeof(source));
-    buf_printf(&why, "recipient not known yet: directory %s%s%s", source[0] ? source : "incomplete",
+    buf_printf(&why, "%s: directory %s%s%s", what, source[0] ? source : "incomplete",
                r->why != NULL ? ": " : "", r->why != NULL ? r->why : "");
     refuse(w, "directory-incomplete", 451, "4.3.0", buf_cstr(&why));
     buf_free(&why);
+}
+
+static void put_off_loop(struct route_work *w, const struct conf_forest *f,
+                         const struct dir_result *r)
+{
+    char what[200];
+    route_say(w, "the mail came from forest \"%s\" and is not sent back there", f->name);
+    snprintf(what, sizeof(what), "it came from forest %s, which may not host this recipient now",
+             f->name);
+    put_off_incomplete(w, what, r);
 }
 
 static const char *found_rule(const struct dir_result *r)
@@ -112,7 +126,7 @@ static const char *found_rule(const struct dir_result *r)
     return r->found == DIR_CONFLICT ? "conflict" : "directory";
 }
 
-static void decide_found(struct route_work *w, const struct dir_result *r)
+static void decide_found(struct route_work *w, struct dir_result *r)
 {
     int i = conf_find_forest(w->q->conf, r->best->forest);
     route_say(w, "decided by: %s", r->why != NULL ? r->why : "the directory");
@@ -125,7 +139,11 @@ static void decide_found(struct route_work *w, const struct dir_result *r)
     }
     const struct conf_forest *f = &w->q->conf->forest[i];
     if (came_from(w, i)) {
-        refuse_loop(w, f, r);
+        if (r->best->kind == DIR_OVERRIDE ||
+            dir_view_is_current(w->q->view, w->key, w->q->now_ms, r))
+            refuse_loop(w, f, r);
+        else
+            put_off_loop(w, f, r);
         return;
     }
     route_address(w, f, r);
@@ -150,7 +168,7 @@ static void decide_shared_domain(struct route_work *w, const struct conf_domain 
         decide_unknown(w, d);
         return;
     case DIR_NOT_FOUND_YET:
-        decide_incomplete(w, &r);
+        put_off_incomplete(w, "recipient not known yet", &r);
         return;
     }
 }

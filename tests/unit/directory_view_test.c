@@ -289,7 +289,19 @@ static void test_not_found(void **state)
         if (row[i].stale != NULL)
             assert_string_equal(r->stale_source, row[i].stale);
         assert_non_null(r->why);
+        /* the same question about somebody who was found */
+        r->n_claims = 0;
+        r->stale_source = NULL;
+        assert_int_equal(dir_view_is_current(w.view, str_c(row[i].key), row[i].now, r),
+                         row[i].stale == NULL);
+        assert_true(row[i].stale == NULL || strcmp(r->stale_source, row[i].stale) == 0);
     }
+    r->n_claims = 1; /* a source counts for what it says, whichever domains it is for */
+    r->claim[0].source = 1;
+    atomic_store(&w.fresh[0]->complete_once, true);
+    assert_true(dir_view_is_current(w.view, STR("a@y.test"), 2000, r));
+    atomic_store(&w.fresh[1]->complete_once, false);
+    assert_false(dir_view_is_current(w.view, STR("a@y.test"), 2000, r));
     world_end(&w);
     /* a domain that no source covers: 451, unless unknown recipients are forwarded anyway */
     world_begin(&w, BASE SOURCE("s1", "old", "1", "domains = {\"x.test\"}"));

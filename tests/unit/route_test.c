@@ -63,6 +63,8 @@ static const struct person people[] = {
      0},
     {"gone@contoso.com", DIR_FOUND, 1, {{0, DIR_MAILBOX, "closed", "", "", "", "flag f"}}, 0},
     {"late@contoso.com", DIR_NOT_FOUND_YET, 0, {{0}}, 0},
+    {"moved@contoso.com", DIR_FOUND, 1, {{1, DIR_MAILBOX, "old", "", "", "", "homeMDB"}}, 0},
+    {"mover@contoso.com", DIR_FOUND, 1, {{0xffff, DIR_OVERRIDE, "old", "", "", "", "override"}}, 0},
     {"postmaster@contoso.com", DIR_FOUND, 1, {{1, DIR_MAILBOX, "old", "", "", "", "homeMDB"}}, 0},
 };
 
@@ -94,6 +96,18 @@ void dir_view_lookup(const struct dir_view *v, struct str key, int64_t now_ms,
                                                .alias = str_c(p->claim[k].alias),
                                                .evidence = p->claim[k].evidence};
     }
+}
+/* People whose name begins with "m" are being moved, and a source does not know about it. */
+bool dir_view_is_current(const struct dir_view *v, struct str key, int64_t now_ms,
+                         struct dir_result *out)
+{
+    assert_ptr_equal(v, &view);
+    assert_int_equal(now_ms, 1234);
+    if (key.p[0] != 'm')
+        return true;
+    out->why = "it is old";
+    out->stale_source = "old_ad";
+    return false;
 }
 uint64_t dir_view_generation(const struct dir_view *v)
 {
@@ -204,6 +218,11 @@ static const struct {
     {NEW, "both@contoso.com", "loop", "550 5.4.6",
      "\"new_ad\" says new (homeMDB), source \"old_ad\""},
     {OLD, "x@old.local", "loop", "550 5.4.6", "came from forest old"},
+    /* no loop for good by a directory that may be wrong; an administrator is not */
+    {OLD, "moved@contoso.com", "directory-incomplete", "451 4.3.0",
+     "it came from forest old, which may not host this recipient now: directory old_ad: it is old"},
+    {NEW, "moved@contoso.com", "directory", "forest:old", "moved@contoso.com"},
+    {OLD, "mover@contoso.com", "loop", "550 5.4.6", "an administrator says old"},
     /* internal relay */
     {NET, "any@fabrikam.com", "unknown-forward", "forest:old", "any@fabrikam.com"},
     {NEW, "any@fabrikam.com", "unknown-forward", "forest:old", "any@fabrikam.com"},
