@@ -18,6 +18,7 @@
 #define LIST_DEFAULT  1000
 #define RCPTS_SHOWN   1000
 #define NOT_FOUND_MAX 100
+#define ACT_SLICE     1024
 
 static void put(json_t *o, const char *key, json_t *value)
 {
@@ -143,17 +144,22 @@ void control_queue_list(void *ctx, struct control_req *r, const struct control_a
 
 /* ---- hold, release, retry, remove ---- */
 
+/* IDs are handed to the workers in slices, so that no worker stops for a hundred thousand of them.
+ */
 struct act_ctx {
     struct daemon *d;
     struct control_req *r;
     enum queue_action action;
     uint64_t *id;
-    size_t n;
+    size_t n, from; /* the slice in hand begins at `from` */
+    uint64_t done;
+    bool by_name; /* few, given one by one: each is logged */
+    json_t *missing;
 };
 
 struct act_part {
     const struct act_ctx *c;
-    bool *found; /* per ID */
+    bool found[ACT_SLICE];
 };
 
 static const char *const action_name[] = {
@@ -164,40 +170,44 @@ static const char *const action_name[] = {
     [QUEUE_REMOVE_WITH_DSN] = "remove-with-dsn",
 };
 
+static size_t slice_end(const struct act_ctx *c)
+{
+    return c->n - c->from > ACT_SLICE ? c->from + ACT_SLICE : c->n;
+}
+
 static void ask_act(struct worker *w, void *data)
 {
     struct act_part *p = data;
-    p->found = mem_array(p->c->n, sizeof(*p->found));
-    for (size_t i = 0; i < p->c->n; i++)
-        p->found[i] = queue_act(worker_queue(w), p->c->id[i], p->c->action);
+    size_t end = slice_end(p->c);
+    for (size_t i = p->c->from; i < end; i++)
+        p->found[i - p->c->from] = queue_act(worker_queue(w), p->c->id[i], p->c->action);
+}
+
+static void act_next(struct act_ctx *c);
+
+static void act_note(struct act_ctx *c, uint64_t id, bool found)
+{
+    char text[14];
+    spool_id_text(id, text);
+    c->done += found;
+    if (found && c->by_name)
+        LOG(INFO, text, "admin", LC("action", action_name[c->action]), LC("by", control_who(c->r)));
+    else if (!found && json_array_size(c->missing) < NOT_FOUND_MAX)
+        (void)json_array_append_new(c->missing, json_string(text));
 }
 
 static void finish_act(struct round *round, void *ctx)
 {
     struct act_ctx *c = ctx;
-    json_t *o = json_object(), *missing = json_array();
-    uint64_t done = 0;
-    char text[14];
-    for (size_t i = 0; i < c->n; i++) {
+    size_t end = slice_end(c);
+    for (size_t i = c->from; i < end; i++) {
         bool found = false;
         for (unsigned w = 0; w < round->d->n_worker; w++)
-            found = found || ((struct act_part *)round->part[w].data)->found[i];
-        spool_id_text(c->id[i], text);
-        done += found;
-        if (found)
-            LOG(INFO, text, "admin", LC("action", action_name[c->action]),
-                LC("by", control_who(c->r)));
-        else if (json_array_size(missing) < NOT_FOUND_MAX)
-            (void)json_array_append_new(missing, json_string(text));
+            found = found || ((struct act_part *)round->part[w].data)->found[i - c->from];
+        act_note(c, c->id[i], found);
     }
-    for (unsigned w = 0; w < round->d->n_worker; w++)
-        mem_free(((struct act_part *)round->part[w].data)->found);
-    put_count(o, "matched", c->n);
-    put_count(o, "done", done);
-    put(o, "not_found", missing);
-    control_reply(c->r, o);
-    mem_free(c->id);
-    mem_free(c);
+    c->from = end;
+    act_next(c);
 }
 
 static void init_act(void *data, void *ctx)
@@ -219,15 +229,39 @@ static enum queue_action action_of(struct control_req *r, const struct control_a
     }
 }
 
+static void act_next(struct act_ctx *c)
+{
+    /* Without a main loop there are no workers to ask any more: the daemon stops. */
+    if (c->from < c->n && !c->d->stopping) {
+        round_start(c->d, sizeof(struct act_part), init_act, ask_act, finish_act, c);
+        return;
+    }
+    if (!c->by_name)
+        LOG(INFO, NULL, "admin", LC("action", action_name[c->action]), LU("messages", c->done),
+            LC("by", control_who(c->r)));
+    json_t *o = json_object();
+    put_count(o, "matched", c->n);
+    put_count(o, "done", c->done);
+    put(o, "not_found", c->missing);
+    control_reply(c->r, o);
+    mem_free(c->id);
+    mem_free(c);
+}
+
 static void act_on(struct daemon *d, struct control_req *r, const struct control_args *args,
                    const uint64_t *id, size_t n)
 {
     struct act_ctx *c = NEW(struct act_ctx);
-    *c = (struct act_ctx){.d = d, .r = r, .action = action_of(r, args), .n = n};
+    *c = (struct act_ctx){.d = d,
+                          .r = r,
+                          .action = action_of(r, args),
+                          .n = n,
+                          .by_name = args->n_id != 0,
+                          .missing = json_array()};
     c->id = mem_array(n + 1, sizeof(*c->id));
     if (n != 0)
         memcpy(c->id, id, n * sizeof(*id));
-    round_start(d, sizeof(struct act_part), init_act, ask_act, finish_act, c);
+    act_next(c);
 }
 
 static bool collect_take(struct walk *w, const struct seen *m, const struct envelope *env)

@@ -39,7 +39,7 @@ static void walk_done(void *arg);
 static void walk_step(struct walk *w)
 {
     if (w->worker == w->d->n_worker || control_is_gone(w->r)) {
-        w->finish(w, w->worker == w->d->n_worker);
+        w->finish(w, w->worker == w->d->n_worker && !control_is_gone(w->r));
         mem_free(w->id);
         mem_free(w);
         return;

@@ -54,7 +54,8 @@ static void read_original(struct worker *w, uint64_t id, bool full, struct buf *
     if (r == NULL)
         return;
     uint64_t size = spool_reader_size(r);
-    bool all = full && size <= w->conf->dsn.return_bytes_max && size <= DSN_BYTES_MAX / 4;
+    bool all = full && size <= w->conf->dsn.return_bytes_max && size <= DSN_BYTES_MAX / 4 &&
+               size <= spool_segment_bytes(w->deps.spool) / 4;
     size_t want = all || size < HEADER_READ_MAX ? (size_t)size : HEADER_READ_MAX, got = 0;
     if (buf_reserve(out, want) && spool_reader_read(r, 0, out->p, want, &got, &e)) {
         out->n = got;

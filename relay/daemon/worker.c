@@ -121,6 +121,8 @@ static void *run(void *arg)
 {
     struct worker *w = arg;
     loop_run(w->loop);
+    while (smtpd_commits(w->smtpd) != 0 || w->reports != 0)
+        loop_turn(w->loop, 100); /* begun in the very turn that decided to stop */
     while (chan_drain(loop_chan(w->loop)) != 0) {
     }
     free_parts(w);

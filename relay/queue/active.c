@@ -121,6 +121,7 @@ struct qactive *active_open(struct queue *q, struct qmsg *m)
     if (!q->ops.load(q->ops.ctx, m->id, &q->load, &gone)) {
         if (gone) {
             LOG(ERROR, id, "message-gone", LU("recipients", m->n_left));
+            stats_add(STAT_queue_messages, -1);
             msg_delete(q, m);
             return NULL;
         }

@@ -18,6 +18,7 @@
 
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -71,6 +72,7 @@ struct qdest *dest_get(struct queue *q, const struct dest_key *k)
     d->kind = (uint32_t)k->kind;
     d->name = str_n(str_dup(k->name), k->name.n);
     d->window = q->conf.window_initial;
+    pace_init(&d->pace);
     for (int l = 0; l < LANES; l++)
         list_init(&d->ready[l]);
     lhash_add(q, &q->by_dest, i);
@@ -215,6 +217,8 @@ static bool dest_starts(const struct queue *q, const struct qdest *d)
 {
     if (q->draining || d->n_ready[LANE_FRESH] + d->n_ready[LANE_BACKLOG] == 0)
         return false;
+    if (d->n_ready[LANE_FRESH] == 0 && !pace_allows(&d->pace, loop_now_ms(q->loop)))
+        return false;
     return d->state == DEST_OPEN    ? d->in_hand < d->window
            : d->state == DEST_PROBE ? d->in_hand == 0
                                     : false;
@@ -278,10 +282,11 @@ void dest_unready(struct queue *q, struct qdelivery *qd)
     dest_update(q, qd->dest);
 }
 
-struct qdelivery *dest_next(struct qdest *d)
+struct qdelivery *dest_next(const struct queue *q, struct qdest *d)
 {
     enum lane lane = LANE_FRESH;
-    if (d->n_ready[LANE_FRESH] == 0 || (d->n_ready[LANE_BACKLOG] > 0 && d->turn % 5 == 4))
+    if (d->n_ready[LANE_FRESH] == 0 || (d->n_ready[LANE_BACKLOG] > 0 && d->turn % 5 == 4 &&
+                                        pace_allows(&d->pace, loop_now_ms(q->loop))))
         lane = LANE_BACKLOG;
     d->turn++;
     struct list_node *n = list_first(&d->ready[lane]);
@@ -294,6 +299,9 @@ void dest_begin(struct queue *q, struct qdelivery *qd)
     list_remove(&qd->d.node);
     d->n_ready[qd->lane]--;
     d->in_hand++;
+    d->pace.in_hand += qd->lane == LANE_BACKLOG;
+    if (qd->lane == LANE_FRESH)
+        qd->began_ns = clock_mono_ns();
     qd->act->n_ready--;
     qd->act->n_hand++;
     q->n_hand++;
@@ -306,6 +314,10 @@ void dest_end(struct queue *q, struct qdelivery *qd)
 {
     struct qdest *d = qd->dest;
     d->in_hand--;
+    if (qd->lane == LANE_BACKLOG)
+        d->pace.in_hand--;
+    else
+        pace_fresh_ended(&d->pace, (clock_mono_ns() - qd->began_ns) / 1000, loop_now_ms(q->loop));
     qd->act->n_hand--;
     q->n_hand--;
     unproven_release(q, qd);

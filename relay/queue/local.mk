@@ -1,6 +1,6 @@
 # queue: schedule, retry, destination windows
 noinst_LIBRARIES += libqueue.a
-libqueue_a_SOURCES = relay/queue/queue.h relay/queue/queue_int.h relay/queue/queue.c \
+libqueue_a_SOURCES = relay/queue/queue.h relay/queue/queue_int.h relay/queue/pace.c relay/queue/queue.c \
 	relay/queue/index.c relay/queue/reply.c relay/queue/dest.c relay/queue/active.c \
 	relay/queue/result.c relay/queue/schedule.c relay/queue/admin.c
 

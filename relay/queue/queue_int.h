@@ -43,7 +43,7 @@
 /* Steps of work in one queue_run(), and how long they may take (a cold disk); the rest goes on in
  * the next turn. */
 #define RUN_BUDGET 256
-#define RUN_MS     5
+#define RUN_MS     2
 /* How often a message may be decided anew in one go because the directory keeps changing. */
 #define REROUTE_MAX 8
 /* Bytes of reply texts kept for the whole queue; past it only the codes are kept. */
@@ -186,6 +186,21 @@ enum dest_state {
     DEST_PROBE   /* one delivery may try */
 };
 
+/* pace.c: how much of the backlog a destination is given while new mail flows to it. */
+struct pace {
+    uint32_t in_hand;                  /* deliveries of the backlog lane */
+    uint32_t limit;                    /* of them, while new mail flows */
+    int64_t fresh_ms, changed_ms;      /* when new mail last ended; when the limit last changed */
+    int64_t window_ms;                 /* when the present window of minima began */
+    int64_t least_us, least_before_us; /* least time in the hands of the transport: in this window,
+                                          the one before */
+    int64_t average_us;                /* moving average of the same */
+};
+void pace_init(struct pace *p);
+/* A delivery of new mail was so long in the hands of the transport. */
+void pace_fresh_ended(struct pace *p, int64_t took_us, int64_t now_ms);
+bool pace_allows(const struct pace *p, int64_t now_ms);
+
 struct qdest {
     uint64_t hash;
     struct str name; /* malloc'ed */
@@ -205,6 +220,7 @@ struct qdest {
     int64_t backoff;
     struct heap_node reopen; /* in q->reopen while closed */
     uint64_t delivered, deferred;
+    struct pace pace;
     struct qdelivery *filling; /* during active_dispatch() only */
     uint32_t filling_cap, picked;
 };
@@ -220,7 +236,7 @@ void rcpt_set_dest(struct queue *q, struct qrcpt *r, struct qdest *d);
 bool dest_takes(const struct queue *q, const struct qdest *d, enum lane lane);
 void dest_ready(struct queue *q, struct qdelivery *qd);
 /* From ready to in hand; the next one by the lanes' turns. */
-struct qdelivery *dest_next(struct qdest *d);
+struct qdelivery *dest_next(const struct queue *q, struct qdest *d);
 void dest_begin(struct queue *q, struct qdelivery *qd);
 /* A delivery that is not in hand or ready any more. */
 void dest_unready(struct queue *q, struct qdelivery *qd);
@@ -243,6 +259,7 @@ struct qdelivery {
     uint64_t generation; /* the oldest that one of its decisions was made from */
     uint32_t *rcpt;      /* numbers, parallel to d.rcpt */
     enum lane lane;
+    int64_t began_ns; /* new mail: when the transport got it */
     bool started, probe;
     bool unproven; /* counted in q->n_unproven */
 };

@@ -184,7 +184,7 @@ static bool step_start(struct queue *q)
     if (n == NULL)
         return false;
     struct qdest *d = CONTAINER_OF(n, struct qdest, start);
-    struct qdelivery *qd = dest_next(d);
+    struct qdelivery *qd = dest_next(q, d);
     dest_begin(q, qd);
     q->ops.transport.start(q->ops.transport.ctx, &qd->d);
     return true;

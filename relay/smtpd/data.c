@@ -60,7 +60,7 @@ static void large_ready(void *arg)
 /* Big, or not small while memory is short. */
 static bool wants_own_file(const struct smtpd_session *s, const struct content *c)
 {
-    return c->size > s->conf->spool.large_bytes ||
+    return c->size > spool_large_bytes(s->d->spool) ||
            (c->size > SPILL_EARLY_BYTES &&
             smtpd_clients_memory_used(s->d->clients) > s->conf->smtpd.memory_max / 2);
 }

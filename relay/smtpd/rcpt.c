@@ -67,7 +67,8 @@ void smtpd_cmd_rcpt(struct smtpd_session *s, struct str args)
         .origin_name = t->env.origin_name,
     };
     struct decision decision;
-    route_admit(&q, &t->arena, NULL, &decision);
+    arena_reset(&s->d->decide);
+    route_admit(&q, &s->d->decide, NULL, &decision); /* only kind and reply are used */
     if (decision.kind != DECISION_DELIVER) {
         refuse(s, r.recipient, &decision.reply);
         return;

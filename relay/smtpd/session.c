@@ -130,7 +130,7 @@ static void session_free(struct smtpd_session *s, bool at_once)
             stream_finish(&s->stream, SMTPD_LINGER_MS);
     }
     if (s->counted) {
-        smtpd_clients_leave(d->clients, s->ip);
+        smtpd_clients_leave(d->clients, s->client_key);
         stats_add(STAT_smtpd_connections_open, -1);
     }
     LOG(DEBUG, NULL, "smtpd-disconnect", LC("client", s->ip), LI("messages", s->messages));
@@ -212,7 +212,8 @@ static size_t on_data(void *arg, char *data, size_t n)
 {
     struct smtpd_session *s = arg;
     size_t used = 0;
-    for (unsigned turn = 0; used < n && turn < COMMANDS_PER_TURN; turn++) {
+    unsigned turn = 0;
+    for (; used < n && turn < COMMANDS_PER_TURN; turn++) {
         size_t step = 0;
         if (s->state == SMTPD_COMMAND) {
             step = command_input(s, data + used, n - used);
@@ -226,6 +227,10 @@ static size_t on_data(void *arg, char *data, size_t n)
         if (step == 0)
             break; /* incomplete line, or the spool is writing, or closing */
         used += step;
+    }
+    if (used < n && turn == COMMANDS_PER_TURN && s->state == SMTPD_COMMAND) {
+        stream_pause(s->stream); /* others have their turn, then it is given the rest */
+        stream_resume(s->stream);
     }
     return smtpd_session_settle(s) ? n : used;
 }

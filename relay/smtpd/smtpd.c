@@ -18,6 +18,8 @@
 #include "base/stats.h"
 
 #define REPLY_BYTES_MAX 8192
+#define DECIDE_BLOCK    2048
+#define DECIDE_MAX      65536
 
 struct smtpd *smtpd_new(struct loop *l, struct conf *conf, struct spool *spool,
                         struct smtpd_clients *clients, const struct smtpd_ops *ops)
@@ -25,6 +27,8 @@ struct smtpd *smtpd_new(struct loop *l, struct conf *conf, struct spool *spool,
     struct smtpd *d = NEW(struct smtpd);
     d->loop = l;
     d->conf = conf_ref(conf);
+    d->listen_conf = conf_ref(conf);
+    arena_init(&d->decide, DECIDE_BLOCK, DECIDE_MAX);
     d->spool = spool;
     d->clients = clients;
     d->ops = *ops;
@@ -69,12 +73,20 @@ void smtpd_free(struct smtpd **dp)
     struct smtpd *d = *dp;
     if (d == NULL)
         return;
-    LIST_FOREACH_SAFE (n, tmp, &d->sessions)
-        smtpd_session_cut(CONTAINER_OF(n, struct smtpd_session, node));
+    LIST_FOREACH_SAFE (n, tmp, &d->sessions) {
+        struct smtpd_session *s = CONTAINER_OF(n, struct smtpd_session, node);
+        if (s->stream != NULL) {
+            smtpd_say(s, 421, "4.3.2", "%s Service closing down", s->conf->hostname);
+            stream_flush(s->stream);
+        }
+        smtpd_session_cut(s);
+    }
     ASSERT(d->n_commits == 0);
     smtpd_transactions_free(d);
     content_pool_free(d);
     buf_free(&d->scratch);
+    arena_free(&d->decide);
+    conf_unref(&d->listen_conf);
     conf_unref(&d->conf);
     mem_free(d);
     *dp = NULL;
@@ -94,6 +106,20 @@ static void peer_ip(const struct sockaddr *peer, char dst[48])
         str_copy(STR("unknown"), dst, 48);
 }
 
+/* A host has a whole /64 of addresses; by address it would never reach its limit. */
+static void client_key(const struct sockaddr *peer, const char *ip, char dst[48])
+{
+    if (peer->sa_family == AF_INET6) {
+        struct in6_addr net = ((const struct sockaddr_in6 *)(const void *)peer)->sin6_addr;
+        if (!IN6_IS_ADDR_V4MAPPED(&net)) {
+            memset(net.s6_addr + 8, 0, 8);
+            if (inet_ntop(AF_INET6, &net, dst, 48) != NULL)
+                return;
+        }
+    }
+    str_copy(str_c(ip), dst, 48);
+}
+
 static enum mail_origin classify(const struct conf *c, const struct sockaddr *peer, int *forest)
 {
     *forest = conf_forest_of_peer(c, peer);
@@ -106,7 +132,7 @@ static enum mail_origin classify(const struct conf *c, const struct sockaddr *pe
 
 /* Counts the client in, or says why not. */
 static bool admit(struct smtpd *d, unsigned listener, enum mail_origin origin, const char *ip,
-                  struct smtp_reply *refusal)
+                  const char *key, struct smtp_reply *refusal)
 {
     const struct conf *c = d->conf;
     unsigned limit = origin == MAIL_FROM_INTERNET ? c->smtpd.connections_per_client
@@ -115,12 +141,13 @@ static bool admit(struct smtpd *d, unsigned listener, enum mail_origin origin, c
         smtp_reply_set(refusal, 421, "4.3.2", "%s Service closing down", c->hostname);
         return false;
     }
-    if (listener < c->n_listener && c->listener[listener].kind == CONF_LISTEN_INTERNAL &&
+    const struct conf *lc = d->listen_conf;
+    if (listener < lc->n_listener && lc->listener[listener].kind == CONF_LISTEN_INTERNAL &&
         origin == MAIL_FROM_INTERNET) {
         smtp_reply_set(refusal, 554, "5.7.1", "%s Access denied for %s", c->hostname, ip);
         return false;
     }
-    switch (smtpd_clients_enter(d->clients, ip, limit, c->smtpd.connections_max)) {
+    switch (smtpd_clients_enter(d->clients, key, limit, c->smtpd.connections_max)) {
     case CLIENT_OK:
         return true;
     case CLIENT_TOO_MANY:
@@ -138,12 +165,13 @@ static bool admit(struct smtpd *d, unsigned listener, enum mail_origin origin, c
 struct smtpd_session *smtpd_session_new(struct smtpd *d, unsigned listener,
                                         const struct sockaddr *peer, struct smtp_reply *refusal)
 {
-    char ip[48];
+    char ip[48], key[48];
     int forest;
     peer_ip(peer, ip);
+    client_key(peer, ip, key);
     enum mail_origin origin = classify(d->conf, peer, &forest);
     stats_inc(STAT_smtpd_connections);
-    if (!admit(d, listener, origin, ip, refusal)) {
+    if (!admit(d, listener, origin, ip, key, refusal)) {
         static struct log_limit limit;
         int64_t more;
         stats_inc(STAT_smtpd_connections_refused);
@@ -162,6 +190,7 @@ struct smtpd_session *smtpd_session_new(struct smtpd *d, unsigned listener,
     s->counted = true;
     s->state = SMTPD_GREETING;
     str_copy(str_c(ip), s->ip, sizeof(s->ip));
+    str_copy(str_c(key), s->client_key, sizeof(s->client_key));
     list_push_back(&d->sessions, &s->node);
     d->n_sessions++;
     return s;

@@ -88,11 +88,13 @@ struct smtpd_session {
     uint32_t messages;
     struct conf *conf; /* the one it began with */
     char ip[48];
+    char client_key[48]; /* what connections are counted by: an IPv6 client is its /64 */
 };
 
 struct smtpd {
     struct loop *loop;
     struct conf *conf;
+    struct conf *listen_conf; /* the one that the sockets were made from: it names the listeners */
     struct spool *spool;
     struct smtpd_clients *clients;
     struct smtpd_ops ops;
@@ -102,7 +104,8 @@ struct smtpd {
     struct transaction *free_txn;
     struct chunk *free_chunk;
     unsigned n_free_txn, n_free_chunk;
-    struct buf scratch; /* one reply being written */
+    struct buf scratch;  /* one reply being written */
+    struct arena decide; /* of one RCPT */
 };
 
 /* session.c */

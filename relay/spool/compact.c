@@ -13,8 +13,9 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
-#define SLICE_BYTES (256u * 1024)
-#define RETRY_MS    5000
+#define SLICE_BYTES     (256u * 1024)
+#define READ_ERRORS_MAX 10 /* then a person has to look */
+#define RETRY_MS        5000
 
 _Atomic int compact_quiet_ms = 5000;
 
@@ -79,6 +80,10 @@ static bool load_content(struct compaction *k, const struct record *r, struct co
     size_t got = 0, n = (size_t)r->content_inline;
     unsigned char *to = c->bytes + r->h.envelope_len;
     if (!file_read_at(k->s->ops, k->g->fd, to, n, (off_t)r->content_off, &got, NULL)) {
+        if (++k->g->read_errors < READ_ERRORS_MAX) {
+            k->wait.failed = true; /* a hiccup: again in RETRY_MS */
+            return false;
+        }
         k->g->unread = true;
         quarantine_message(k->s, r->h.id, "cannot be read");
         return false;
@@ -151,13 +156,17 @@ bool compact_one(struct spool *s)
         return false;
     segment_scan(s, k.g, &sc);
     scan_walk(&sc, k.g->end, &w, &result);
-    k.g->unread |= sc.io_error;
+    bool io_error = sc.io_error;
     scan_free(&sc);
     keeper_wait_for(s, &k.wait);
     if (atomic_load(&s->stopping))
         return false;
     spool_lock(s);
     bool left = k.g->living != 0;
+    if (io_error && ++k.g->read_errors < READ_ERRORS_MAX)
+        k.wait.failed = true;
+    else
+        k.g->unread |= io_error;
     k.g->retry_ms = left ? clock_mono_ms() + RETRY_MS : 0;
     spool_unlock(s);
     if (left && !k.wait.failed)

@@ -18,7 +18,8 @@
 #include "base/mem.h"
 #include "base/stats.h"
 
-#define BACKLOG_MAX (1024u * 1024)
+#define BACKLOG_MAX     (1024u * 1024)
+#define BACKLOG_ALL_MAX (64u << 20) /* of all messages: past it each waits for its own chunk */
 
 struct spool_large {
     struct spool *s;
@@ -105,9 +106,10 @@ bool spool_large_write(struct spool_large *l, const void *p, size_t n)
     c->l = l;
     c->n = n;
     memcpy(c->bytes, p, n);
+    uint64_t all = atomic_fetch_add(&l->s->large_backlog, n) + n;
     pthread_mutex_lock(&l->lock);
     l->backlog += n;
-    if (l->backlog >= BACKLOG_MAX)
+    if (l->backlog >= BACKLOG_MAX || (all > BACKLOG_ALL_MAX && !l->ready_sent))
         l->waiting = true;
     bool go_on = !l->waiting;
     pthread_mutex_unlock(&l->lock);
@@ -183,6 +185,7 @@ static void run_chunk(struct chan_node *n)
         hash_state_add(l->hash, c->bytes, c->n);
         l->size += c->n;
     }
+    atomic_fetch_sub(&l->s->large_backlog, c->n);
     pthread_mutex_lock(&l->lock);
     l->backlog -= c->n;
     bool tell = l->waiting && l->backlog == 0;

@@ -163,8 +163,15 @@ static void replay_segment(void *arg, size_t i)
     k->stats->segments++;
     k->stats->records += p->result.records;
     k->stats->torn += p->result.torn;
-    if (p->g->end == 0)
+    if (p->io_error) {
+        /* Its end is not known: it is neither freed nor compacted, and is read again at the next
+         * start. */
+        struct err alarm;
+        err_set(&alarm, ERR_SYSTEM, EIO, "segment %08u cannot be read in full", p->g->slot);
+        spool_alarm(k->s, "spool-read-failed", NULL, &alarm);
+    } else if (p->g->end == 0) {
         fix_end(k, p->g, p->result.end);
+    }
     p->g->unread |= p->io_error;
     mem_free(p->bytes);
     mem_free(p->damage);

@@ -5,6 +5,7 @@
  */
 #include "relay/spool/recover.h"
 
+#include <errno.h>
 #include <dirent.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -74,8 +75,11 @@ static bool large_file_is_whole(struct spool *s, const struct disk_record *h)
 {
     char path[PATH_MAX];
     struct stat st;
-    return h->type != DISK_LARGE || (stat(spool_large_path(s, path, h->id), &st) == 0 &&
-                                     (uint64_t)st.st_size == h->content_len);
+    if (h->type != DISK_LARGE)
+        return true;
+    if (stat(spool_large_path(s, path, h->id), &st) != 0)
+        return errno != ENOENT; /* else it may be readable when it is delivered */
+    return (uint64_t)st.st_size == h->content_len;
 }
 
 static void load_one(struct spool *s, struct scan *sc, const struct found *f, struct chunk *c,

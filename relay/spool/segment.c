@@ -276,6 +276,7 @@ struct segment *segment_take(struct spool *s)
         g->broken = g->damaged = g->old = g->unread = g->begun = false;
         g->living = g->living_bytes = 0;
         g->retry_ms = 0;
+        g->read_errors = 0;
         g->pos = g->synced = DISK_RECORDS_BEGIN;
         g->batch = 0;
         g->targets.n = g->sources.n = 0;

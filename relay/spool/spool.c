@@ -75,6 +75,16 @@ bool spool_id_parse(struct str text, uint64_t *id)
     return true;
 }
 
+uint64_t spool_large_bytes(const struct spool *s)
+{
+    return s->conf.large_bytes;
+}
+
+uint64_t spool_segment_bytes(const struct spool *s)
+{
+    return s->conf.segment_bytes;
+}
+
 uint64_t spool_next_id(struct spool *s)
 {
     return s->epoch << ID_COUNTER_BITS | atomic_fetch_add(&s->next_counter, 1);
@@ -107,12 +117,8 @@ static bool take_conf(struct spool *s, const struct spool_conf *c, struct err *e
             "messages up to %llu bytes are to be kept in the log, so a spool segment must "
             "have at least twice as many",
             (unsigned long long)d->large_bytes);
-    if (d->reserve_bytes == 0)
-        d->reserve_bytes = 256 * MB;
     if (d->reserve_resume_bytes < d->reserve_bytes)
         d->reserve_resume_bytes = d->reserve_bytes + d->reserve_bytes / 4;
-    if (!(d->compact_below > 0))
-        d->compact_below = 0.25;
     return true;
 }
 

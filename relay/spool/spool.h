@@ -129,6 +129,11 @@ void spool_submit(struct spool *s, struct spool_append *a);
 /* Marks without a sync of their own. Copied. A message all of whose recipients are done is gone. */
 void spool_mark(struct spool *s, const struct spool_mark *marks, unsigned n);
 
+/* As the spool was opened: a reload does not change them. A report must fit in a segment with room
+ * to spare. */
+uint64_t spool_large_bytes(const struct spool *s);
+uint64_t spool_segment_bytes(const struct spool *s);
+
 /* True while intake must be refused with 452 (reserve reached, or the last write failed for want of
  * space). Any thread, one atomic load. */
 bool spool_is_full(const struct spool *s);

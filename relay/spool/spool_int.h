@@ -54,6 +54,7 @@ struct segment {
     uint64_t living, living_bytes;
     int64_t changed_ms;     /* when `living` last fell */
     int64_t retry_ms;       /* the keeper leaves it alone until then */
+    unsigned read_errors;   /* in a row, of compaction */
     struct seq_set targets; /* segments that marks in it are about, itself excepted */
     struct seq_set sources; /* segments that copies in it came from */
     /* commit thread only, while active */
@@ -106,7 +107,10 @@ void node_is_stop(struct chan_node *n);
 struct commit {
     struct chan *in;
     struct chan_node *head, **tail; /* taken from `in`, not yet written */
-    struct chan_node *forwards;     /* marks of them are in fresh or written, not synced */
+    unsigned n_head;
+    unsigned usual;             /* messages in a batch, moving average */
+    int64_t sync_ns;            /* what the last synced write took */
+    struct chan_node *forwards; /* marks of them are in fresh or written, not synced */
     struct chan_node stop_node;
     bool stopping;
     struct segment *active;
@@ -127,7 +131,8 @@ struct spool {
     uint64_t epoch;
     _Atomic uint64_t next_counter;
     _Atomic bool full;
-    _Atomic bool stopping; /* the keeper drops what it is at */
+    _Atomic uint64_t large_backlog; /* bytes on their way to the large thread */
+    _Atomic bool stopping;          /* the keeper drops what it is at */
     _Atomic bool recovered;
 
     pthread_mutex_t lock;

@@ -359,9 +359,10 @@ static void test_backlog_leaves_room_for_fresh_mail(void **state)
     w.n_order_log = 0;
     world_release(&w, 0);
     world_run(&w, 0);
-    unsigned at = 0;
-    while (at < w.n_order_log && w.order_log[at] != next)
-        assert_true(w.order_log[at++] > 22); /* fresh, too */
+    unsigned at = 0, old = 0;
+    for (; at < w.n_order_log && w.order_log[at] != next; at++)
+        old += w.order_log[at] <= 22;
+    assert_true(old <= 6); /* those that had their places before it; the others were fresh, too */
     assert_true(at < w.n_order_log);
     world_close(&w);
 }
