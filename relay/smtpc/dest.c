@@ -234,7 +234,9 @@ static void dest_open_more(struct dest *d)
     unsigned max = dest_connections_max(d);
     unsigned working = d->n_sessions - d->n_connecting;
     unsigned at_once = working > 1 ? working : 1;
-    while (d->n_pending > d->n_connecting && d->n_connecting < at_once && d->n_sessions < max) {
+    /* dest_may_open() again each time: a session that finds no host ends inside session_open(). */
+    while (d->n_pending > d->n_connecting && d->n_connecting < at_once && d->n_sessions < max &&
+           dest_may_open(d)) {
         if (!client_has_room(d->client)) {
             if (!list_node_is_linked(&d->starved))
                 list_push_back(&d->client->starved, &d->starved);

@@ -279,6 +279,34 @@ static void test_reconfigure(void **state)
     peer_free(b);
 }
 
+/* The hosts are gone while a session is busy and more waits: nothing is opened, least of all for
+ * ever. */
+static void test_hosts_removed_while_busy(void **state)
+{
+    (void)state;
+    W.conf.smtp_client.connections_max = 4;
+    struct peer *a = peer_new(W.loop, "127.0.0.1", 0);
+    a->ehlo = EHLO_PLAIN;
+    peer_rule(a, (struct rule){.step = STEP_DOT, .reply = REPLY_WAIT});
+    world_host(0, "127.0.0.1", a->port, 10);
+    many[0] = mail_to(1, DEST_FOREST, "one");
+    mail_start(many[0]);
+    turns(20);
+    W.forest[0].n_host = 0;
+    smtpc_reconfigure(W.client, &W.conf);
+    many[1] = mail_to(2, DEST_FOREST, "one");
+    mail_start(many[1]);
+    turns(20);
+    assert_int_equal(many[1]->done, 0);
+    peer_say(a, "250 ok\r\n");
+    mail_wait(many[0]);
+    assert_outcome(many[0], 0, OUTCOME_DELIVERED);
+    W.transport.cancel(W.transport.ctx, &many[1]->d);
+    mail_free(many[0]);
+    mail_free(many[1]);
+    peer_free(a);
+}
+
 static void test_host_names(void **state)
 {
     (void)state;
@@ -548,6 +576,7 @@ int main(void)
         T(test_round_robin),
         T(test_sick_destination_is_alone),
         T(test_reconfigure),
+        T(test_hosts_removed_while_busy),
         T(test_host_names),
         T(test_list_dests),
         T(test_mx_answers),
