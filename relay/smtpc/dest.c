@@ -251,7 +251,7 @@ unsigned dest_best_cost(const struct dest *d)
     unsigned best = UINT_MAX;
     LIST_FOREACH (n, &d->sessions) {
         const struct session *s = CONTAINER_OF(n, struct session, node);
-        if (s->state >= SESSION_READY && s->cost < best)
+        if (s->state >= SESSION_READY && s->cost < best && !session_is_outdated(s))
             best = s->cost;
     }
     return best;
@@ -292,7 +292,8 @@ static void dest_turn(struct loop_task *t)
 
 /* ---- from outside ---- */
 
-/* The hosts may have changed: nothing new starts on the old ones. */
+/* The hosts may have changed: nothing new starts on the old ones. Sessions that are busy end after
+ * the message in hand. */
 void dest_reconfigured(struct dest *d)
 {
     d->open_after_ms = 0;

@@ -261,6 +261,7 @@ void session_open(struct dest *d, bool probe)
 {
     struct session *s = NEW(struct session);
     s->dest = d;
+    s->conf_serial = d->client->conf_serial;
     s->turn = d->turn++;
     s->probe = probe;
     s->state = SESSION_RESOLVE;
@@ -355,12 +356,29 @@ void session_ready(struct session *s)
     }
 }
 
+bool session_is_outdated(const struct session *s)
+{
+    return s->conf_serial != s->dest->client->conf_serial;
+}
+
+/* The message behind the dot has its DATA command at the peer, but not a reply to anything. */
+static void session_end_outdated(struct session *s)
+{
+    struct job *behind = s->next.job;
+    s->next.job = NULL;
+    if (behind != NULL)
+        dest_give_back(s->dest, behind);
+    session_close(s, !s->next.used);
+}
+
 void session_message_end(struct session *s)
 {
     unsigned max = s->dest->client->conf->smtp_client.messages_per_connection;
     slot_clear(s, &s->cur);
     if (s->doomed) {
         session_close(s, false);
+    } else if (session_is_outdated(s)) {
+        session_end_outdated(s);
     } else if (s->next.used) {
         s->cur = s->next;
         s->next = (struct slot){0};
@@ -377,7 +395,7 @@ bool session_can_queue(const struct session *s)
 {
     unsigned max = s->dest->client->conf->smtp_client.messages_per_connection;
     return s->state == SESSION_DOT && s->caps.pipelining && !s->next.used && !s->doomed &&
-           (max == 0 || s->messages < max);
+           !session_is_outdated(s) && (max == 0 || s->messages < max);
 }
 
 /* ---- the end ---- */

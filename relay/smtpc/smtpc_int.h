@@ -158,6 +158,7 @@ struct session {
     struct stream *stream;
     struct connect *connect;
     struct endpoint endpoint;
+    uint64_t conf_serial; /* of the configuration its host is from */
     char host[256];
     unsigned cost;            /* of the host */
     bool probe;               /* opened to see whether a better host works again */
@@ -262,6 +263,8 @@ void session_not_idle(struct session *s);
 /* The current message is over for good; next, idle or QUIT. */
 void session_message_end(struct session *s);
 bool session_can_queue(const struct session *s); /* may another message go behind the final dot? */
+/* It was opened before the last reload: its host may not be configured any more. */
+bool session_is_outdated(const struct session *s);
 void session_cancel(struct session *s, struct job *j);
 /* "host[ip]:port" */
 void session_peer(const struct session *s, char *dst, size_t cap);

@@ -301,10 +301,46 @@ static void test_hosts_removed_while_busy(void **state)
     peer_say(a, "250 ok\r\n");
     mail_wait(many[0]);
     assert_outcome(many[0], 0, OUTCOME_DELIVERED);
-    W.transport.cancel(W.transport.ctx, &many[1]->d);
+    /* the session ends; what waits is not for the host that was */
+    mail_wait(many[1]);
+    assert_outcome(many[1], 0, OUTCOME_DEFERRED);
+    assert_int_equal(a->n_mail, 1);
+    turns(5);
+    assert_true(peer_said(a, "QUIT\n"));
     mail_free(many[0]);
     mail_free(many[1]);
     peer_free(a);
+}
+
+/* Not even what is behind the final dot already goes to a host that was removed. */
+static void test_host_replaced_while_busy(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        W.forest[0].n_host = 0;
+        W.conf.smtp_client.connections_max = 1;
+        world_client();
+        struct peer *a = peer_new(W.loop, "127.0.0.1", 0), *b = peer_new(W.loop, "127.0.0.1", 0);
+        peer_rule(a, (struct rule){.step = STEP_DOT, .times = 1, .reply = REPLY_WAIT});
+        world_host(0, "127.0.0.1", a->port, 10);
+        many_start(i == 0 ? 1 : 2);
+        turns(30);
+        W.host[0][0].port = b->port;
+        smtpc_reconfigure(W.client, &W.conf);
+        if (i == 0) {
+            many[1] = mail_to(2, DEST_FOREST, "one");
+            mail_start(many[1]);
+        }
+        turns(10);
+        peer_say(a, "250 ok\r\n");
+        many_end(2, OUTCOME_DELIVERED);
+        turns(10);
+        assert_int_equal(a->n_mail, 1);
+        assert_int_equal(b->n_mail, 1);
+        assert_int_equal(a->open, 0);
+        peer_free(a);
+        peer_free(b);
+    }
 }
 
 static void test_host_names(void **state)
@@ -577,6 +613,7 @@ int main(void)
         T(test_sick_destination_is_alone),
         T(test_reconfigure),
         T(test_hosts_removed_while_busy),
+        T(test_host_replaced_while_busy),
         T(test_host_names),
         T(test_list_dests),
         T(test_mx_answers),
