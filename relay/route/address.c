@@ -3,7 +3,9 @@
  * recipient if the directory has one, else one made by the forest's template, else the address as
  * the sender wrote it.
  *
- * Pure. What cannot be made leaves the address unchanged, and the trace says why.
+ * Pure. What cannot be made leaves the address unchanged, and the trace says why. An address that
+ * needs SMTPUTF8 (RFC 6531) only replaces one that needs it, too: else mail that any host takes
+ * would fail at one that does not offer it.
  */
 #include "relay/route/route_int.h"
 
@@ -67,11 +69,20 @@ static const struct dir_claim *claim_of(const struct dir_result *r, const struct
     return any != NULL ? any : r->best;
 }
 
+static bool needs_utf8(struct str text)
+{
+    for (size_t i = 0; i < text.n; i++)
+        if ((unsigned char)text.p[i] >= 0x80)
+            return true;
+    return false;
+}
+
 /* Takes the address if it is one; what a directory or template yields may not be. */
 static bool take(struct route_work *w, struct str text)
 {
     struct address parsed;
-    if (address_parse(text, ADDRESS_ALLOW_UTF8, &parsed) != ADDRESS_OK)
+    unsigned flags = needs_utf8(w->rcpt.all) ? ADDRESS_ALLOW_UTF8 : 0;
+    if (address_parse(text, flags, &parsed) != ADDRESS_OK)
         return false;
     struct str copy = arena_str(w->a, text);
     if (copy.p == NULL)
@@ -79,6 +90,8 @@ static bool take(struct route_work *w, struct str text)
     w->out->address = copy;
     return true;
 }
+
+static const char utf8_hint[] = " without SMTPUTF8";
 
 static void by_template(struct route_work *w, const struct conf_forest *f,
                         const struct dir_result *r)
@@ -97,8 +110,8 @@ static void by_template(struct route_work *w, const struct conf_forest *f,
     else if (!made_it || !take(w, buf_str(&made)))
         route_say(w,
                   "the address stays as it is: the template \"%s\" gives \"%s\", which is no "
-                  "address",
-                  f->routing_template, shown);
+                  "address%s",
+                  f->routing_template, shown, needs_utf8(buf_str(&made)) ? utf8_hint : "");
     else
         route_say(w, "the forest is given %s, by its template \"%s\" and the entry of \"%s\"",
                   shown, f->routing_template, source);
@@ -117,7 +130,8 @@ void route_address(struct route_work *w, const struct conf_forest *f, const stru
         return;
     }
     if (r->best->routing.n != 0)
-        route_say(w, "the directory's routing address \"%s\" is no address and is not used", shown);
+        route_say(w, "the directory's routing address \"%s\" is no address%s and is not used",
+                  shown, needs_utf8(r->best->routing) ? utf8_hint : "");
     if (f->routing_template[0] != '\0')
         by_template(w, f, r);
     else
