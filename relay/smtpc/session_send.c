@@ -232,8 +232,9 @@ static void refuse_locally(struct session *s, struct job *j)
                        (unsigned long long)d->content_size, s->host,
                        (unsigned long long)s->caps.size_max);
         result_rest(j, OUTCOME_FAILED, &r);
-    } else if (d->content_8bit && !s->caps.eightbit) {
-        /* RFC 6152 3: convert or return; signed mail must not be converted. */
+    } else if (d->content_8bit && !s->caps.eightbit && env->origin != MAIL_FROM_LOCAL) {
+        /* RFC 6152 3: convert or return; signed mail must not be converted. A notice of ours could
+         * not be returned to anybody: it goes as it is, most hosts take it. */
         smtp_reply_set(&r, 554, "5.6.3", "the message has 8-bit text, %s does not offer 8BITMIME",
                        s->host);
         result_rest(j, OUTCOME_FAILED, &r);

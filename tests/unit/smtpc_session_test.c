@@ -528,6 +528,21 @@ static void test_refused_locally(void **state)
     }
 }
 
+/* Refusing a notice of ours would lose it: there is nobody to return it to. */
+static void test_notice_with_8bit_text_is_sent(void **state)
+{
+    (void)state;
+    begin(1, TEXT);
+    P->ehlo = EHLO_PLAIN;
+    M->env.origin = MAIL_FROM_LOCAL;
+    M->env.sender = STR_NULL;
+    M->d.content_8bit = true;
+    go();
+    assert_outcome(M, 0, OUTCOME_DELIVERED);
+    assert_true(peer_said(P, "MAIL FROM:<>\n"));
+    end();
+}
+
 static void test_confirm_false_sends_nothing(void **state)
 {
     (void)state;
@@ -600,6 +615,7 @@ int main(void)
         T(test_parameters),
         T(test_no_parameters_that_are_not_offered),
         T(test_refused_locally),
+        T(test_notice_with_8bit_text_is_sent),
         T(test_confirm_false_sends_nothing),
         T(test_cancel_in_every_state),
     };
