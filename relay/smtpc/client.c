@@ -75,9 +75,13 @@ bool client_has_room(struct smtpc *c)
 
 void client_room_made(struct smtpc *c)
 {
-    struct list_node *n = list_pop_front(&c->starved);
-    if (n != NULL)
-        dest_kick(CONTAINER_OF(n, struct dest, starved));
+    struct list_node *n;
+    while ((n = list_pop_front(&c->starved)) != NULL) {
+        struct dest *d = CONTAINER_OF(n, struct dest, starved);
+        dest_kick(d);
+        if (d->n_pending != 0)
+            return;
+    }
 }
 
 /* ---- jobs and destinations ---- */

@@ -190,6 +190,31 @@ static void test_sessions_of_all_destinations_are_bounded(void **state)
     peer_free(b);
 }
 
+/* The room goes to a destination that still has something to send. */
+static void test_room_is_not_given_to_who_needs_none(void **state)
+{
+    (void)state;
+    struct peer *a = peer_new(W.loop, "127.0.0.1", 0), *b = peer_new(W.loop, "127.0.0.1", 0);
+    world_host(0, "127.0.0.1", a->port, 10);
+    world_host(1, "127.0.0.1", b->port, 10);
+    W.client->sessions_max = 1;
+    peer_rule(a, (struct rule){.step = STEP_MAIL, .reply = REPLY_HANG});
+    struct mail *m[3] = {mail_to(1, DEST_FOREST, "one"), mail_to(2, DEST_MX, "x.test"),
+                         mail_to(3, DEST_FOREST, "two")};
+    for (unsigned i = 0; i < 3; i++) {
+        mail_start(m[i]);
+        turns(10);
+    }
+    W.transport.cancel(W.transport.ctx, &m[1]->d);
+    W.transport.cancel(W.transport.ctx, &m[0]->d);
+    mail_wait(m[2]);
+    assert_outcome(m[2], 0, OUTCOME_DELIVERED);
+    for (unsigned i = 0; i < 3; i++)
+        mail_free(m[i]);
+    peer_free(a);
+    peer_free(b);
+}
+
 /* New connections fail while an old one is stuck: what waits is tried again after a pause. */
 static void test_opening_again_after_a_pause(void **state)
 {
@@ -519,6 +544,7 @@ int main(void)
         T(test_slow_start),
         T(test_connections_max),
         T(test_sessions_of_all_destinations_are_bounded),
+        T(test_room_is_not_given_to_who_needs_none),
         T(test_opening_again_after_a_pause),
         T(test_next_message_goes_out_behind_the_dot),
         T(test_started_inside_done),
