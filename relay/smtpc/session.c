@@ -163,12 +163,20 @@ static void session_on_drain(void *arg)
     session_pump(s);
 }
 
+/* Nothing waits behind the final dot any more: it may take the time it has. */
+static void session_wait_for_dot_alone(struct session *s)
+{
+    int64_t left = s->dot_deadline_ms - loop_now_ms(s->dest->client->loop);
+    s->doomed = true;
+    stream_deadline(s->stream, left > 1 ? left : 1);
+}
+
 /* The final dot is not answered for long: the message behind it gets another session. */
 static void session_take_back_next(struct session *s)
 {
     struct job *j = s->next.job;
     s->next.job = NULL;
-    s->doomed = true;
+    session_wait_for_dot_alone(s);
     s->dest->ahead_after_ms =
         loop_now_ms(s->dest->client->loop) + s->dest->client->conf->smtp_client.host_rest_ms;
     if (j != NULL)
@@ -181,7 +189,6 @@ static void session_on_timeout(void *arg)
     int64_t now = loop_now_ms(s->dest->client->loop);
     if (s->state == SESSION_DOT && s->next.used && !s->doomed && now < s->dot_deadline_ms) {
         session_take_back_next(s);
-        stream_deadline(s->stream, s->dot_deadline_ms - now);
         return;
     }
     session_lost(s, true, "timed out talking to");
@@ -457,7 +464,7 @@ void session_cancel(struct session *s, struct job *j)
 {
     if (s->next.job == j) {
         s->next.job = NULL;
-        s->doomed = true;
+        session_wait_for_dot_alone(s);
         return;
     }
     ASSERT(s->cur.job == j);

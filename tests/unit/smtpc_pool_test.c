@@ -355,6 +355,28 @@ static void test_cancel_behind_the_dot(void **state)
     peer_free(p);
 }
 
+/* The short time that a dot has while something waits behind it is not for the dot alone. */
+static void test_cancel_behind_a_slow_dot(void **state)
+{
+    (void)state;
+    W.conf.smtp_client.connections_max = 1;
+    struct peer *p = peer_new(W.loop, "127.0.0.1", 0);
+    world_host(0, "127.0.0.1", p->port, 10);
+    peer_rule(p, (struct rule){.step = STEP_DOT, .times = 1, .reply = REPLY_WAIT});
+    many_start(2);
+    turns(30);
+    W.transport.cancel(W.transport.ctx, &many[1]->d);
+    clock_fake_advance(60000);
+    turns(10);
+    assert_int_equal(many[0]->done, 0);
+    peer_say(p, "250 at last\r\n");
+    mail_wait(many[0]);
+    assert_outcome(many[0], 0, OUTCOME_DELIVERED);
+    mail_free(many[0]);
+    mail_free(many[1]);
+    peer_free(p);
+}
+
 /* Its envelope was refused after it was sent ahead; 354 came all the same: an empty message, and
  * the connection stays in step. */
 static void test_refused_behind_the_dot(void **state)
@@ -552,6 +574,7 @@ int main(void)
         T(test_host_that_takes_one_message_a_connection),
         T(test_slow_dot_does_not_keep_the_next),
         T(test_cancel_behind_the_dot),
+        T(test_cancel_behind_a_slow_dot),
         T(test_refused_behind_the_dot),
         T(test_stray_reply),
         T(test_gives_up_after_some_lost_connections),
