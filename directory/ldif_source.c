@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -161,12 +162,24 @@ static bool take_over(struct ldif_watch *w, int fd, struct err *e)
     return false;
 }
 
-/* Half a file can be a good one and would delete the other half. Whole is what its writer closed or
- * moved there, and what nobody has touched for a while. */
-static bool is_settled(const struct ldif_watch *w, const struct stamp *st)
+/* Has nobody opened it for writing? The kernel gives a read lease only then; it is given back at
+ * once. False as well where there are no leases, and for a file of somebody else's. */
+static bool has_no_writer(int fd)
+{
+    /* who opens it just now interrupts the lease: with a signal that does nothing */
+    if (fcntl(fd, F_SETSIG, SIGURG) != 0 || fcntl(fd, F_SETLEASE, F_RDLCK) != 0)
+        return false;
+    fcntl(fd, F_SETLEASE, F_UNLCK);
+    return true;
+}
+
+/* Half a file can be a good one: it would delete the other half, or, at the first start, make it
+ * unknown. Whole is what its writer closed or moved there, and what nobody has touched for a while.
+ */
+static bool is_settled(const struct ldif_watch *w, int fd, const struct stamp *st)
 {
     int64_t age_ms = clock_wall_ms() - st->mtime_ns / 1000000;
-    return w->whole || age_ms < 0 || age_ms > SETTLE_MS;
+    return w->whole || age_ms < 0 || age_ms > SETTLE_MS || has_no_writer(fd);
 }
 
 static void look(struct ldif_watch *w)
@@ -178,9 +191,9 @@ static void look(struct ldif_watch *w)
         source_failed(w->s, "%s: %s", w->s->c->path, strerror(errno));
         w->seen = false;
     } else if (!w->seen || !stamp_equal(&st, &w->stamp)) {
-        bool settled = is_settled(w, &st);
-        w->good = (settled || !replica_is_complete(w->s->replica)) && take_over(w, fd, &e);
-        w->seen = w->good || settled;
+        bool settled = is_settled(w, fd, &st);
+        w->good = settled && take_over(w, fd, &e);
+        w->seen = settled;
         w->stamp = st;
         if (!w->good && settled && !w->stopped)
             source_failed(w->s, "%s: %s", w->s->c->path, e.text);

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -468,6 +469,35 @@ static void test_files(void **state)
     model_remove_folder(folder);
 }
 
+/* Half a file at the first start: what it does not name yet is not unknown for good. */
+static void test_half_file(void **state)
+{
+    (void)state;
+    const char *folder = model_folder();
+    char path[400], forest[64];
+    struct err e;
+    struct dir_source_status s;
+    struct conf *c = file_conf(folder, "");
+    snprintf(path, sizeof(path), "%s/hr.ldif", folder);
+    int fd = open(path, O_WRONLY | O_CREAT, 0600);
+    assert_int_equal(write(fd, ANN, strlen(ANN)), (ssize_t)strlen(ANN));
+    struct directory *d = directory_open(c, folder, &e);
+    assert_non_null(d);
+    directory_start(d);
+    for (int64_t end = clock_mono_ms() + 300; clock_mono_ms() < end; usleep(5000)) {
+        directory_status(d, &s, 1);
+        assert_int_equal(s.state, DIR_SOURCE_STARTING);
+    }
+    assert_int_equal(look(d, "bob@x.test", forest), DIR_NOT_FOUND_YET);
+    assert_int_equal(write(fd, "\n" BOB, strlen("\n" BOB)), (ssize_t)strlen("\n" BOB));
+    close(fd);
+    wait_state(d, DIR_SOURCE_CURRENT);
+    assert_int_equal(look(d, "bob@x.test", forest), DIR_FOUND);
+    directory_close(&d);
+    conf_unref(&c);
+    model_remove_folder(folder);
+}
+
 static void test_reload(void **state)
 {
     (void)state;
@@ -609,7 +639,7 @@ int main(void)
         cmocka_unit_test(test_rules),    cmocka_unit_test(test_claims),
         cmocka_unit_test(test_override), cmocka_unit_test(test_not_found),
         cmocka_unit_test(test_files),    cmocka_unit_test(test_reload),
-        cmocka_unit_test(test_readers),
+        cmocka_unit_test(test_readers),  cmocka_unit_test(test_half_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
