@@ -71,43 +71,52 @@ static void refuse(struct store *s, const struct err *e)
     s->ops->unlink(s->snapshot_path);
 }
 
-static struct dir_table *open_snapshot(struct store *s, uint64_t verify_max)
+/* The base, NULL if there is none. False: it may be good but cannot be read now. */
+static bool open_snapshot(struct store *s, uint64_t verify_max, struct dir_table **out,
+                          struct err *e)
 {
-    struct err e;
-    err_clear(&e);
-    struct dir_table *t = table_open(s->snapshot_path, &e);
-    if (t == NULL && e.class == ERR_SYSTEM && e.errnum == ENOENT)
-        return NULL;
+    err_clear(e);
+    struct dir_table *t = table_open(s->snapshot_path, e);
+    if (t == NULL && e->class == ERR_SYSTEM && e->errnum != ENOENT)
+        return false;
+    bool damaged = t == NULL && e->class != ERR_SYSTEM;
     s->unverified = t != NULL && table_image(t).n > verify_max;
-    if (t != NULL && !s->unverified)
-        t = settled(t, &e);
-    if (t == NULL)
-        refuse(s, &e);
-    else
+    if (t != NULL && !s->unverified) {
+        t = settled(t, e);
+        damaged = t == NULL;
+    }
+    if (damaged)
+        refuse(s, e);
+    if (t != NULL)
         s->salt = table_header(t)->salt;
-    return t;
+    *out = t;
+    return true;
 }
 
-/* One record at *at; NULL at the end or at what is not whole. */
-static struct dir_table *read_record(struct store *s, off_t *at, off_t size)
+/* One record at *at; NULL at the end or at what is not whole, with *e only if that is not known
+ * because it cannot be read now. */
+static struct dir_table *read_record(struct store *s, off_t *at, off_t size, struct err *e)
 {
     struct journal_record r;
-    struct err e;
+    struct err bad;
     size_t got;
-    if (!file_read_at(s->ops, s->fd, &r, sizeof(r), *at, &got, &e) || got != sizeof(r) ||
+    err_clear(e);
+    if (!file_read_at(s->ops, s->fd, &r, sizeof(r), *at, &got, e) || got != sizeof(r) ||
         r.mark != RECORD_MARK || r.size < sizeof(struct table_header) ||
         r.size > (uint64_t)(size - *at) - sizeof(r))
         return NULL;
     size_t room = (r.size + 63) & ~(size_t)63;
     void *image = aligned_alloc(64, room);
-    if (image == NULL)
+    if (image == NULL) {
+        err_set(e, ERR_SYSTEM, ENOMEM, "%s", s->journal_path);
         return NULL;
-    if (!file_read_at(s->ops, s->fd, image, r.size, *at + (off_t)sizeof(r), &got, &e) ||
+    }
+    if (!file_read_at(s->ops, s->fd, image, r.size, *at + (off_t)sizeof(r), &got, e) ||
         got != r.size || hash64_seed(image, r.size, s->salt) != r.checksum) {
         free(image);
         return NULL;
     }
-    struct dir_table *t = table_from_image(image, r.size, &e);
+    struct dir_table *t = table_from_image(image, r.size, &bad);
     if (t != NULL)
         *at += (off_t)(sizeof(r) + r.size);
     return t;
@@ -127,28 +136,30 @@ static bool journal_start(struct store *s, struct err *e)
     return true;
 }
 
-static bool journal_belongs(struct store *s)
+static bool journal_belongs(struct store *s, bool *result, struct err *e)
 {
     struct journal_header h, want = header_for(s->salt);
-    struct err e;
     size_t got;
-    return file_read_at(s->ops, s->fd, &h, sizeof(h), 0, &got, &e) && got == sizeof(h) &&
-           memcmp(&h, &want, sizeof(h)) == 0;
+    if (!file_read_at(s->ops, s->fd, &h, sizeof(h), 0, &got, e))
+        return false;
+    *result = got == sizeof(h) && memcmp(&h, &want, sizeof(h)) == 0;
+    return true;
 }
 
 /* All whole records as one table on the stack. */
-static void journal_replay(struct store *s, off_t size, struct dir_stack **stack)
+static bool journal_replay(struct store *s, off_t size, struct dir_stack **stack, struct err *e)
 {
     struct dir_table **t = NULL, *record;
     size_t n = 0, cap = 0;
-    while ((record = read_record(s, &s->end, size)) != NULL) {
+    while ((record = read_record(s, &s->end, size, e)) != NULL) {
         if (n == cap) {
             cap = cap == 0 ? 64 : cap * 2;
             t = mem_realloc(t, cap * sizeof(*t));
         }
         t[n++] = record;
     }
-    if (n != 0) {
+    bool ok = e->class == ERR_NONE;
+    if (ok && n != 0) {
         struct dir_stack *next = stack_push(*stack, stack_merge(t, n));
         stack_unref(stack);
         *stack = next;
@@ -156,18 +167,23 @@ static void journal_replay(struct store *s, off_t size, struct dir_stack **stack
     for (size_t i = 0; i < n; i++)
         table_unref(&t[i]);
     mem_free(t);
+    return ok;
 }
 
 static bool journal_open(struct store *s, struct dir_stack **stack, struct err *e)
 {
+    bool ours;
     s->fd = s->ops->open(s->journal_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (s->fd < 0)
         return err_set(e, ERR_SYSTEM, errno, "%s", s->journal_path);
-    if (!journal_belongs(s))
+    if (!journal_belongs(s, &ours, e))
+        return false;
+    if (!ours)
         return journal_start(s, e);
     off_t size = lseek(s->fd, 0, SEEK_END);
     s->end = sizeof(struct journal_header);
-    journal_replay(s, size, stack);
+    if (!journal_replay(s, size, stack, e))
+        return false;
     if (size > s->end && s->ops->ftruncate(s->fd, s->end) != 0)
         return err_set(e, ERR_SYSTEM, errno, "%s: ftruncate", s->journal_path);
     return true;
@@ -180,10 +196,13 @@ bool store_open(struct store *s, const char *folder, const char *name, const str
     s->name = str_dup(str_c(name));
     s->snapshot_path = mem_printf("%s/directory-%s.snapshot", folder, name);
     s->journal_path = mem_printf("%s/directory-%s.journal", folder, name);
-    *out = stack_new(open_snapshot(s, verify_max));
-    if (journal_open(s, out, e))
-        return true;
-    stack_unref(out);
+    struct dir_table *base;
+    if (open_snapshot(s, verify_max, &base, e)) {
+        *out = stack_new(base);
+        if (journal_open(s, out, e))
+            return true;
+        stack_unref(out);
+    }
     store_close(s);
     return false;
 }

@@ -30,10 +30,11 @@ struct store {
     bool unverified; /* the snapshot's sums were not looked at yet */
 };
 
-/* Opens what there is; *out is the stack it makes (perhaps empty). False only when the folder
- * cannot be written at all. A snapshot of up to `verify_max` octets is verified and brought into
- * memory here; a larger one is mapped, which takes no time, and leaves `unverified` set for
- * store_settle(). */
+/* Opens what there is; *out is the stack it makes (perhaps empty). False when the folder cannot be
+ * written, or a file cannot be read for a reason that is not its content (descriptors, memory,
+ * permissions, the disk): nothing is deleted then. A snapshot of up to `verify_max` octets is
+ * verified and brought into memory here; a larger one is mapped, which takes no time, and leaves
+ * `unverified` set for store_settle(). */
 bool store_open(struct store *s, const char *folder, const char *name, const struct file_ops *ops,
                 uint64_t verify_max, struct dir_stack **out, struct err *e);
 void store_close(struct store *s);

@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -490,6 +491,34 @@ static void test_damaged_snapshot(void **state)
     model_remove_folder(folder);
 }
 
+/* What cannot be read now is not damaged: opening fails and touches nothing. */
+static void test_no_descriptors(void **state)
+{
+    (void)state;
+    const char *folder = model_folder();
+    struct heard h = {0};
+    struct err e;
+    struct rlimit old, none;
+    struct replica *r = open_with(folder, &h, NULL, 1);
+    replica_refresh_begin(r);
+    add_many(r, 0, 66000, "");
+    assert_true(replica_refresh_end(r, true, STR("2"), &e));
+    replica_close(&r);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+    none = old;
+    none.rlim_cur = 0;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    r = open_with(folder, &h, NULL, 1);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+    assert_null(r);
+    r = open_with(folder, &h, NULL, 1);
+    assert_non_null(r);
+    assert_int_equal(replica_entries(r), 66000);
+    assert_true(replica_is_complete(r));
+    replica_close(&r);
+    model_remove_folder(folder);
+}
+
 /* ---- failing file operations ---- */
 
 static unsigned ops_left;
@@ -510,6 +539,10 @@ static int f_open(const char *path, int flags, mode_t mode)
 static ssize_t f_pwritev(int fd, const struct iovec *iov, int n, off_t off)
 {
     return op_fails() ? -1 : file_real.pwritev(fd, iov, n, off);
+}
+static ssize_t f_pread(int fd, void *p, size_t n, off_t off)
+{
+    return op_fails() ? -1 : file_real.pread(fd, p, n, off);
 }
 static int f_fdatasync(int fd)
 {
@@ -572,6 +605,38 @@ static void test_failing_files(void **state)
     log_setup(LOG_TO_STDERR, LOG_TEXT, LOG_ERROR_);
 }
 
+/* A journal that cannot be read is not cut: each reading fails once. */
+static void test_failing_reads(void **state)
+{
+    (void)state;
+    struct file_ops ops = file_real;
+    ops.pread = f_pread;
+    const char *folder = model_folder();
+    struct heard h = {0};
+    char text[40];
+    struct replica *r = open_with(folder, &h, NULL, 1);
+    for (unsigned i = 1; i <= 6; i++) {
+        snprintf(text, sizeof(text), "mailbox a%u@x.test", i);
+        replica_upsert(r, model_entry(i, text));
+        replica_commit(r, STR("c"));
+    }
+    replica_close(&r);
+    unsigned failed = 0;
+    for (unsigned fail_at = 1; fail_at < 30; fail_at++) {
+        ops_left = fail_at;
+        r = open_with(folder, &h, &ops, 1);
+        failed += r == NULL;
+        ops_left = 0;
+        replica_close(&r);
+        r = open_with(folder, &h, NULL, 1);
+        assert_non_null(r);
+        assert_int_equal(replica_entries(r), 6);
+        replica_close(&r);
+    }
+    assert_true(failed > 6 && failed < 29); /* the loop saw every reading */
+    model_remove_folder(folder);
+}
+
 int main(void)
 {
     log_setup(LOG_TO_STDERR, LOG_TEXT, LOG_ERROR_);
@@ -583,7 +648,9 @@ int main(void)
         cmocka_unit_test(test_journal_cuts),
         cmocka_unit_test(test_foreign_journal),
         cmocka_unit_test(test_damaged_snapshot),
+        cmocka_unit_test(test_no_descriptors),
         cmocka_unit_test(test_failing_files),
+        cmocka_unit_test(test_failing_reads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
