@@ -118,21 +118,22 @@ static bool parse_link(const struct conf *c, const char *text, enum mail_origin 
 static void op_explain(void *ctx, struct control_req *r, const struct control_args *a)
 {
     struct daemon *d = ctx;
-    struct route_query q = {.conf = d->conf,
+    struct dir_view *view = directory_view(d->directory);
+    struct route_query q = {.conf = dir_view_conf(view),
+                            .view = view,
                             .now_ms = clock_mono_ms(),
                             .recipient = str_c(a->address),
                             .sender = str_c(a->from)};
-    if (!parse_link(d->conf, a->link, &q.origin, &q.origin_name)) {
+    if (!parse_link(q.conf, a->link, &q.origin, &q.origin_name)) {
         control_error(r, CONTROL_ERR_ARGUMENT, "there is no forest \"%s\" in the configuration",
                       a->link + 7);
+        dir_view_unref(&view);
         return;
     }
     struct arena arena;
     struct route_trace trace = {0};
     struct decision decision;
-    struct dir_view *view = directory_view(d->directory);
     arena_init(&arena, 4096, 0);
-    q.view = view;
     route_admit(&q, &arena, &trace, &decision);
     control_reply(r, fact_decision(q.recipient, &decision, &trace));
     dir_view_unref(&view);

@@ -24,9 +24,10 @@ static void decide(void *ctx, const struct envelope *env, uint32_t index, struct
                    struct decision *out)
 {
     struct worker *w = ctx;
+    const struct dir_view *view = worker_view(w);
     const struct route_query q = {
-        .conf = w->conf,
-        .view = worker_view(w),
+        .conf = dir_view_conf(view),
+        .view = view,
         .now_ms = loop_now_ms(w->loop),
         .recipient = env->rcpt[index].address,
         .sender = env->sender,

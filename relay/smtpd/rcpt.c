@@ -57,9 +57,10 @@ void smtpd_cmd_rcpt(struct smtpd_session *s, struct str args)
         smtpd_error_reply(s, &refusal);
         return;
     }
+    const struct dir_view *view = s->d->ops.view(s->d->ops.ctx);
     const struct route_query q = {
-        .conf = s->conf,
-        .view = s->d->ops.view(s->d->ops.ctx),
+        .conf = dir_view_conf(view), /* the session's may be an older or a newer one */
+        .view = view,
         .now_ms = loop_now_ms(s->d->loop),
         .recipient = r.recipient,
         .sender = t->env.sender,

@@ -130,6 +130,7 @@ void route_admit(const struct route_query *q, struct arena *a, struct route_trac
                  struct decision *out)
 {
     (void)a, (void)trace;
+    assert_ptr_equal(q->conf, dir_view_conf(q->view));
     *out = (struct decision){.kind = DECISION_DELIVER};
     if (str_starts(q->recipient, STR("unknown@"))) {
         out->kind = DECISION_REFUSE;
@@ -169,10 +170,22 @@ struct world {
     size_t chunk;
 };
 
-static const struct dir_view *no_view(void *ctx)
+/* The view's configuration is another than the session's, as after a reload. */
+static const struct conf conf_of_view;
+struct dir_view {
+    const struct conf *conf;
+};
+static const struct dir_view the_view = {.conf = &conf_of_view};
+
+const struct conf *dir_view_conf(const struct dir_view *v)
+{
+    return v->conf;
+}
+
+static const struct dir_view *get_view(void *ctx)
 {
     (void)ctx;
-    return NULL;
+    return &the_view;
 }
 
 static void on_accepted(void *ctx, uint64_t id, struct str envelope, uint64_t size, bool eightbit)
@@ -241,7 +254,7 @@ static void world_open(struct world *w, const char *ip, size_t chunk)
     w->conf->smtpd.received_max = 4;
     w->loop = loop_new(&e);
     w->clients = smtpd_clients_new(0);
-    const struct smtpd_ops ops = {.ctx = w, .view = no_view, .accepted = on_accepted};
+    const struct smtpd_ops ops = {.ctx = w, .view = get_view, .accepted = on_accepted};
     w->smtpd = smtpd_new(w->loop, w->conf, &fake.spool, w->clients, &ops);
     w->session = smtpd_session_new(w->smtpd, 0, (struct sockaddr *)&sa, &refusal);
     assert_non_null(w->session);
