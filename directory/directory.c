@@ -88,6 +88,7 @@ void directory_publish(struct directory *d, struct source *s, const struct repli
 {
     pthread_mutex_lock(&d->publishing);
     view_replace(d, view_with(d, s->id, c->stack));
+    s->published = d->view->generation;
     if (c->n_entries != 0)
         tell(d, c->everything, c->n_keys, c->key_hash);
     pthread_mutex_unlock(&d->publishing);

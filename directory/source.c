@@ -111,12 +111,27 @@ void source_failed(struct source *s, const char *fmt, ...)
                                                          : "unknown recipients get 451"));
 }
 
+/* Views from before that moment do not know what the source knows now. Later changes one by one do
+ * not age them: a reader is always a moment behind. */
+static void fresh_from(struct source *s, int64_t now)
+{
+    struct dir_fresh *f = s->fresh;
+    int64_t age = now - atomic_load_explicit(&f->complete_ms, memory_order_relaxed);
+    pthread_mutex_lock(&s->lock);
+    int64_t limit = s->stale_after_ms;
+    pthread_mutex_unlock(&s->lock);
+    if (!atomic_load_explicit(&f->complete_once, memory_order_relaxed) ||
+        (limit != 0 && age > limit))
+        atomic_store_explicit(&f->since, s->published, memory_order_relaxed);
+    atomic_store_explicit(&f->complete_ms, now, memory_order_release);
+    atomic_store_explicit(&f->complete_once, true, memory_order_release);
+}
+
 void source_is_current(struct source *s)
 {
     int64_t now = clock_mono_ms();
     replica_alive(s->replica, clock_wall_ms());
-    atomic_store_explicit(&s->fresh->complete_ms, now, memory_order_relaxed);
-    atomic_store_explicit(&s->fresh->complete_once, true, memory_order_release);
+    fresh_from(s, now);
     pthread_mutex_lock(&s->lock);
     status_measure(s);
     bool first = s->status.state != DIR_SOURCE_CURRENT;

@@ -25,7 +25,8 @@ struct source {
     struct dir_fresh *fresh;
     pthread_t thread;
     bool running;
-    int stop_fd; /* eventfd; readable = stop */
+    int stop_fd;        /* eventfd; readable = stop */
+    uint64_t published; /* generation of the last view that it changed */
     int64_t noted_ms;
     int64_t said_ms; /* when the last failure was logged */
     struct log_limit bad_values;

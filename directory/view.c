@@ -354,15 +354,20 @@ static bool is_claimant(const struct dir_result *r, unsigned slot)
     return result;
 }
 
-static bool source_is_fresh(const struct view_source *vs, const struct conf_source *c,
-                            int64_t now_ms, const char **why)
+static bool source_is_fresh(const struct dir_view *v, unsigned slot, int64_t now_ms,
+                            const char **why)
 {
+    struct dir_fresh *f = v->source[slot].fresh;
+    int64_t limit = v->rules->source[v->source[slot].index].conf->stale_after_ms;
     *why = "a source was never synchronised to the end";
-    if (!atomic_load_explicit(&vs->fresh->complete_once, memory_order_acquire))
+    if (!atomic_load_explicit(&f->complete_once, memory_order_acquire))
         return false;
-    int64_t last = atomic_load_explicit(&vs->fresh->complete_ms, memory_order_relaxed);
+    int64_t last = atomic_load_explicit(&f->complete_ms, memory_order_acquire);
     *why = "a source is older than its limit";
-    return c->stale_after_ms == 0 || now_ms - last <= c->stale_after_ms;
+    if (limit != 0 && now_ms - last > limit)
+        return false;
+    *why = "a source has just become complete";
+    return v->generation >= atomic_load_explicit(&f->since, memory_order_relaxed);
 }
 
 bool dir_view_is_current(const struct dir_view *v, struct str key, int64_t now_ms,
@@ -373,7 +378,7 @@ bool dir_view_is_current(const struct dir_view *v, struct str key, int64_t now_m
         const struct rules_source *s = &v->rules->source[v->source[i].index];
         const char *why;
         if ((!rules_covers(s, domain) && !is_claimant(out, i)) ||
-            source_is_fresh(&v->source[i], s->conf, now_ms, &why))
+            source_is_fresh(v, i, now_ms, &why))
             continue;
         out->stale_source = s->conf->name;
         out->why = why;

@@ -13,6 +13,9 @@ struct dir_fresh {
     _Atomic uint32_t refs;
     _Atomic bool complete_once;
     _Atomic int64_t complete_ms; /* monotonic; last moment it was known complete */
+    /* The generation that holds what made it complete, or fresh again: older views hold less. Set
+       before the two others, which are then released. */
+    _Atomic uint64_t since;
 };
 struct dir_fresh *fresh_new(void);
 struct dir_fresh *fresh_ref(struct dir_fresh *f);

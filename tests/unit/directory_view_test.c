@@ -283,6 +283,7 @@ static void test_not_found(void **state)
         {"a@y.test", {false, true}, 2000, DIR_NOT_FOUND_YET, "s1"},
     };
     for (unsigned i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+        atomic_store(&w.fresh[0]->since, 7); /* the view's generation */
         atomic_store(&w.fresh[0]->complete_once, row[i].once[0]);
         atomic_store(&w.fresh[1]->complete_once, row[i].once[1]);
         dir_view_lookup(w.view, str_c(row[i].key), row[i].now, r);
@@ -297,9 +298,15 @@ static void test_not_found(void **state)
                          row[i].stale == NULL);
         assert_true(row[i].stale == NULL || strcmp(r->stale_source, row[i].stale) == 0);
     }
+    atomic_store(&w.fresh[0]->since, 8); /* what became complete later is not in this view */
+    atomic_store(&w.fresh[0]->complete_once, true);
+    atomic_store(&w.fresh[1]->complete_once, true);
+    dir_view_lookup(w.view, STR("a@x.test"), 2000, r);
+    assert_int_equal(r->found, DIR_NOT_FOUND_YET);
+    assert_string_equal(r->stale_source, "s1");
+    atomic_store(&w.fresh[0]->since, 0);
     r->n_claims = 1; /* a source counts for what it says, whichever domains it is for */
     r->claim[0].source = 1;
-    atomic_store(&w.fresh[0]->complete_once, true);
     assert_true(dir_view_is_current(w.view, STR("a@y.test"), 2000, r));
     atomic_store(&w.fresh[1]->complete_once, false);
     assert_false(dir_view_is_current(w.view, STR("a@y.test"), 2000, r));
@@ -376,15 +383,21 @@ static struct conf *file_conf(const char *folder, const char *more)
     return c;
 }
 
-static enum dir_found look(struct directory *d, const char *key, char *forest)
+static enum dir_found look_in(const struct dir_view *v, const char *key, char *forest)
 {
     struct dir_result *r = NEW(struct dir_result);
-    struct dir_view *v = directory_view(d);
     dir_view_lookup(v, str_c(key), clock_mono_ms(), r);
     enum dir_found found = r->found;
     str_copy(r->best != NULL ? r->best->forest : STR("-"), forest, 64);
-    dir_view_unref(&v);
     mem_free(r);
+    return found;
+}
+
+static enum dir_found look(struct directory *d, const char *key, char *forest)
+{
+    struct dir_view *v = directory_view(d);
+    enum dir_found found = look_in(v, key, forest);
+    dir_view_unref(&v);
     return found;
 }
 
@@ -417,9 +430,12 @@ static void test_files(void **state)
     assert_non_null(d);
     directory_listen(d, hear, &h);
     assert_int_equal(look(d, "ann@x.test", forest), DIR_NOT_FOUND_YET);
+    struct dir_view *before = directory_view(d);
     directory_start(d);
     wait_heard(&h, 1);
     wait_state(d, DIR_SOURCE_CURRENT);
+    assert_int_equal(look_in(before, "ann@x.test", forest), DIR_NOT_FOUND_YET); /* still */
+    dir_view_unref(&before);
     assert_int_equal(look(d, "ann@x.test", forest), DIR_FOUND);
     assert_int_equal(look(d, "eve@x.test", forest), DIR_NOT_FOUND);
     assert_true(heard_key(&h, "ann@x.test") && heard_key(&h, "bob@x.test"));
