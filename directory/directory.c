@@ -145,7 +145,7 @@ struct directory *directory_open(const struct conf *c, const char *state_dir, st
     d->conf = conf_ref((struct conf *)c);
     d->state_dir = str_dup(str_c(state_dir));
     d->source = mem_array(c->n_source + 1, sizeof(*d->source));
-    d->overrides = overrides_open(state_dir, e);
+    d->overrides = overrides_open(state_dir, &file_real, e);
     bool ok = d->overrides != NULL;
     for (; ok && d->n < c->n_source; d->n += ok) {
         d->source[d->n] = source_open(d, d->conf, &c->source[d->n], state_dir, e);

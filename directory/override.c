@@ -11,7 +11,6 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/escape.h"
-#include "base/file.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -22,8 +21,9 @@
 #define COMPACT_BYTES ((size_t)16 << 20)
 
 struct overrides {
+    const struct file_ops *ops;
     char *path;
-    int fd;
+    int fd; /* -1 after a compaction, until the next change */
     off_t end;
     struct dir_stack *stack;
 };
@@ -118,21 +118,42 @@ static bool load(struct overrides *o, struct err *e)
         long last = str_rfind(buf_str(&text), '\n');
         o->end = last + 1;
         load_lines(o, str_upto(buf_str(&text), (size_t)(last + 1)));
-        ok = ftruncate(o->fd, o->end) == 0 || err_set(e, ERR_SYSTEM, errno, "%s", o->path);
+        ok = o->ops->ftruncate(o->fd, o->end) == 0 || err_set(e, ERR_SYSTEM, errno, "%s", o->path);
     }
     buf_free(&text);
     return ok;
 }
 
-struct overrides *overrides_open(const char *state_dir, struct err *e)
+static bool file_open(struct overrides *o, int create, struct err *e)
+{
+    o->fd = o->ops->open(o->path, O_RDWR | O_CLOEXEC | create, 0600);
+    return o->fd >= 0 || err_set(e, ERR_SYSTEM, errno, "%s", o->path);
+}
+
+static void file_drop(struct overrides *o)
+{
+    if (o->fd >= 0)
+        o->ops->close(o->fd);
+    o->fd = -1;
+}
+
+/* The file of that name is another one now, with whole lines only. */
+static bool file_turn(struct overrides *o, struct err *e)
+{
+    file_drop(o);
+    if (!file_open(o, 0, e))
+        return false;
+    o->end = lseek(o->fd, 0, SEEK_END);
+    return true;
+}
+
+struct overrides *overrides_open(const char *state_dir, const struct file_ops *ops, struct err *e)
 {
     struct overrides *o = NEW(struct overrides);
+    o->ops = ops;
     o->path = mem_printf("%s/overrides.journal", state_dir);
     o->stack = stack_new(NULL);
-    o->fd = open(o->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (o->fd < 0)
-        err_set(e, ERR_SYSTEM, errno, "%s", o->path);
-    if (o->fd >= 0 && load(o, e))
+    if (file_open(o, O_CREAT, e) && load(o, e))
         return o;
     overrides_close(&o);
     return NULL;
@@ -144,8 +165,7 @@ void overrides_close(struct overrides **op)
     *op = NULL;
     if (o == NULL)
         return;
-    if (o->fd >= 0)
-        close(o->fd);
+    file_drop(o);
     stack_unref(&o->stack);
     mem_free(o->path);
     mem_free(o);
@@ -168,11 +188,13 @@ static bool append(struct overrides *o, const char *verb, struct str key, struct
     bool ok = line_format(&line, verb, key, forest, who) ||
               err_set(e, ERR_INPUT, 0, "the address or the name is too long");
     struct iovec iov = {line.p, line.n};
-    ok = ok && file_write_all(&file_real, o->fd, &iov, 1, o->end, e);
-    ok = ok && (fdatasync(o->fd) == 0 || err_set(e, ERR_SYSTEM, errno, "%s: fdatasync", o->path));
+    ok = ok && (o->fd >= 0 || file_turn(o, e));
+    ok = ok && file_write_all(o->ops, o->fd, &iov, 1, o->end, e);
+    ok = ok &&
+         (o->ops->fdatasync(o->fd) == 0 || err_set(e, ERR_SYSTEM, errno, "%s: fdatasync", o->path));
     if (ok)
         o->end += (off_t)line.n;
-    else if (ftruncate(o->fd, o->end) != 0)
+    else if (o->fd >= 0 && o->ops->ftruncate(o->fd, o->end) != 0)
         err_wrap(e, "%s is damaged at its end", o->path);
     buf_free(&line);
     return ok;
@@ -193,14 +215,14 @@ static void compact(struct overrides *o)
         ok = table_record_head(&r, &entry, &first) &&
              line_format(&text, "set", dir_address_key(&first, key), entry.flag, STR("compaction"));
     }
-    if (ok && text.n < COMPACT_BYTES / 2 &&
-        file_replace(&file_real, o->path, text.p, text.n, 0600, &e)) {
-        int fd = open(o->path, O_RDWR | O_CLOEXEC);
-        if (fd >= 0) {
-            close(o->fd);
-            o->fd = fd;
-            o->end = (off_t)text.n;
-        }
+    if (ok && text.n < COMPACT_BYTES / 2) {
+        bool replaced = file_replace(o->ops, o->path, text.p, text.n, 0600, &e);
+        if (!replaced)
+            LOG(ERROR, "overrides", "directory-overrides-not-compacted", LC("error", e.text));
+        /* Even then the new file may be in place: nothing more is written to the old one. If it
+         * cannot be opened now, the next change opens it or fails. */
+        if (!file_turn(o, &e))
+            LOG(ERROR, "overrides", "directory-overrides-failed", LC("error", e.text));
     }
     buf_free(&text);
 }

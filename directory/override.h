@@ -8,12 +8,13 @@
 #define DIRECTORY_OVERRIDE_H
 
 #include "base/err.h"
+#include "base/file.h"
 #include "directory/stack.h"
 
 struct overrides;
 
 /* An absent file is no override. A damaged line is logged and skipped. */
-struct overrides *overrides_open(const char *state_dir, struct err *e);
+struct overrides *overrides_open(const char *state_dir, const struct file_ops *ops, struct err *e);
 void overrides_close(struct overrides **o);
 bool overrides_set(struct overrides *o, struct str key, struct str forest, struct str who,
                    struct err *e);
