@@ -34,6 +34,7 @@ static void dest_delete(struct queue *q, struct qdest *d)
 {
     ASSERT(d->refs == 0 && d->in_hand == 0);
     list_remove(&d->start);
+    list_remove(&d->paced);
     for (int l = 0; l < LANES; l++)
         list_remove(&d->pull[l]);
     heap_remove(&q->reopen, &d->reopen);
@@ -213,11 +214,10 @@ static bool dest_wants(const struct queue *q, const struct qdest *d, enum lane l
     return d->n_ready[lane] < q->conf.ready_max && d->n_ready[lane] < d->window;
 }
 
-static bool dest_starts(const struct queue *q, const struct qdest *d)
+/* Its pace apart. */
+static bool dest_could_start(const struct queue *q, const struct qdest *d)
 {
     if (q->draining || d->n_ready[LANE_FRESH] + d->n_ready[LANE_BACKLOG] == 0)
-        return false;
-    if (d->n_ready[LANE_FRESH] == 0 && !pace_allows(&d->pace, loop_now_ms(q->loop)))
         return false;
     return d->state == DEST_OPEN    ? d->in_hand < d->window
            : d->state == DEST_PROBE ? d->in_hand == 0
@@ -237,7 +237,10 @@ static bool set_member(struct list *l, struct list_node *n, bool member)
 
 void dest_update(struct queue *q, struct qdest *d)
 {
-    bool work = set_member(&q->startable, &d->start, dest_starts(q, d));
+    bool could = dest_could_start(q, d);
+    bool may = d->n_ready[LANE_FRESH] > 0 || pace_allows(&d->pace, loop_now_ms(q->loop));
+    bool work = set_member(&q->startable, &d->start, could && may);
+    set_member(&q->paced, &d->paced, could && !may); /* the queue's timer comes back to it */
     for (int l = 0; l < LANES; l++)
         work |= set_member(&q->pull[l], &d->pull[l], dest_wants(q, d, (enum lane)l));
     if (work)
@@ -299,7 +302,7 @@ void dest_begin(struct queue *q, struct qdelivery *qd)
     list_remove(&qd->d.node);
     d->n_ready[qd->lane]--;
     d->in_hand++;
-    d->pace.in_hand += qd->lane == LANE_BACKLOG;
+    d->pace.started += qd->lane == LANE_BACKLOG;
     if (qd->lane == LANE_FRESH)
         qd->began_ns = clock_mono_ns();
     qd->act->n_ready--;
@@ -314,9 +317,7 @@ void dest_end(struct queue *q, struct qdelivery *qd)
 {
     struct qdest *d = qd->dest;
     d->in_hand--;
-    if (qd->lane == LANE_BACKLOG)
-        d->pace.in_hand--;
-    else
+    if (qd->lane == LANE_FRESH)
         pace_fresh_ended(&d->pace, (clock_mono_ns() - qd->began_ns) / 1000, loop_now_ms(q->loop));
     qd->act->n_hand--;
     q->n_hand--;

@@ -188,18 +188,19 @@ enum dest_state {
 
 /* pace.c: how much of the backlog a destination is given while new mail flows to it. */
 struct pace {
-    uint32_t in_hand;                  /* deliveries of the backlog lane */
-    uint32_t limit;                    /* of them, while new mail flows */
-    int64_t fresh_ms, changed_ms;      /* when new mail last ended; when the limit last changed */
+    uint32_t rate;    /* starts per millisecond, in sixteenths */
+    uint32_t started; /* in the millisecond tick_ms */
+    int64_t tick_ms;
+    int64_t fresh_ms, changed_ms;      /* when new mail last ended; when the rate last changed */
     int64_t window_ms;                 /* when the present window of minima began */
-    int64_t least_us, least_before_us; /* least time in the hands of the transport: in this window,
-                                          the one before */
+    int64_t least_us, least_before_us; /* least time in hand: in this window, the one before */
     int64_t average_us;                /* moving average of the same */
 };
 void pace_init(struct pace *p);
 /* A delivery of new mail was so long in the hands of the transport. */
 void pace_fresh_ended(struct pace *p, int64_t took_us, int64_t now_ms);
-bool pace_allows(const struct pace *p, int64_t now_ms);
+/* May a delivery of the backlog be started now? If not: in the next millisecond. */
+bool pace_allows(struct pace *p, int64_t now_ms);
 
 struct qdest {
     uint64_t hash;
@@ -209,6 +210,7 @@ struct qdest {
     struct list_node start;       /* in q->startable */
     struct list_node pull[LANES]; /* in q->pull[lane] or q->unproven_wait[lane] */
     struct list_node idle;        /* in q->idle_dests */
+    struct list_node paced;       /* in q->paced: could start but for its pace */
     struct list ready[LANES];     /* struct qdelivery by d.node */
     uint32_t n_ready[LANES];      /* deliveries */
     uint32_t park_first[LANES], park_last[LANES];
@@ -323,6 +325,7 @@ struct queue {
     uint64_t n_in_state[QUEUE_HELD + 1];
     unsigned n_unproven; /* deliveries ready or in hand for destinations not known to be well */
     struct list startable;
+    struct list paced;
     struct list pull[LANES], unproven_wait[LANES];
     struct list idle_dests;
     unsigned n_idle_dests;

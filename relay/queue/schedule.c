@@ -206,6 +206,16 @@ static void reopen_due(struct queue *q)
         dest_probe_now(q, CONTAINER_OF(n, struct qdest, reopen));
 }
 
+/* Those that waited for the next millisecond. */
+static void paced_again(struct queue *q)
+{
+    struct list_node *last = list_is_empty(&q->paced) ? NULL : q->paced.head.prev;
+    for (struct list_node *n = NULL; n != last;) {
+        n = list_pop_front(&q->paced);
+        dest_update(q, CONTAINER_OF(n, struct qdest, paced));
+    }
+}
+
 /* ---- the sweep ---- */
 
 void sweep_start(struct queue *q)
@@ -251,6 +261,8 @@ static void arm_timer(struct queue *q)
     struct heap_node *n = heap_min(&q->reopen);
     if (n != NULL)
         at = min64(at, n->key);
+    if (!list_is_empty(&q->paced))
+        at = min64(at, now + 1);
     if (at == INT64_MAX)
         loop_timer_clear(&q->timer);
     else
@@ -260,6 +272,7 @@ static void arm_timer(struct queue *q)
 void queue_run(struct queue *q)
 {
     reopen_due(q);
+    paced_again(q);
     bool more = step_sweep(q), turn = true;
     unsigned budget = RUN_BUDGET;
     int64_t end = clock_mono_ms() + RUN_MS;
