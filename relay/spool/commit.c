@@ -1,8 +1,7 @@
 /*
  * commit.c - the commit thread: takes what is ready, writes it as batches (batch.c), answers, and
- * begins again at once. While one sync runs the next batch gathers by itself (await_the_usual()
- * helps it on a slow disk). Marks alone are written without a sync; a sync follows within a second
- * if no commit brings one.
+ * begins again at once. No timer: while one sync runs the next batch gathers by itself. Marks alone
+ * are written without a sync; a sync follows within a second if no commit brings one.
  *
  * On failure: the segment is broken from its last good sync on, whatever lies behind it. A new one
  * is begun and synced whose header says so, only then do the submitters hear of it. Marks that were
@@ -22,7 +21,6 @@
 #define SYNC_WITHIN_MS   1000
 #define UNSYNCED_MAX     16384u
 #define REPLACEMENTS_MAX 3
-#define SLOW_SYNC_NS     1000000
 
 void mark_vec_add(struct mark_vec *m, const struct disk_mark *v, size_t n)
 {
@@ -169,7 +167,6 @@ static void gather(struct spool *s)
             n->next = NULL;
             *c->tail = n;
             c->tail = &n->next;
-            c->n_head++;
         }
     }
 }
@@ -178,7 +175,6 @@ static struct chan_node *backlog_pop(struct commit *c)
 {
     struct chan_node *n = c->head;
     c->head = n->next;
-    c->n_head--;
     if (c->head == NULL)
         c->tail = &c->head;
     return n;
@@ -428,14 +424,9 @@ static void write_planned(struct spool *s, bool all_marks)
     struct batch *b = c->batch;
     struct err e;
     b->sync |= c->forwards != NULL && all_marks;
-    int64_t began = clock_mono_ns();
     if (!batch_write(s, b, c->active, &e)) {
         batch_failed(s, &e);
         return;
-    }
-    if (b->n_item != 0) {
-        c->sync_ns = clock_mono_ns() - began;
-        c->usual = (c->usual + b->n_item + 1) / 2;
     }
     mark_vec_add(&c->unsynced, c->fresh.v, b->n_marks);
     c->fresh.n -= b->n_marks;
@@ -508,22 +499,6 @@ static int wait_ms(const struct commit *c)
     return left < 0 ? 0 : left > SYNC_WITHIN_MS ? SYNC_WITHIN_MS : (int)left;
 }
 
-/* On a slow disk (and only there) a batch of a few would make the many who come a moment later wait
- * for a whole sync more: sessions that were answered together come back together. So a batch that
- * is much smaller than usual waits for the others, at most half as long as a sync takes. A lone
- * session never waits: its usual is one. */
-static void await_the_usual(struct spool *s)
-{
-    struct commit *c = &s->commit;
-    if (c->sync_ns < SLOW_SYNC_NS || c->n_head == 0)
-        return;
-    int64_t end = clock_mono_ns() + c->sync_ns / 2;
-    while (c->n_head < c->usual / 2 && !c->stopping && clock_mono_ns() < end) {
-        chan_wait(c->in, 1);
-        gather(s);
-    }
-}
-
 void *commit_main(void *arg)
 {
     struct spool *s = arg;
@@ -531,7 +506,6 @@ void *commit_main(void *arg)
     while (!c->stopping) {
         chan_wait(c->in, wait_ms(c));
         gather(s);
-        await_the_usual(s);
         commit_all(s);
         if (c->unsynced.n >= UNSYNCED_MAX || (c->dirty_since_ms != 0 && wait_ms(c) == 0))
             sync_active(s);

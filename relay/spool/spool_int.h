@@ -107,9 +107,6 @@ void node_is_stop(struct chan_node *n);
 struct commit {
     struct chan *in;
     struct chan_node *head, **tail; /* taken from `in`, not yet written */
-    unsigned n_head;
-    unsigned usual;             /* messages in a batch, moving average */
-    int64_t sync_ns;            /* what the last synced write took */
     struct chan_node *forwards; /* marks of them are in fresh or written, not synced */
     struct chan_node stop_node;
     bool stopping;
