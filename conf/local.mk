@@ -36,3 +36,4 @@ EXTRA_DIST += tests/fuzz/corpus/conf/full tests/fuzz/corpus/conf/syntax
 
 # Joins TESTS when every module that reads the configuration is there
 dist_check_SCRIPTS += tests/check-options
+TESTS += tests/check-options

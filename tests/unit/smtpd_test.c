@@ -452,6 +452,29 @@ static void test_pipelining(void **state)
                  "192.0.2.7", 0);
 }
 
+/* A group longer than what one turn serves is answered to its end, without another octet from the
+ * client. */
+static void test_pipeline_longer_than_a_turn(void **state)
+{
+    struct world w;
+    char *group = malloc(200 * 1024);
+    size_t n = 0;
+    (void)state;
+    world_open(&w, "192.0.2.7", 0);
+    settle(&w);
+    say(&w, STR("EHLO c\r\n"));
+    buf_clear(&w.heard);
+    for (int i = 0; i < 5000; i++)
+        n += (size_t)sprintf(group + n, "NOOP\r\n");
+    say(&w, str_n(group, n));
+    settle_after(&w, 50);
+    for (int i = 0; i < 5000; i++)
+        expect(&w, "250 2.0.0 Ok", "noop");
+    assert_int_equal(w.heard.n, 0);
+    world_close(&w);
+    free(group);
+}
+
 static void test_bare_newlines(void **state)
 {
     static const char *const bad[] = {
@@ -658,6 +681,7 @@ int main(void)
         cmocka_unit_test(test_rset_and_ehlo_forget),
         cmocka_unit_test(test_recipients),
         cmocka_unit_test(test_pipelining),
+        cmocka_unit_test(test_pipeline_longer_than_a_turn),
         cmocka_unit_test(test_bare_newlines),
         cmocka_unit_test(test_too_many_hops),
         cmocka_unit_test(test_size),
