@@ -11,6 +11,7 @@
 #include "relay/spool/batch.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -21,6 +22,7 @@
 #define SYNC_WITHIN_MS   1000
 #define UNSYNCED_MAX     16384u
 #define REPLACEMENTS_MAX 3
+#define CROWD            3 /* messages in a batch */
 
 void mark_vec_add(struct mark_vec *m, const struct disk_mark *v, size_t n)
 {
@@ -428,6 +430,7 @@ static void write_planned(struct spool *s, bool all_marks)
         batch_failed(s, &e);
         return;
     }
+    c->crowded = b->n_item >= CROWD;
     mark_vec_add(&c->unsynced, c->fresh.v, b->n_marks);
     c->fresh.n -= b->n_marks;
     if (c->fresh.n != 0)
@@ -505,6 +508,8 @@ void *commit_main(void *arg)
     struct commit *c = &s->commit;
     while (!c->stopping) {
         chan_wait(c->in, wait_ms(c));
+        if (c->crowded)
+            sched_yield(); /* the workers that were answered have more in a moment */
         gather(s);
         commit_all(s);
         if (c->unsynced.n >= UNSYNCED_MAX || (c->dirty_since_ms != 0 && wait_ms(c) == 0))

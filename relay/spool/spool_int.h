@@ -107,9 +107,10 @@ void node_is_stop(struct chan_node *n);
 struct commit {
     struct chan *in;
     struct chan_node *head, **tail; /* taken from `in`, not yet written */
-    struct chan_node *forwards; /* marks of them are in fresh or written, not synced */
+    struct chan_node *forwards;     /* marks of them are in fresh or written, not synced */
     struct chan_node stop_node;
     bool stopping;
+    bool crowded; /* the last batch was of several messages */
     struct segment *active;
     bool emergency;           /* active is the last segment: marks and reports only */
     struct mark_vec fresh;    /* applied in memory, not written */
