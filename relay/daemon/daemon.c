@@ -159,6 +159,8 @@ static bool start_service(struct daemon *d, struct worker_socket **sockets, unsi
                           struct err *e)
 {
     d->loop = loop_new(e);
+    if (d->loop != NULL)
+        d->jobs = jobs_new(loop_chan(d->loop));
     if (d->loop == NULL || !watch_signals(d, e) || !open_spool(d, e) || !lock_state(d, e))
         return false;
     d->directory = directory_open(d->conf, d->conf->state_directory, e);
@@ -263,6 +265,7 @@ void daemon_close(struct daemon *d)
 {
     bool had_service = d->recovery != NULL;
     control_ops_stop(d);
+    jobs_free(&d->jobs);
     if (d->recovery != NULL)
         recovery_free(&d->recovery);
     if (d->directory != NULL)

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "relay/daemon/job.h"
 #include "relay/daemon/recovery.h"
 #include "relay/daemon/worker.h"
 
@@ -23,6 +24,7 @@ struct daemon {
     unsigned n_worker;
     struct worker **worker;
     struct recovery *recovery;
+    struct jobs *jobs; /* slow control requests */
     struct control *control;
     int state_lock;     /* -1: not held */
     int control_fd;     /* until the control server takes it */

@@ -12,6 +12,8 @@ libdaemon_a_SOURCES = \
 	relay/daemon/control_walk.h \
 	relay/daemon/daemon.c \
 	relay/daemon/daemon.h \
+	relay/daemon/job.c \
+	relay/daemon/job.h \
 	relay/daemon/privileges.c \
 	relay/daemon/recovery.c \
 	relay/daemon/recovery.h \
@@ -26,3 +28,9 @@ causewayd_SOURCES = relay/daemon/main.c
 causewayd_LDADD = libdaemon.a libcontrol.a libsmtpd.a libsmtpc.a libqueue.a libroute.a libdsn.a libspool.a \
 	libdirectory.a libconf.a libmail.a libproto.a librewrite.a libio.a libbase.a $(EVENT_LIBS) \
 	$(CARES_LIBS) $(LDAP_LIBS) $(CONFUSE_LIBS) $(JANSSON_LIBS) $(XXHASH_LIBS)
+
+if HAVE_CMOCKA
+check_PROGRAMS += tests/unit/job_test
+tests_unit_job_test_SOURCES = tests/unit/job_test.c
+tests_unit_job_test_LDADD = libdaemon.a libbase.a $(XXHASH_LIBS) $(CMOCKA_LIBS)
+endif
