@@ -7,6 +7,7 @@ import pytest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 
 from relay import Relay  # noqa: E402
+from samba import Domains  # noqa: E402
 from sink import Sink  # noqa: E402
 
 
@@ -21,6 +22,12 @@ def sinks():
     yield make
     for sink in made:
         sink.stop()
+
+
+@pytest.fixture(scope="session")
+def domains(tmp_path_factory):
+    """domains["source.test"] -> a domain for Samba(); made once for all tests of the session."""
+    return Domains(tmp_path_factory.mktemp("domains"))
 
 
 @pytest.fixture

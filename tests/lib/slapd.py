@@ -5,6 +5,7 @@ import signal
 import subprocess
 
 import wait
+from certificate import certificate
 
 BASE = "dc=example,dc=test"
 SCHEMA = """\
@@ -51,19 +52,6 @@ def person(uid, **more):
     for name, values in more.items():
         lines += [f"{name}: {v}" for v in (values if isinstance(values, list) else [values])]
     return "\n".join(lines) + "\n\n"
-
-
-def certificate(folder):
-    """ca.pem, and a certificate for localhost and 127.0.0.1."""
-    def openssl(*args, text=None):
-        subprocess.run(["openssl", *args], cwd=folder, check=True, stderr=subprocess.DEVNULL, input=text)
-    openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout",
-            "ca.key", "-out", "ca.pem", "-days", "30", "-subj", f"/CN=Test CA {folder.name}")
-    openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", "key.pem",
-            "-out", "req.pem", "-subj", "/CN=localhost")
-    (folder / "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
-    openssl("x509", "-req", "-in", "req.pem", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days",
-            "30", "-out", "cert.pem", "-extfile", "names")
 
 
 class Slapd:
