@@ -227,17 +227,17 @@ static bool fail_source(struct conf_load *l, const struct conf_source *s, const 
     return fail_in(l, s, "source", s->name, option, "%s", why);
 }
 
-static bool check_openldap(struct conf_load *l, const struct conf_source *s)
+static bool check_ldap(struct conf_load *l, const struct conf_source *s)
 {
     if (s->n_uri == 0)
         return fail_source(l, s, "uri",
                            "is missing; write uri = { \"ldap://server.example.org\" }");
-    if (s->base[0] == '\0')
+    if (s->base[0] == '\0' && s->type == CONF_SOURCE_OPENLDAP)
         return fail_source(l, s, "base",
                            "is missing; write the DN below which recipients are, like "
                            "\"dc=example,dc=org\"");
     if (s->path[0] != '\0')
-        return fail_source(l, s, "path", "is for type = ldif; remove it");
+        return fail_source(l, s, "path", "is for type = ldif or csv; remove it");
     if ((s->bind_dn[0] == '\0') != (s->password_file[0] == '\0'))
         return fail_source(l, s, s->bind_dn[0] == '\0' ? "bind_dn" : "password_file",
                            "is missing; bind_dn and password_file go together");
@@ -255,14 +255,36 @@ static bool check_openldap(struct conf_load *l, const struct conf_source *s)
     return true;
 }
 
-static bool check_ldif(struct conf_load *l, const struct conf_source *s)
+static bool check_file(struct conf_load *l, const struct conf_source *s)
 {
     if (s->path[0] == '\0')
         return fail_source(l, s, "path",
                            "is missing; write path = \"/etc/causeway/recipients.ldif\"");
     if (s->n_uri != 0)
-        return fail_source(l, s, "uri", "is for type = openldap; remove it");
+        return fail_source(l, s, "uri", "is for type = openldap or active-directory; remove it");
     return true;
+}
+
+static bool check_manual(struct conf_load *l, const struct conf_source *s)
+{
+    if (s->path[0] != '\0' || s->n_uri != 0)
+        return fail_source(l, s, s->path[0] != '\0' ? "path" : "uri",
+                           "has no meaning for type = manual; remove it");
+    return true;
+}
+
+static bool check_kind(struct conf_load *l, const struct conf_source *s)
+{
+    switch (s->type) {
+    case CONF_SOURCE_LDIF:
+    case CONF_SOURCE_CSV:
+        return check_file(l, s);
+    case CONF_SOURCE_OPENLDAP:
+    case CONF_SOURCE_ACTIVE_DIRECTORY:
+        return check_ldap(l, s);
+    default:
+        return check_manual(l, s);
+    }
 }
 
 static bool check_flags(struct conf_load *l, struct conf_source *s)
@@ -274,13 +296,13 @@ static bool check_flags(struct conf_load *l, struct conf_source *s)
         return fail_source(l, s, "flag_values",
                            "is missing; say which forest each value of flag_attribute means");
     for (unsigned i = 0; i < s->n_flag; i++) {
-        if (!check_forest(l, s, "source", s->name, "flag_values", &s->flag[i].forest))
+        if (!check_forest(l, s, "source", s->name, "flag_values", &s->flag[i].right))
             return false;
         for (unsigned k = 0; k < i; k++)
-            if (str_eq_nocase(str_c(s->flag[i].value), str_c(s->flag[k].value)))
+            if (str_eq_nocase(str_c(s->flag[i].left), str_c(s->flag[k].left)))
                 return fail_in(l, s, "source", s->name, "flag_values",
                                "\"%.60s\" is there twice; give each value one meaning",
-                               s->flag[i].value);
+                               s->flag[i].left);
     }
     return true;
 }
@@ -289,7 +311,7 @@ static bool check_source(struct conf_load *l, struct conf_source *s)
 {
     if (s->forest[0] != '\0' && !check_forest(l, s, "source", s->name, "forest", &s->forest))
         return false;
-    if (!(s->type == CONF_SOURCE_LDIF ? check_ldif(l, s) : check_openldap(l, s)))
+    if (!check_kind(l, s))
         return false;
     if (!check_flags(l, s))
         return false;
@@ -390,12 +412,30 @@ static void add_routing_domains(struct conf *c)
     }
 }
 
+/* Which pieces of a name the routing templates ask for: the sources keep no others. */
+static void derive_names(struct conf *c)
+{
+    char names[sizeof(c->source->names)] = "";
+    unsigned n = 0;
+    for (const char *letter = "gsid"; *letter != '\0'; letter++) {
+        bool wanted = false;
+        for (unsigned i = 0; i < c->n_forest; i++)
+            for (const char *p = c->forest[i].routing_template; *p != '\0'; p++)
+                wanted = wanted || (*p == '%' && p[1 + (ascii_is_digit(p[1]) ? 1 : 0)] == *letter);
+        if (wanted)
+            names[n++] = *letter;
+    }
+    for (unsigned i = 0; i < c->n_source; i++)
+        memcpy(c->source[i].names, names, sizeof(names));
+}
+
 static void derive(struct conf *c)
 {
     if (c->hostname[0] == '\0') {
         mem_free(c->hostname);
         c->hostname = system_hostname();
     }
+    derive_names(c);
     add_routing_domains(c);
     qsort(c->domain, c->n_domain, sizeof(*c->domain), by_name);
     for (unsigned i = 0; i < c->n_domain; i++)

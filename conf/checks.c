@@ -194,6 +194,18 @@ const char *conf_check_attribute(const char *v)
                   "digits and hyphens)";
 }
 
+const char *conf_check_attribute_pair(const char *v)
+{
+    struct str theirs = str_c(v), ours = str_trim(str_split(&theirs, '='));
+    char name[80];
+    if (conf_attribute_find(ours) == CONF_ATTRIBUTES)
+        return "does not begin with an attribute that the relay uses; write one that "
+               "causeway.conf(5) lists, such as \"mail = rfc822Mailbox\"";
+    if (!str_copy(str_trim(theirs), name, sizeof(name)) || conf_check_attribute(name) != NULL)
+        return "does not end with an attribute name; write one like \"mail = rfc822Mailbox\"";
+    return NULL;
+}
+
 const char *conf_check_ip(const char *v)
 {
     if (v[0] == '\0' || is_ip(str_c(v), false))

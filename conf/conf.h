@@ -88,16 +88,29 @@ struct conf_route {
 
 enum conf_source_type {
     CONF_SOURCE_LDIF,
-    CONF_SOURCE_OPENLDAP
+    CONF_SOURCE_CSV,
+    CONF_SOURCE_OPENLDAP,
+    CONF_SOURCE_ACTIVE_DIRECTORY,
+    CONF_SOURCE_MANUAL,
+    CONF_SOURCE_TYPES
 };
+/* The attributes that the relay understands, once (conf/attributes.def). */
+enum conf_attribute {
+#define ATTRIBUTE(id, name) CONF_A_##id,
+#include "conf/attributes.def"
+#undef ATTRIBUTE
+    CONF_ATTRIBUTES
+};
+extern const char *const conf_attribute_name[CONF_ATTRIBUTES];
+/* Compared without case; CONF_ATTRIBUTES if it is none of them. */
+enum conf_attribute conf_attribute_find(struct str name);
 enum conf_starttls {
     CONF_TLS_NONE,
     CONF_TLS_STARTTLS,
     CONF_TLS_LDAPS
 };
-struct conf_flag_value {
-    char *value, *forest; /* "target = new": flag attribute's value (compared without case) and the
-                             forest it means */
+struct conf_pair {
+    char *left, *right; /* "left = right" */
 };
 struct conf_source {
     char *name;
@@ -112,9 +125,14 @@ struct conf_source {
     char *ca_file, *bind_dn, *password_file, *base, *filter;
     char *flag_attribute;
     unsigned n_flag;
-    struct conf_flag_value *flag;
+    struct conf_pair *flag;  /* "target = new": flag attribute's value (compared without case) and
+                                the forest it means */
     char *routing_attribute; /* its value is the routing address; "" = none */
-    int64_t stale_after_ms;  /* 0 = never */
+    char *join_attribute; /* objects of several sources with one value are one person; "" = none */
+    unsigned n_attribute;
+    struct conf_pair *attribute; /* "mail = rfc822Mailbox": ours, and the server's name for it */
+    char names[5]; /* derived: those of "gsid" that some forest's routing_template asks for */
+    int64_t stale_after_ms; /* 0 = never */
     int64_t backoff_min_ms, backoff_max_ms;
     unsigned mass_change_percent; /* 100 = off */
     unsigned

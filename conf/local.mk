@@ -1,6 +1,7 @@
 # conf: the configuration, all of it made from conf/options.def
 noinst_LIBRARIES += libconf.a
-libconf_a_SOURCES = conf/conf.h conf/options.h conf/options.def conf/load.h \
+libconf_a_SOURCES = conf/conf.h conf/options.h conf/options.def \
+	conf/attributes.def conf/load.h \
 	conf/table.c conf/value.c conf/checks.c conf/text.c conf/suggest.c conf/load.c \
 	conf/check.c conf/conf.c conf/sample.c conf/man.c
 

@@ -16,7 +16,7 @@ enum conf_type {
     CONF_T_STRING,   /* char * */
     CONF_T_LIST,     /* unsigned n; char **v */
     CONF_T_NETS,     /* struct conf_nets */
-    CONF_T_FLAGS,    /* unsigned n; struct conf_flag_value *v: "value = forest" */
+    CONF_T_PAIRS,    /* unsigned n; struct conf_pair *v: "left = right" */
     CONF_T_INT,      /* unsigned, int or int64_t */
     CONF_T_SIZE,     /* uint64_t, bytes */
     CONF_T_DURATION, /* int64_t, milliseconds */
@@ -60,7 +60,7 @@ struct conf_option {
     const char *member; /* as the sources name it */
     enum conf_type type;
     size_t offset, size; /* of the member in the section's structure */
-    size_t count_offset; /* LIST, FLAGS: of the member that counts */
+    size_t count_offset; /* LIST, PAIRS: of the member that counts */
     const char *def;     /* as an admin would write it; NULL = must be given; "" = none */
     double min, max;     /* value; length of a string; number of list elements */
     const char *unit;    /* ENUM: the choices, "a|b" */
@@ -118,7 +118,8 @@ void conf_option_bounds(const struct conf_option *o, struct buf *out);
 /* ---- checks of single values (checks.c) ---- */
 conf_check_fn conf_check_hostname, conf_check_domain, conf_check_host, conf_check_path,
     conf_check_listen, conf_check_email, conf_check_template, conf_check_uri, conf_check_pattern,
-    conf_check_attribute, conf_check_ip, conf_check_servers, conf_check_name, conf_check_filter;
+    conf_check_attribute, conf_check_attribute_pair, conf_check_ip, conf_check_servers,
+    conf_check_name, conf_check_filter;
 
 bool conf_net_parse(const char *text, struct conf_net *out);
 

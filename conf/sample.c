@@ -63,7 +63,7 @@ void conf_option_bounds(const struct conf_option *o, struct buf *out)
         break;
     case CONF_T_LIST:
     case CONF_T_NETS:
-    case CONF_T_FLAGS:
+    case CONF_T_PAIRS:
         buf_printf(out, "list of %s to %s %s", o->min > 0 ? low : "up", high, o->unit);
         break;
     case CONF_T_DURATION:

@@ -94,6 +94,20 @@ STATIC_ASSERT(offsetof(struct conf_domain, name) == 0, "name first");
 STATIC_ASSERT(offsetof(struct conf_route, name) == 0, "name first");
 STATIC_ASSERT(offsetof(struct conf_source, name) == 0, "name first");
 
+const char *const conf_attribute_name[CONF_ATTRIBUTES] = {
+#define ATTRIBUTE(id, name) [CONF_A_##id] = name,
+#include "conf/attributes.def"
+#undef ATTRIBUTE
+};
+
+enum conf_attribute conf_attribute_find(struct str name)
+{
+    unsigned i = 0;
+    while (i < CONF_ATTRIBUTES && !str_eq_nocase(name, str_c(conf_attribute_name[i])))
+        i++;
+    return (enum conf_attribute)i;
+}
+
 const struct conf_option *conf_option_find(enum conf_section_id s, const char *name)
 {
     for (unsigned i = 0; i < conf_option_count; i++)
@@ -112,7 +126,7 @@ bool conf_section_is_in(enum conf_section_id s, enum conf_section_id parent)
 
 bool conf_type_is_list(enum conf_type t)
 {
-    return t == CONF_T_LIST || t == CONF_T_NETS || t == CONF_T_FLAGS;
+    return t == CONF_T_LIST || t == CONF_T_NETS || t == CONF_T_PAIRS;
 }
 
 const char *conf_type_text(enum conf_type t)
@@ -121,7 +135,7 @@ const char *conf_type_text(enum conf_type t)
     case CONF_T_STRING:
         return "string";
     case CONF_T_LIST:
-    case CONF_T_FLAGS:
+    case CONF_T_PAIRS:
         return "list of strings";
     case CONF_T_NETS:
         return "list of networks";

@@ -289,22 +289,24 @@ static bool add_net(const struct conf_option *o, const char *text, struct conf_n
     return true;
 }
 
-static bool add_flag(const struct conf_option *o, const char *text, void *base, char *why,
+static bool add_pair(const struct conf_option *o, const char *text, void *base, char *why,
                      size_t cap)
 {
-    struct str forest = str_c(text);
-    bool has = str_find(forest, '=') >= 0;
-    struct str value = str_trim(str_split(&forest, '='));
-    forest = str_trim(forest);
-    if (!has || value.n == 0 || forest.n == 0)
-        return wrong_form(text, "a flag value", "\"value = forest\"", why, cap);
+    char right_form[100];
+    struct str right = str_c(text);
+    bool has = str_find(right, '=') >= 0;
+    struct str left = str_trim(str_split(&right, '='));
+    right = str_trim(right);
+    snprintf(right_form, sizeof(right_form), "\"%s\"", o->unit);
+    if (!has || left.n == 0 || right.n == 0)
+        return wrong_form(text, "a pair", right_form, why, cap);
+    if (!read_string(o, text, NULL, why, cap))
+        return false;
     if (base != NULL) {
-        struct conf_flag_value **v = member(o, base);
+        struct conf_pair **v = member(o, base);
         unsigned *n = counter(o, base);
         *v = mem_realloc(*v, (*n + 1) * sizeof(**v));
-        (*v)[*n].value = str_dup(value);
-        (*v)[*n].forest = str_dup(forest);
-        (*n)++;
+        (*v)[(*n)++] = (struct conf_pair){.left = str_dup(left), .right = str_dup(right)};
     }
     return true;
 }
@@ -339,8 +341,8 @@ bool conf_value_read(const struct conf_option *o, const char *text, void *base, 
         return add_string(o, text, base, why, cap);
     case CONF_T_NETS:
         return add_net(o, text, dst, why, cap);
-    case CONF_T_FLAGS:
-        return add_flag(o, text, base, why, cap);
+    case CONF_T_PAIRS:
+        return add_pair(o, text, base, why, cap);
     case CONF_T_INT:
     case CONF_T_SIZE:
     case CONF_T_DURATION:
@@ -381,11 +383,11 @@ void conf_value_free(const struct conf_option *o, void *base)
         for (unsigned i = 0; i < *counter(o, base); i++)
             mem_free(v[i]);
         mem_free(v);
-    } else if (o->type == CONF_T_FLAGS) {
-        struct conf_flag_value *v = *(struct conf_flag_value **)p;
+    } else if (o->type == CONF_T_PAIRS) {
+        struct conf_pair *v = *(struct conf_pair **)p;
         for (unsigned i = 0; i < *counter(o, base); i++) {
-            mem_free(v[i].value);
-            mem_free(v[i].forest);
+            mem_free(v[i].left);
+            mem_free(v[i].right);
         }
         mem_free(v);
     }
@@ -416,12 +418,12 @@ bool conf_value_eq(const struct conf_option *o, const void *a, const void *b)
         for (unsigned i = 0; eq && i < n; i++)
             eq = strcmp((*(char **const *)pa)[i], (*(char **const *)pb)[i]) == 0;
         return eq;
-    case CONF_T_FLAGS: {
-        const struct conf_flag_value *fa = *(struct conf_flag_value *const *)pa;
-        const struct conf_flag_value *fb = *(struct conf_flag_value *const *)pb;
+    case CONF_T_PAIRS: {
+        const struct conf_pair *fa = *(struct conf_pair *const *)pa;
+        const struct conf_pair *fb = *(struct conf_pair *const *)pb;
         eq = n == *(const unsigned *)cb;
         for (unsigned i = 0; eq && i < n; i++)
-            eq = strcmp(fa[i].value, fb[i].value) == 0 && strcmp(fa[i].forest, fb[i].forest) == 0;
+            eq = strcmp(fa[i].left, fb[i].left) == 0 && strcmp(fa[i].right, fb[i].right) == 0;
         return eq;
     }
     default:

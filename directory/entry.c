@@ -25,8 +25,13 @@ bool dir_entry_equal(const struct dir_entry *a, const struct dir_entry *b)
     if (a->tombstone)
         return true;
     if (dir_entry_moved(a, b) || a->evidence != b->evidence || !str_eq(a->flag, b->flag) ||
-        !str_eq(a->alias, b->alias) || a->n_address != b->n_address || a->n_other != b->n_other)
+        !str_eq(a->alias, b->alias) || a->n_address != b->n_address || a->n_other != b->n_other ||
+        a->recipient_type != b->recipient_type || a->require_auth != b->require_auth ||
+        a->vanished_ms != b->vanished_ms || !str_eq(a->dn, b->dn))
         return false;
+    for (unsigned i = 0; i < DIR_NAME_COUNT; i++)
+        if (!str_eq(a->name[i], b->name[i]))
+            return false;
     for (unsigned i = 0; i < a->n_address; i++)
         if (!dir_address_equal(&a->address[i], &b->address[i]))
             return false;

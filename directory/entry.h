@@ -18,7 +18,7 @@
 #define DIR_ADDRESSES_MAX 1024 /* SMTP addresses of one entry */
 #define DIR_OTHERS_MAX    64   /* keys of other kinds */
 #define DIR_FLAG_MAX      64   /* octets of a flag value */
-#define DIR_TEXT_MAX      256  /* octets of an alias */
+#define DIR_TEXT_MAX      256  /* octets of an alias or a name */
 #define DIR_OTHER_MAX     1024 /* octets of a key of another kind */
 
 /* Why an entry is of its kind. Stored; numbers stay. */
@@ -37,8 +37,9 @@ enum dir_evidence {
  * hash64_seed(key, t), of an SMTP address key hash64(key). */
 enum dir_key_type {
     DIR_KEY_UUID = 1,
-    DIR_KEY_X500 = 2,  /* legacyExchangeDN and X500: proxy addresses, lower case */
-    DIR_KEY_CUSTOM = 3 /* a configured join key, lower case */
+    DIR_KEY_X500 = 2,     /* an X500: proxy address, lower case */
+    DIR_KEY_CUSTOM = 3,   /* value of the configured join_attribute, lower case */
+    DIR_KEY_LEGACY_DN = 4 /* legacyExchangeDN, lower case */
 };
 
 struct dir_address {
@@ -60,15 +61,22 @@ struct dir_entry {
     struct dir_address *address; /* the first is the primary */
     unsigned n_other;
     struct dir_other_key *other;
-    struct dir_address routing; /* from the configured attribute */
-    struct dir_address target;  /* targetAddress */
-    struct str alias;           /* mailNickname */
+    struct dir_address routing;      /* from the configured attribute */
+    struct dir_address target;       /* targetAddress */
+    struct str alias;                /* mailNickname */
+    struct str name[DIR_NAME_COUNT]; /* kept only where some forest's routing_template asks */
+    uint8_t recipient_type; /* 1 + log2(msExchRecipientTypeDetails); 0 = not said or not one bit */
+    bool require_auth;      /* msExchRequireAuthToSendTo is TRUE */
+    int64_t vanished_ms; /* wall clock; 0 = present. Its source no longer has it, and it routes on
+                            through the grace period */
+    struct str dn;       /* as its server writes it; empty where the source has none */
 };
 
-/* Room for the lists of one entry. 50 KB: never on a stack. */
+/* Room for the lists of one entry, and for its DN. 50 KB: never on a stack. */
 struct dir_entry_room {
     struct dir_address address[DIR_ADDRESSES_MAX];
     struct dir_other_key other[DIR_OTHERS_MAX];
+    char dn[DIR_DN_MAX];
 };
 
 /* Do both say the same to a lookup? */

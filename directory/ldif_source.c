@@ -103,6 +103,7 @@ static bool on_record(void *arg, const struct ldif_record *r, struct err *e)
         return true;
     }
     map_begin(w->map);
+    map_dn(w->map, r->dn);
     for (unsigned i = 0; i < r->n; i++)
         map_value(w->map, r->value[i].name, r->value[i].value);
     bool is_entry = map_end(w->map, uuid, &entry);
@@ -259,7 +260,8 @@ static bool wait_for_change(struct ldif_watch *w)
 void ldif_source_run(struct source *s)
 {
     struct ldif_watch w = {.s = s};
-    w.map = map_new(s->c->flag_attribute, s->c->routing_attribute);
+    struct map_options o = map_options_of(s->c);
+    w.map = map_new(&o);
     hashmap_init(&w.uuids, true);
     watch_start(&w);
     do

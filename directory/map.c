@@ -14,33 +14,25 @@
 
 #define ARENA_MAX ((size_t)8 << 20)
 
-enum attribute {
-    A_MAIL,
-    A_PROXY,
-    A_TARGET,
-    A_ALIAS,
-    A_LEGACY_DN,
-    A_HOME_MDB,
-    A_HOME_SERVER,
-    A_DETAILS,
-    A_CLASS,
-    A_FLAG,
+/* What a value can be besides an attribute of conf/attributes.def. */
+enum {
+    A_FLAG = CONF_ATTRIBUTES,
     A_ROUTING,
+    A_JOIN,
     A_COUNT
 };
-static const char *const attribute_name[A_FLAG] = {"mail",
-                                                   "proxyAddresses",
-                                                   "targetAddress",
-                                                   "mailNickname",
-                                                   "legacyExchangeDN",
-                                                   "homeMDB",
-                                                   "msExchHomeServerName",
-                                                   "msExchRecipientTypeDetails",
-                                                   "objectClass"};
+STATIC_ASSERT(A_COUNT <= 32, "a bit for each in struct name");
+
+/* One attribute as this source names it, and all that its values mean to us. */
+struct name {
+    struct str text;
+    uint32_t what;
+};
 
 struct map {
-    char *flag_attribute, *routing_attribute;
-    char *attributes[A_COUNT + 1];
+    unsigned n_name;
+    struct name *name;
+    char **attributes; /* the texts of name[], and NULL */
     struct arena arena;
     struct dir_entry_room room;
     unsigned n_address, n_other;
@@ -49,25 +41,70 @@ struct map {
     unsigned first_mail, n_mail; /* where the values of mail are in mail[] */
     struct dir_address mail[16];
     struct dir_address target, routing;
-    struct str alias, flag, bad;
-    bool home_mdb, home_server, is_group, is_contact;
+    struct str alias, flag, bad, dn;
+    struct str person[DIR_NAME_COUNT];
+    bool home_mdb, home_server, is_group, is_contact, require_auth;
     uint64_t details; /* 0 = not said */
 };
 
-struct map *map_new(const char *flag_attribute, const char *routing_attribute)
+/* ---- names ---- */
+
+static void name_add(struct map *m, const char *theirs, unsigned what)
+{
+    unsigned i = 0;
+    if (theirs == NULL || *theirs == '\0')
+        return;
+    while (i < m->n_name && !str_eq_nocase(m->name[i].text, str_c(theirs)))
+        i++;
+    if (i == m->n_name) {
+        char *copy = str_dup(str_c(theirs));
+        m->name = mem_realloc(m->name, (i + 1) * sizeof(*m->name));
+        m->attributes = mem_realloc(m->attributes, (i + 2) * sizeof(*m->attributes));
+        m->name[m->n_name++] = (struct name){.text = str_c(copy)};
+        m->attributes[i] = copy;
+        m->attributes[i + 1] = NULL;
+    }
+    m->name[i].what |= 1u << what;
+}
+
+static bool is_wanted(const struct map_options *o, unsigned a)
+{
+    static const char letter[] = {[CONF_A_GIVEN] = 'g',
+                                  [CONF_A_SURNAME] = 's',
+                                  [CONF_A_INITIALS] = 'i',
+                                  [CONF_A_DISPLAY] = 'd'};
+    return a >= ARRAY_LEN(letter) || letter[a] == '\0' ||
+           (o->names != NULL && strchr(o->names, letter[a]) != NULL);
+}
+
+struct map *map_new(const struct map_options *o)
 {
     struct map *m = NEW(struct map);
-    unsigned n = 0;
-    m->flag_attribute = str_dup(str_c(flag_attribute));
-    m->routing_attribute = str_dup(str_c(routing_attribute));
-    for (; n < A_FLAG; n++)
-        m->attributes[n] = (char *)attribute_name[n];
-    if (*m->flag_attribute != '\0')
-        m->attributes[n++] = m->flag_attribute;
-    if (*m->routing_attribute != '\0')
-        m->attributes[n++] = m->routing_attribute;
+    for (unsigned a = 0; a < CONF_ATTRIBUTES; a++) {
+        bool renamed = false;
+        for (unsigned i = 0; i < o->n_attribute && is_wanted(o, a); i++)
+            if (conf_attribute_find(str_c(o->attribute[i].left)) == (enum conf_attribute)a) {
+                name_add(m, o->attribute[i].right, a);
+                renamed = true;
+            }
+        if (!renamed && is_wanted(o, a))
+            name_add(m, conf_attribute_name[a], a);
+    }
+    name_add(m, o->flag_attribute, A_FLAG);
+    name_add(m, o->routing_attribute, A_ROUTING);
+    name_add(m, o->join_attribute, A_JOIN);
     arena_init(&m->arena, 8192, ARENA_MAX);
     return m;
+}
+
+struct map_options map_options_of(const struct conf_source *s)
+{
+    return (struct map_options){.flag_attribute = s->flag_attribute,
+                                .routing_attribute = s->routing_attribute,
+                                .join_attribute = s->join_attribute,
+                                .names = s->names,
+                                .n_attribute = s->n_attribute,
+                                .attribute = s->attribute};
 }
 
 void map_free(struct map **mp)
@@ -76,15 +113,17 @@ void map_free(struct map **mp)
     *mp = NULL;
     if (m == NULL)
         return;
-    mem_free(m->flag_attribute);
-    mem_free(m->routing_attribute);
+    for (unsigned i = 0; i < m->n_name; i++)
+        mem_free(m->attributes[i]);
+    mem_free(m->attributes);
+    mem_free(m->name);
     arena_free(&m->arena);
     mem_free(m);
 }
 
 char **map_attributes(const struct map *m)
 {
-    return (char **)m->attributes;
+    return m->attributes;
 }
 
 struct str map_bad_value(const struct map *m)
@@ -99,8 +138,15 @@ void map_begin(struct map *m)
     m->has_smtp_proxy = m->home_mdb = m->home_server = m->is_group = m->is_contact = false;
     m->primary = -1;
     m->target = m->routing = (struct dir_address){0};
-    m->alias = m->flag = m->bad = STR_NULL;
+    m->alias = m->flag = m->bad = m->dn = STR_NULL;
+    memset(m->person, 0, sizeof(m->person));
+    m->require_auth = false;
     m->details = 0;
+}
+
+void map_dn(struct map *m, struct str dn)
+{
+    m->dn = dn.n <= DIR_DN_MAX ? arena_str(&m->arena, dn) : STR_NULL;
 }
 
 /* ---- values ---- */
@@ -200,62 +246,88 @@ static struct str short_text(struct map *m, struct str value, size_t max)
     return arena_str(&m->arena, value);
 }
 
-static enum attribute attribute_find(struct str name)
+/* The first value counts. */
+static void first_text(struct map *m, struct str value, size_t max, struct str *out)
 {
-    long options = str_find(name, ';');
-    if (options >= 0)
-        name = str_upto(name, (size_t)options);
-    for (unsigned i = 0; i < A_FLAG; i++)
-        if (str_eq_nocase(name, str_c(attribute_name[i])))
-            return (enum attribute)i;
-    return A_COUNT;
+    if (out->n == 0)
+        *out = short_text(m, value, max);
 }
 
-static bool is_named(struct str name, const char *configured)
+static void take(struct map *m, unsigned what, struct str value)
 {
-    return *configured != '\0' && str_eq_nocase(name, str_c(configured));
+    switch (what) {
+    case CONF_A_MAIL:
+        if (m->n_mail < ARRAY_LEN(m->mail) && address(m, value, &m->mail[m->n_mail]))
+            m->n_mail++;
+        break;
+    case CONF_A_PROXY:
+        proxy(m, value);
+        break;
+    case CONF_A_TARGET:
+        if (m->target.local.n == 0)
+            target(m, value, &m->target);
+        break;
+    case CONF_A_ALIAS:
+        m->alias = short_text(m, value, DIR_TEXT_MAX);
+        break;
+    case CONF_A_LEGACY_DN:
+        other_key(m, DIR_KEY_LEGACY_DN, value);
+        break;
+    case CONF_A_HOME_MDB:
+        m->home_mdb = m->home_mdb || value.n != 0;
+        break;
+    case CONF_A_HOME_SERVER:
+        m->home_server = m->home_server || value.n != 0;
+        break;
+    case CONF_A_DETAILS:
+        if (!str_to_u64(value, UINT64_MAX, &m->details))
+            m->details = 0;
+        break;
+    case CONF_A_REQUIRE_AUTH:
+        m->require_auth = str_eq_nocase(value, STR("TRUE"));
+        break;
+    case CONF_A_CLASS:
+        object_class(m, value);
+        break;
+    case CONF_A_GIVEN:
+        first_text(m, value, DIR_TEXT_MAX, &m->person[DIR_NAME_GIVEN]);
+        break;
+    case CONF_A_SURNAME:
+        first_text(m, value, DIR_TEXT_MAX, &m->person[DIR_NAME_SURNAME]);
+        break;
+    case CONF_A_INITIALS:
+        first_text(m, value, DIR_TEXT_MAX, &m->person[DIR_NAME_INITIALS]);
+        break;
+    case CONF_A_DISPLAY:
+        first_text(m, value, DIR_TEXT_MAX, &m->person[DIR_NAME_DISPLAY]);
+        break;
+    case A_FLAG:
+        first_text(m, value, DIR_FLAG_MAX, &m->flag);
+        break;
+    case A_ROUTING:
+        if (m->routing.local.n == 0)
+            target(m, value, &m->routing);
+        break;
+    case A_JOIN:
+        other_key(m, DIR_KEY_CUSTOM, str_trim(value));
+        break;
+    default:
+        break;
+    }
 }
 
 void map_value(struct map *m, struct str name, struct str value)
 {
-    /* the configured ones first: an admin may use any attribute, also one of those below */
-    if (is_named(name, m->flag_attribute) && m->flag.n == 0)
-        m->flag = short_text(m, value, DIR_FLAG_MAX);
-    if (is_named(name, m->routing_attribute) && m->routing.local.n == 0)
-        target(m, value, &m->routing);
-    switch (attribute_find(name)) {
-    case A_MAIL:
-        if (m->n_mail < ARRAY_LEN(m->mail) && address(m, value, &m->mail[m->n_mail]))
-            m->n_mail++;
-        break;
-    case A_PROXY:
-        proxy(m, value);
-        break;
-    case A_TARGET:
-        if (m->target.local.n == 0)
-            target(m, value, &m->target);
-        break;
-    case A_ALIAS:
-        m->alias = short_text(m, value, DIR_TEXT_MAX);
-        break;
-    case A_LEGACY_DN:
-        other_key(m, DIR_KEY_X500, value);
-        break;
-    case A_HOME_MDB:
-        m->home_mdb = m->home_mdb || value.n != 0;
-        break;
-    case A_HOME_SERVER:
-        m->home_server = m->home_server || value.n != 0;
-        break;
-    case A_DETAILS:
-        if (!str_to_u64(value, UINT64_MAX, &m->details))
-            m->details = 0;
-        break;
-    case A_CLASS:
-        object_class(m, value);
-        break;
-    default:
-        break;
+    long options = str_find(name, ';');
+    if (options >= 0)
+        name = str_upto(name, (size_t)options);
+    for (unsigned i = 0; i < m->n_name; i++) {
+        if (!str_eq_nocase(m->name[i].text, name))
+            continue;
+        /* an admin may use one attribute for several things */
+        for (uint32_t left = m->name[i].what; left != 0; left &= left - 1)
+            take(m, (unsigned)__builtin_ctz(left), value);
+        return;
     }
 }
 
@@ -287,6 +359,12 @@ static int kind_of_details(uint64_t d)
         if (known[i].value == d)
             return (int)known[i].kind;
     return -1;
+}
+
+static uint8_t type_of_details(uint64_t d)
+{
+    bool one_bit = d != 0 && (d & (d - 1)) == 0;
+    return one_bit ? (uint8_t)(__builtin_ctzll(d) + 1) : 0;
 }
 
 static void decide(const struct map *m, struct dir_entry *out)
@@ -375,7 +453,11 @@ bool map_end(struct map *m, const unsigned char *uuid, struct dir_entry *out)
                               .other = m->room.other,
                               .routing = m->routing,
                               .target = m->target,
-                              .alias = m->alias};
+                              .alias = m->alias,
+                              .recipient_type = type_of_details(m->details),
+                              .require_auth = m->require_auth,
+                              .dn = m->dn};
+    memcpy(out->name, m->person, sizeof(out->name));
     memcpy(out->uuid, uuid, DIR_UUID_SIZE);
     decide(m, out);
     return true;

@@ -95,6 +95,8 @@ static int entry_map(struct session *x, LDAPMessage *m, const unsigned char *uui
     struct berval dn, name, *value;
     int rc = ldap_get_dn_ber(x->ld, m, &ber, &dn);
     map_begin(x->map);
+    if (rc == LDAP_SUCCESS)
+        map_dn(x->map, of_berval(&dn));
     while (rc == LDAP_SUCCESS) {
         value = NULL;
         rc = ldap_get_attribute_ber(x->ld, m, ber, &name, &value);
@@ -393,10 +395,14 @@ static int jittered(int64_t ms)
 void openldap_source_run(struct source *s)
 {
     const struct conf_source *c = s->c;
-    struct session x = {.s = s, .map = map_new(c->flag_attribute, c->routing_attribute)};
+    struct session x = {
+        .s = s,
+    };
+    struct map_options wanted = map_options_of(c);
     int64_t wait = c->backoff_min_ms;
     unsigned uri = 0, failed = 0;
     bool reloaded = false;
+    x.map = map_new(&wanted);
     buf_init(&x.cookie, TABLE_COOKIE_MAX);
     while (!source_must_stop(s)) {
         struct err e;

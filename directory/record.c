@@ -40,8 +40,50 @@ static void packed_others(struct packed *c, struct dir_entry_room *room, struct 
     out->other = room != NULL ? room->other : NULL;
 }
 
-bool packed_decode(const unsigned char *p, uint32_t size, const struct table_strings *strings,
-                   struct dir_entry_room *room, struct dir_address *first, struct dir_entry *out)
+static uint8_t packed_octet(struct packed *c)
+{
+    struct str s = packed_octets(c, 1);
+    return s.n != 0 ? (uint8_t)s.p[0] : 0;
+}
+
+static struct str packed_dn(struct packed *c, const struct table_strings *strings, char *dst)
+{
+    struct str parent = table_strings_get(strings, packed_varint(c));
+    struct str rdn = packed_octets(c, packed_varint(c));
+    size_t n = rdn.n + (parent.n != 0) + parent.n;
+    if (c->bad || n > DIR_DN_MAX) {
+        c->bad = true;
+        return STR_NULL;
+    }
+    memcpy(dst, rdn.p, rdn.n);
+    if (parent.n != 0) {
+        dst[rdn.n] = ',';
+        memcpy(dst + rdn.n + 1, parent.p, parent.n);
+    }
+    return str_n(dst, n);
+}
+
+/* The DN only if there is a place for it. */
+static void packed_more(struct packed *c, const struct table_strings *strings, char *dn,
+                        struct dir_entry *out)
+{
+    uint8_t bits = packed_octet(c);
+    out->require_auth = bits & MORE_AUTH;
+    if (bits & MORE_TYPE)
+        out->recipient_type = packed_octet(c);
+    for (unsigned i = 0; (bits & MORE_VANISHED) && i < 8; i++)
+        out->vanished_ms |= (int64_t)((uint64_t)packed_octet(c) << (8 * i));
+    for (unsigned i = 0; (bits & MORE_NAMES) >> i != 0; i++)
+        if (bits >> i & 1)
+            out->name[i] = packed_octets(c, packed_varint(c));
+    if ((bits & MORE_DN) && dn != NULL)
+        out->dn = packed_dn(c, strings, dn);
+}
+
+/* `room` and `dn` may be NULL: what needs them is left out. */
+static bool decode(const unsigned char *p, uint32_t size, const struct table_strings *strings,
+                   struct dir_entry_room *room, struct dir_address *first, char *dn,
+                   struct dir_entry *out)
 {
     struct packed c = {.p = p + PACKED_FIXED, .end = p + size};
     unsigned char bits = p[18], evidence = p[19];
@@ -75,7 +117,15 @@ bool packed_decode(const unsigned char *p, uint32_t size, const struct table_str
         uint32_t n = packed_varint(&c);
         out->alias = n == 0 ? local : packed_octets(&c, n);
     }
+    if (evidence & PACKED_MORE)
+        packed_more(&c, strings, dn, out);
     return !c.bad && out->n_address != 0;
+}
+
+bool packed_decode(const unsigned char *p, uint32_t size, const struct table_strings *strings,
+                   struct dir_entry_room *room, struct dir_entry *out)
+{
+    return decode(p, size, strings, room, NULL, room->dn, out);
 }
 
 bool table_record_is_tombstone(const struct table_record *r)
@@ -86,13 +136,20 @@ bool table_record_is_tombstone(const struct table_record *r)
 bool table_record_head(const struct table_record *r, struct dir_entry *out,
                        struct dir_address *first)
 {
-    return packed_decode(r->p, r->size, &r->t->strings, NULL, first, out);
+    return decode(r->p, r->size, &r->t->strings, NULL, first, NULL, out);
 }
 
 bool table_record_decode(const struct table_record *r, struct dir_entry_room *room,
                          struct dir_entry *out)
 {
-    return packed_decode(r->p, r->size, &r->t->strings, room, NULL, out);
+    return packed_decode(r->p, r->size, &r->t->strings, room, out);
+}
+
+struct str table_record_dn(const struct dir_table *t, const unsigned char *uuid, char *dst)
+{
+    struct dir_address first;
+    struct dir_entry e;
+    return decode(uuid, packed_size(uuid), &t->strings, NULL, &first, dst, &e) ? e.dn : STR_NULL;
 }
 
 bool table_record_addresses(const struct table_record *r, table_address_fn *fn, void *arg)

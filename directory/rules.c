@@ -5,6 +5,7 @@
 
 #include <stdatomic.h>
 
+#include "base/assert.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "directory/map.h"
@@ -17,7 +18,7 @@ static void source_init(struct rules_source *r, const struct conf *c, const stru
     r->flag_text = mem_printf("flag %s", s->flag_attribute != NULL ? s->flag_attribute : "");
     r->flag_forest = mem_array(s->n_flag + 1, sizeof(*r->flag_forest));
     for (unsigned i = 0; i < s->n_flag; i++)
-        r->flag_forest[i] = conf_find_forest(c, str_c(s->flag[i].forest));
+        r->flag_forest[i] = conf_find_forest(c, str_c(s->flag[i].right));
 }
 
 struct dir_rules *rules_new(struct conf *c)
@@ -64,7 +65,7 @@ void rules_unref(struct dir_rules **rp)
 int rules_flag_forest(const struct rules_source *s, struct str value)
 {
     for (unsigned i = 0; i < s->conf->n_flag; i++)
-        if (str_eq_nocase(value, str_c(s->conf->flag[i].value)))
+        if (str_eq_nocase(value, str_c(s->conf->flag[i].left)))
             return s->flag_forest[i];
     return CONF_NONE;
 }
@@ -112,6 +113,15 @@ static bool same_list(char **a, unsigned n_a, char **b, unsigned n_b)
     return n_a == n_b;
 }
 
+static bool same_pairs(const struct conf_pair *a, unsigned n_a, const struct conf_pair *b,
+                       unsigned n_b)
+{
+    for (unsigned i = 0; n_a == n_b && i < n_a; i++)
+        if (!same(a[i].left, b[i].left) || !same(a[i].right, b[i].right))
+            return false;
+    return n_a == n_b;
+}
+
 bool rules_source_same(const struct conf_source *a, const struct conf_source *b)
 {
     return a->type == b->type && same(a->name, b->name) && same(a->path, b->path) &&
@@ -120,19 +130,29 @@ bool rules_source_same(const struct conf_source *a, const struct conf_source *b)
            same(a->password_file, b->password_file) && same(a->base, b->base) &&
            same(a->filter, b->filter) && same(a->flag_attribute, b->flag_attribute) &&
            same(a->routing_attribute, b->routing_attribute) &&
+           same(a->join_attribute, b->join_attribute) && same(a->names, b->names) &&
+           same_pairs(a->attribute, a->n_attribute, b->attribute, b->n_attribute) &&
            a->backoff_min_ms == b->backoff_min_ms && a->backoff_max_ms == b->backoff_max_ms &&
            a->mass_change_percent == b->mass_change_percent;
+}
+
+static uint64_t mix(uint64_t h, const char *text)
+{
+    struct str s = str_c(text != NULL ? text : "");
+    return hash64_seed(s.p, s.n, h + 1);
 }
 
 uint64_t rules_source_id(const struct conf_source *s)
 {
     uint64_t h = hash64_seed(&s->type, sizeof(s->type), MAP_VERSION);
-    const char *part[] = {s->path, s->base, s->filter, s->flag_attribute, s->routing_attribute};
-    for (unsigned i = 0; i < sizeof(part) / sizeof(part[0]); i++) {
-        struct str p = str_c(part[i]);
-        h = hash64_seed(p.p != NULL ? p.p : "", p.n, h + i);
-    }
+    const char *part[] = {
+        s->path,           s->base, s->filter, s->flag_attribute, s->routing_attribute,
+        s->join_attribute, s->names};
+    for (unsigned i = 0; i < ARRAY_LEN(part); i++)
+        h = mix(h, part[i]);
+    for (unsigned i = 0; i < s->n_attribute; i++)
+        h = mix(mix(h, s->attribute[i].left), s->attribute[i].right);
     for (unsigned i = 0; i < s->n_uri; i++)
-        h = hash64_seed(s->uri[i], strlen(s->uri[i]), h);
+        h = mix(h, s->uri[i]);
     return h;
 }

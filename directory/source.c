@@ -22,10 +22,17 @@
 #define REPEAT_LOG_MS    3600000 /* the same failure is said again */
 #define BAD_VALUES_EVERY 10000
 
-static const char *type_text(enum conf_source_type t)
-{
-    return t == CONF_SOURCE_LDIF ? "ldif" : "openldap";
-}
+/* The kinds of sources. run NULL: this build has none of that kind. */
+static const struct {
+    const char *type;
+    void (*run)(struct source *s);
+} kind[CONF_SOURCE_TYPES] = {
+    [CONF_SOURCE_LDIF] = {"ldif", ldif_source_run},
+    [CONF_SOURCE_CSV] = {"csv", NULL},
+    [CONF_SOURCE_OPENLDAP] = {"openldap", openldap_source_run},
+    [CONF_SOURCE_ACTIVE_DIRECTORY] = {"active-directory", NULL},
+    [CONF_SOURCE_MANUAL] = {"manual", NULL},
+};
 
 const char *dir_source_state_text(enum dir_source_state s)
 {
@@ -193,6 +200,12 @@ static void freshen(struct source *s)
 struct source *source_open(struct directory *d, struct conf *conf, const struct conf_source *c,
                            const char *state_dir, struct err *e)
 {
+    if (kind[c->type].run == NULL) {
+        err_set(e, ERR_CONFIG, 0,
+                "directory source \"%s\": type = %s is not available in this build", c->name,
+                kind[c->type].type);
+        return NULL;
+    }
     struct source *s = NEW(struct source);
     struct replica_options o = {.folder = state_dir,
                                 .name = c->name,
@@ -216,7 +229,7 @@ struct source *source_open(struct directory *d, struct conf *conf, const struct 
     ASSERT(s->stop_fd >= 0);
     pthread_mutex_init(&s->lock, NULL);
     snprintf(s->status.name, sizeof(s->status.name), "%s", c->name);
-    snprintf(s->status.type, sizeof(s->status.type), "%s", type_text(c->type));
+    snprintf(s->status.type, sizeof(s->status.type), "%s", kind[c->type].type);
     source_retouch(s, c);
     freshen(s);
     status_measure(s);
@@ -239,10 +252,7 @@ static void *source_main(void *arg)
         freshen(s);
     }
     s->noted_ms = clock_mono_ms();
-    if (s->c->type == CONF_SOURCE_LDIF)
-        ldif_source_run(s);
-    else
-        openldap_source_run(s);
+    kind[s->c->type].run(s);
     struct dir_source_status end;
     source_status(s, &end);
     if (end.state == DIR_SOURCE_CURRENT)

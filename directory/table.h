@@ -28,7 +28,12 @@
  *   [others]      varint count, then each: varint type, varint length, octets
  *   [routing] [target]  as an address
  *   [alias]       varint length, octets; length 0 says: the primary's local part
- * A tombstone is the 20 octets alone.
+ *   [more]        u8 bits, then what they say is there:
+ *     [type]      u8 recipient type
+ *     [vanished]  i64, octet by octet, lowest first
+ *     [names]     each that is there: varint length, octets
+ *     [dn]        varint string: the parent's DN; varint length, octets: the RDN
+ * A tombstone is the 20 octets alone. What a lookup needs comes first.
  */
 #ifndef DIRECTORY_TABLE_H
 #define DIRECTORY_TABLE_H
@@ -41,7 +46,7 @@
 #include "directory/entry.h"
 
 #define TABLE_MAGIC      "CWDIRTAB"
-#define TABLE_VERSION    1
+#define TABLE_VERSION    2
 #define TABLE_SLOTS      12
 #define TABLE_BLOCK      ((uint64_t)1 << 20)
 #define TABLE_COOKIE_MAX 65536
@@ -114,13 +119,16 @@ bool table_record_is_tombstone(const struct table_record *r);
 /* Does it have this SMTP address key? */
 bool table_record_has_key(const struct table_record *r, struct str key);
 bool table_record_has_other(const struct table_record *r, enum dir_key_type type, struct str key);
-/* The same without its lists: n_address, primary (in *first) and the rest; enough for a lookup.
- * False if damaged. */
+/* The same without its lists and without its DN: n_address, primary (in *first) and the rest;
+ * enough for a lookup. False if damaged. */
 bool table_record_head(const struct table_record *r, struct dir_entry *out,
                        struct dir_address *first);
 /* Everything; lists go to `room`. False if damaged. */
 bool table_record_decode(const struct table_record *r, struct dir_entry_room *room,
                          struct dir_entry *out);
+/* The DN of the record that begins with this UUID in t, put together in dst (cap DIR_DN_MAX);
+ * empty if it has none. */
+struct str table_record_dn(const struct dir_table *t, const unsigned char *uuid, char *dst);
 /* Calls fn for each address until it returns false. */
 typedef bool table_address_fn(void *arg, const struct dir_address *a);
 bool table_record_addresses(const struct table_record *r, table_address_fn *fn, void *arg);

@@ -148,6 +148,59 @@ static bool put_others(struct buf *out, const struct dir_entry *e)
     return ok;
 }
 
+/* Where the RDN ends: at the first comma that no backslash or quote hides; -1 if nothing follows.
+ */
+static long rdn_end(struct str dn)
+{
+    bool quoted = false;
+    for (size_t i = 0; i < dn.n; i++) {
+        if (dn.p[i] == '\\')
+            i++;
+        else if (dn.p[i] == '"')
+            quoted = !quoted;
+        else if (dn.p[i] == ',' && !quoted)
+            return i + 1 < dn.n ? (long)i : -1;
+    }
+    return -1;
+}
+
+/* Most entries share their parent with many. */
+static bool put_dn(struct table_builder *b, struct str dn)
+{
+    long comma = rdn_end(dn);
+    struct str rdn = comma >= 0 ? str_upto(dn, (size_t)comma) : dn;
+    uint32_t parent = builder_intern(b, comma >= 0 ? str_from(dn, (size_t)comma + 1) : STR(""));
+    return parent != UINT32_MAX && put_varint(&b->entries, parent) &&
+           put_text(&b->entries, rdn, NULL);
+}
+
+static unsigned more_bits(const struct dir_entry *e)
+{
+    unsigned bits = 0;
+    for (unsigned i = 0; i < DIR_NAME_COUNT; i++)
+        bits |= (unsigned)(e->name[i].n != 0) << i;
+    bits |= e->require_auth ? MORE_AUTH : 0;
+    bits |= e->recipient_type != 0 ? MORE_TYPE : 0;
+    bits |= e->vanished_ms != 0 ? MORE_VANISHED : 0;
+    bits |= e->dn.n != 0 ? MORE_DN : 0;
+    return bits;
+}
+
+static bool put_more(struct table_builder *b, const struct dir_entry *e)
+{
+    struct buf *out = &b->entries;
+    unsigned bits = more_bits(e);
+    bool ok = buf_append_char(out, (char)bits);
+    if (bits & MORE_TYPE)
+        ok = ok && buf_append_char(out, (char)e->recipient_type);
+    for (unsigned i = 0; (bits & MORE_VANISHED) && i < 8; i++)
+        ok = ok && buf_append_char(out, (char)((uint64_t)e->vanished_ms >> (8 * i)));
+    for (unsigned i = 0; i < DIR_NAME_COUNT; i++)
+        if (e->name[i].n != 0)
+            ok = ok && put_text(out, e->name[i], NULL);
+    return ok && (e->dn.n == 0 || put_dn(b, e->dn));
+}
+
 static bool put_body(struct table_builder *b, const struct dir_entry *e)
 {
     struct buf *out = &b->entries;
@@ -168,6 +221,8 @@ static bool put_body(struct table_builder *b, const struct dir_entry *e)
         ok = ok && put_address(b, &e->target, local);
     if (e->alias.n != 0)
         ok = ok && put_text(out, e->alias, local);
+    if (more_bits(e) != 0)
+        ok = ok && put_more(b, e);
     return ok;
 }
 
@@ -186,6 +241,7 @@ static void put_fixed(unsigned char *p, const struct dir_entry *e)
     p[18] |= e->alias.n != 0 ? PACKED_ALIAS : 0;
     p[19] |= e->flag.n != 0 ? PACKED_FLAG : 0;
     p[19] |= e->n_other != 0 ? PACKED_OTHERS : 0;
+    p[19] |= more_bits(e) != 0 ? PACKED_MORE : 0;
 }
 
 uint64_t table_builder_add(struct table_builder *b, const struct dir_entry *e)
@@ -194,7 +250,7 @@ uint64_t table_builder_add(struct table_builder *b, const struct dir_entry *e)
     unsigned char fixed[PACKED_FIXED];
     size_t start = b->entries.n;
     ASSERT(e->tombstone || (e->n_address != 0 && e->n_address <= DIR_ADDRESSES_MAX &&
-                            e->n_other <= DIR_OTHERS_MAX));
+                            e->n_other <= DIR_OTHERS_MAX && e->dn.n <= DIR_DN_MAX));
     put_fixed(fixed, e);
     bool ok = buf_append(&b->entries, fixed, sizeof(fixed)) && (e->tombstone || put_body(b, e)) &&
               buf_append(&b->entries, pad, -(b->entries.n - start) & 3);
@@ -230,7 +286,7 @@ bool table_builder_read(const struct table_builder *b, uint64_t handle, struct d
 {
     const unsigned char *p = (const unsigned char *)b->entries.p + handle;
     struct table_strings s = builder_strings(b);
-    return !(p[18] & PACKED_DEAD) && packed_decode(p, packed_size(p), &s, room, NULL, out);
+    return !(p[18] & PACKED_DEAD) && packed_decode(p, packed_size(p), &s, room, out);
 }
 
 /* ---- indexes ---- */
@@ -284,7 +340,7 @@ static void index_walk(const struct table_builder *b, struct dir_entry_room *roo
     for (size_t at = 0; at < b->entries.n;) {
         const unsigned char *p = (const unsigned char *)b->entries.p + at;
         struct dir_entry e;
-        bool ok = packed_decode(p, packed_size(p), &strings, room, NULL, &e);
+        bool ok = packed_decode(p, packed_size(p), &strings, room, &e);
         ASSERT(ok);
         if (ix->bucket == NULL)
             ix->keys += e.n_address + e.n_other;

@@ -25,6 +25,14 @@ STATIC_ASSERT(sizeof(struct table_bucket) == 64, "a bucket is one cache line");
 #define PACKED_EVIDENCE 0x0f
 #define PACKED_FLAG     0x10
 #define PACKED_OTHERS   0x20
+#define PACKED_MORE     0x40
+/* the octet of bits after the alias */
+#define MORE_NAMES    0x0f /* a bit each, as in enum dir_name */
+#define MORE_AUTH     0x10
+#define MORE_TYPE     0x20
+#define MORE_VANISHED 0x40
+#define MORE_DN       0x80
+STATIC_ASSERT(DIR_NAME_COUNT == 4, "MORE_NAMES has a bit for each name");
 
 /* The interned strings, of a table or of a builder. */
 struct table_strings {
@@ -95,9 +103,9 @@ static inline struct str packed_octets(struct packed *c, uint32_t n)
     return s;
 }
 
-/* Decodes one packed entry. Lists go to `room`; without room only the first address, to `first`. */
+/* Decodes one packed entry. Lists and DN go to `room`. */
 bool packed_decode(const unsigned char *p, uint32_t size, const struct table_strings *strings,
-                   struct dir_entry_room *room, struct dir_address *first, struct dir_entry *out);
+                   struct dir_entry_room *room, struct dir_entry *out);
 
 /* Checksum of everything but the blocks; `head` = header, strings and cookie as laid out. */
 uint64_t table_checksum(const unsigned char *head, size_t n, const void *sums, size_t n_sums);

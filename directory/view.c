@@ -108,6 +108,11 @@ const char *dir_view_source_name(const struct dir_view *v, unsigned source)
 
 /* ---- claims ---- */
 
+struct str dir_claim_dn(const struct dir_claim *c, char *dst)
+{
+    return c->table != NULL ? table_record_dn(c->table, c->uuid, dst) : STR_NULL;
+}
+
 struct match {
     struct table_record record;
     struct dir_entry entry; /* address[0] only */
@@ -180,7 +185,15 @@ static void claim_fill(struct lookup *l, unsigned slot, unsigned i)
     const struct rules_source *s = &rules->source[l->v->source[slot].index];
     struct match *m = &l->match[i];
     struct dir_claim *c = &l->out->claim[i];
-    *c = (struct dir_claim){.source = slot, .kind = m->entry.kind, .alias = m->entry.alias};
+    *c = (struct dir_claim){.source = slot,
+                            .kind = m->entry.kind,
+                            .alias = m->entry.alias,
+                            .recipient_type = m->entry.recipient_type,
+                            .require_auth = m->entry.require_auth,
+                            .vanished_ms = m->entry.vanished_ms,
+                            .uuid = table_record_uuid(&m->record),
+                            .table = m->record.t};
+    memcpy(c->name, m->entry.name, sizeof(c->name));
     int flagged = m->entry.flag.n != 0 ? rules_flag_forest(s, m->entry.flag) : CONF_NONE;
     if (flagged != CONF_NONE) {
         m->rank = RANK_FLAG;

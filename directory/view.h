@@ -20,8 +20,9 @@
 #include "rewrite/address.h"
 
 struct conf;
-struct directory;
+struct dir_table;
 struct dir_view;
+struct directory;
 
 enum dir_kind {
     DIR_MAILBOX,
@@ -31,6 +32,15 @@ enum dir_kind {
     DIR_OVERRIDE, /* set by an admin with `causewayctl set` */
 };
 const char *dir_kind_text(enum dir_kind k);
+
+/* The pieces of a person's name that a routing template may ask for. */
+enum dir_name {
+    DIR_NAME_GIVEN,    /* %g givenName */
+    DIR_NAME_SURNAME,  /* %s sn */
+    DIR_NAME_INITIALS, /* %i initials */
+    DIR_NAME_DISPLAY,  /* %d displayName */
+    DIR_NAME_COUNT
+};
 
 /* `source` of a claim that an override makes. */
 #define DIR_SOURCE_OVERRIDES 0xffffu
@@ -50,7 +60,17 @@ struct dir_claim {
     struct str alias;     /* mailNickname, or empty */
     const char *evidence; /* static text: "flag extensionAttribute1", "homeMDB", "targetAddress",
                              "override" */
+    struct str name[DIR_NAME_COUNT]; /* empty unless some forest's routing_template asks for it */
+    uint8_t recipient_type;          /* 1 + log2(msExchRecipientTypeDetails), or 0 */
+    bool require_auth;               /* only authenticated senders may reach it */
+    int64_t vanished_ms;             /* wall clock; 0 = its source has it */
+    const unsigned char *uuid;       /* 16 octets; objectGUID or entryUUID */
+    const struct dir_table *table;   /* for dir_claim_dn() */
 };
+/* The DN of the object behind a claim, put together in dst (cap DIR_DN_MAX); empty for an override
+ * and where the source has none. Apart from the rest because mail is routed without it. */
+#define DIR_DN_MAX 1024
+struct str dir_claim_dn(const struct dir_claim *c, char *dst);
 
 #define DIR_CLAIMS_MAX  8
 #define DIR_RESULT_TEXT ((DIR_CLAIMS_MAX * 3 + 2) * ADDRESS_MAX)

@@ -29,6 +29,7 @@ static bool on_record(void *arg, const struct ldif_record *r, struct err *e)
     (void)e;
     map_uuid_from_dn(r->dn, uuid);
     map_begin(x->map);
+    map_dn(x->map, r->dn);
     for (unsigned i = 0; i < r->n; i++) {
         map_value(x->map, r->value[i].name, r->value[i].value);
         x->sum = hash64_seed(r->value[i].value.p, r->value[i].value.n, x->sum);
@@ -60,9 +61,12 @@ static bool read_all(struct reading *x, const uint8_t *data, size_t n, size_t st
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
-    struct reading x = {.map = map_new("ext1", "route"),
-                        .builder = table_builder_new(),
-                        .room = mem_alloc(sizeof(*x.room))};
+    struct map_options o = {.flag_attribute = "ext1",
+                            .routing_attribute = "route",
+                            .join_attribute = "id",
+                            .names = "gsid"};
+    struct reading x = {
+        .map = map_new(&o), .builder = table_builder_new(), .room = mem_alloc(sizeof(*x.room))};
     bool whole = read_all(&x, data, n, n + 1);
     unsigned records = x.records;
     uint64_t sum = x.sum;

@@ -29,7 +29,11 @@ static struct dir_table *sample(void)
                               .other = &k,
                               .routing = a[1],
                               .target = a[2],
-                              .alias = STR("alias")};
+                              .alias = STR("alias"),
+                              .name = {STR("given"), STR(""), STR("in")},
+                              .recipient_type = (uint8_t)(i % 5),
+                              .vanished_ms = i % 4,
+                              .dn = STR("CN=x,OU=y,DC=test")};
         memset(local, 'a' + (int)(i % 26), 5);
         table_builder_add(b, &e);
     }
@@ -60,7 +64,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     struct dir_entry entry;
     struct table_record r[4];
     for (uint64_t at = 0; table_next(t, &at, &r[0]);) {
+        char dn[DIR_DN_MAX];
         table_record_decode(&r[0], room, &entry);
+        table_record_dn(t, r[0].p, dn);
         table_record_has_key(&r[0], STR("bbbbb@x.test"));
         table_record_has_other(&r[0], DIR_KEY_X500, STR("/o=x/cn=recipient"));
     }

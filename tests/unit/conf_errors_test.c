@@ -136,7 +136,7 @@ static const struct {
      "1: source \"s\".uri: \"http://x\" is not the URI of an LDAP server; write one like "
      "\"ldap://dc1.example.org\" or \"ldaps://dc1.example.org:636\""},
     {"source \"s\" { flag_values = { 'a b' } }",
-     "1: source \"s\".flag_values: \"a b\" is not a flag value; write \"value = forest\""},
+     "1: source \"s\".flag_values: \"a b\" is not a pair; write \"value = forest\""},
     {"source \"s\" { flag_attribute = 'a b' }",
      "1: source \"s\".flag_attribute: \"a b\" is not an attribute name; write one like "
      "\"extensionAttribute1\" (letters, digits and hyphens)"},
@@ -218,14 +218,28 @@ static const struct {
     {LFD "source s { type = ldif path = /x forest = nwe }",
      "4: source \"s\".forest: there is no forest \"nwe\"; write one of \"old\""},
     {LFD "source s { type = ldif path = /x forest = old uri = 'ldap://a' }",
-     "4: source \"s\".uri: is for type = openldap; remove it"},
+     "4: source \"s\".uri: is for type = openldap or active-directory; remove it"},
     {LFD "source s {\n type = openldap forest = old base = 'dc=a' }",
      "4: source \"s\".uri: is missing; write uri = { \"ldap://server.example.org\" }"},
     {LFD "source s { type = openldap forest = old uri = 'ldap://a' }",
      "4: source \"s\".base: is missing; write the DN below which recipients are, like "
      "\"dc=example,dc=org\""},
     {LFD "source s { type = openldap forest = old uri = 'ldap://a' base = 'dc=a' path = /x }",
-     "4: source \"s\".path: is for type = ldif; remove it"},
+     "4: source \"s\".path: is for type = ldif or csv; remove it"},
+    {LFD "source s { type = csv forest = old }",
+     "4: source \"s\".path: is missing; write path = \"/etc/causeway/recipients.ldif\""},
+    {LFD "source s { type = active-directory forest = old }",
+     "4: source \"s\".uri: is missing; write uri = { \"ldap://server.example.org\" }"},
+    {LFD "source s { type = manual forest = old path = /x }",
+     "4: source \"s\".path: has no meaning for type = manual; remove it"},
+    {LFD "source s { type = ldif path = /x forest = old attributes = 'mial = x' }",
+     "4: source \"s\".attributes: \"mial = x\" does not begin with an attribute that the relay "
+     "uses; write one that causeway.conf(5) lists, such as \"mail = rfc822Mailbox\""},
+    {LFD "source s { type = ldif path = /x forest = old attributes = 'mail = a b' }",
+     "4: source \"s\".attributes: \"mail = a b\" does not end with an attribute name; write one "
+     "like \"mail = rfc822Mailbox\""},
+    {LFD "source s { type = ldif path = /x forest = old attributes = mail }",
+     "4: source \"s\".attributes: \"mail\" is not a pair; write \"ours = theirs\""},
     {LFD
      "source s { type = openldap forest = old uri = 'ldap://a' base = 'dc=a' bind_dn = 'cn=x' }",
      "4: source \"s\".password_file: is missing; bind_dn and password_file go together"},

@@ -103,7 +103,8 @@ static const char full[] =
     "  flag_values = { \"Moved = TARGET\", \"stay=source\" } stale_after = 12h domains = "
     "CONTOSO.com\n"
     "  bind_dn = 'cn=x' password_file = /etc/p filter = '(&(mail=*)(!(x=y)))' }\n"
-    "source \"file\" { type = ldif path = /tmp/x.ldif forest = target priority = 5 }\n"
+    "source \"file\" { type = ldif path = /tmp/x.ldif forest = target priority = 5\n"
+    "  join_attribute = employeeID attributes = { 'mail=rfc822Mailbox', 'SN = surname' } }\n"
     "/* spool {\n*/ spool { segment_size = 128M compact_below = 0.5 }\n"
     "smtpd { banner_delay = 250ms bare_newline_normalise = on }\n"
     "dns { servers = \"127.0.0.1:5353,[::1]:53\" ttl_min = 90s }\n";
@@ -151,13 +152,19 @@ static void test_full(void **state)
     assert_int_equal(s->type, CONF_SOURCE_OPENLDAP);
     assert_int_equal(s->n_uri, 2);
     assert_int_equal(s->n_flag, 2);
-    assert_string_equal(s->flag[0].value, "Moved");
-    assert_string_equal(s->flag[0].forest, "target");
+    assert_string_equal(s->flag[0].left, "Moved");
+    assert_string_equal(s->flag[0].right, "target");
     assert_int_equal(s->stale_after_ms, 12 * 3600000);
     assert_int_equal(s->domains_n, 1);
     assert_string_equal(s->domains[0], "contoso.com");
     assert_string_equal(s->filter, "(&(mail=*)(!(x=y)))");
     assert_int_equal(c->source[1].priority, 5);
+    assert_string_equal(c->source[1].join_attribute, "employeeID");
+    assert_int_equal(c->source[1].n_attribute, 2);
+    assert_string_equal(c->source[1].attribute[0].left, "mail");
+    assert_string_equal(c->source[1].attribute[0].right, "rfc822Mailbox");
+    assert_string_equal(c->source[1].attribute[1].right, "surname");
+    assert_string_equal(c->source[1].names, ""); /* the template asks for the alias only */
 
     assert_int_equal(c->spool.segment_bytes, 128 << 20);
     assert_true(c->spool.compact_below == 0.5);

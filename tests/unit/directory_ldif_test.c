@@ -12,6 +12,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "base/assert.h"
 #include "directory/ldif.h"
 #include "directory/map.h"
 
@@ -145,7 +146,10 @@ static const char *map_text(struct map *m, const char *text, struct buf *out)
     while (rest.n != 0) {
         struct str pair = str_split(&rest, '|');
         struct str name = str_split(&pair, '=');
-        map_value(m, name, pair);
+        if (str_eq(name, STR("dn")))
+            map_dn(m, pair);
+        else
+            map_value(m, name, pair);
     }
     if (!map_end(m, (const unsigned char *)"0123456789abcdef", &e))
         return "none";
@@ -160,6 +164,15 @@ static const char *map_text(struct map *m, const char *text, struct buf *out)
         buf_printf(out, " flag=%.*s", STR_ARG(e.flag));
     for (unsigned i = 0; i < e.n_other; i++)
         buf_printf(out, " %d:%.*s", (int)e.other[i].type, STR_ARG(e.other[i].key));
+    for (unsigned i = 0; i < DIR_NAME_COUNT; i++)
+        if (e.name[i].n != 0)
+            buf_printf(out, " name%u=%.*s", i, STR_ARG(e.name[i]));
+    if (e.recipient_type != 0)
+        buf_printf(out, " type=%d", e.recipient_type);
+    if (e.require_auth)
+        buf_printf(out, " auth");
+    if (e.dn.n != 0)
+        buf_printf(out, " dn=%.*s", STR_ARG(e.dn));
     if (map_bad_value(m).n != 0)
         buf_printf(out, " bad=%.*s", STR_ARG(map_bad_value(m)));
     return buf_cstr(out);
@@ -190,7 +203,7 @@ static void test_mapping(void **state)
         {"proxyAddresses=SIP:a@x.test|proxyAddresses=EUM:1@x.test", "none"},
         {"mail=a@x.test|proxyAddresses=x500:/O=X/CN=A|legacyExchangeDN=/o=x/cn=a|"
          "proxyAddresses=X500:/o=y/cn=a",
-         "mailbox source a@x.test 2:/o=x/cn=a 2:/o=y/cn=a"},
+         "mailbox source a@x.test 2:/o=x/cn=a 4:/o=x/cn=a 2:/o=y/cn=a"},
         {"mail=not an address|mail=b@x.test", "mailbox source b@x.test bad=not an address"},
         {"mail=@x.test", "none"},
         {"mail=\"a b\"@x.test|proxyAddresses=smtp:\"ab\"@x.test",
@@ -205,15 +218,16 @@ static void test_mapping(void **state)
          "mailbox homeMDB a@x.test target=A@new.test"},
         {"mail=a@x.test|msExchHomeServerName=/o=x", "mailbox homeServer a@x.test"},
         {"mail=a@x.test|homeMDB=", "mailbox source a@x.test"},
-        {"mail=a@x.test|msExchRecipientTypeDetails=16", "mailbox type a@x.test"},
-        {"mail=a@x.test|msExchRecipientTypeDetails=128", "mail user type a@x.test"},
-        {"mail=a@x.test|msExchRecipientTypeDetails=2147483648", "mail user type a@x.test"},
-        {"mail=a@x.test|msExchRecipientTypeDetails=34359738368", "mail user type a@x.test"},
-        {"mail=a@x.test|msExchRecipientTypeDetails=64", "contact type a@x.test"},
-        {"mail=a@x.test|msExchRecipientTypeDetails=2048", "group type a@x.test"},
+        {"mail=a@x.test|msExchRecipientTypeDetails=16", "mailbox type a@x.test type=5"},
+        {"mail=a@x.test|msExchRecipientTypeDetails=128", "mail user type a@x.test type=8"},
+        {"mail=a@x.test|msExchRecipientTypeDetails=2147483648", "mail user type a@x.test type=32"},
+        {"mail=a@x.test|msExchRecipientTypeDetails=34359738368", "mail user type a@x.test type=36"},
+        {"mail=a@x.test|msExchRecipientTypeDetails=64", "contact type a@x.test type=7"},
+        {"mail=a@x.test|msExchRecipientTypeDetails=2048", "group type a@x.test type=12"},
         /* unknown values: the other attributes decide */
         {"mail=a@x.test|msExchRecipientTypeDetails=4096|targetAddress=a@new.test",
-         "mail user target a@x.test target=a@new.test"},
+         "mail user target a@x.test target=a@new.test type=13"},
+        {"mail=a@x.test|msExchRecipientTypeDetails=3", "mailbox source a@x.test"},
         {"mail=a@x.test|msExchRecipientTypeDetails=x", "mailbox source a@x.test"},
         /* a group is a group, whatever else it has */
         {"mail=a@x.test|objectClass=top|objectClass=GROUP|homeMDB=x", "group class a@x.test"},
@@ -222,8 +236,16 @@ static void test_mapping(void **state)
         /* the guid alone proves nothing: it is stamped before a move */
         {"mail=a@x.test|msExchMailboxGuid=0123456789abcdef|targetAddress=a@z.test",
          "mail user target a@x.test target=a@z.test"},
+        /* a disabled account may have a mailbox */
+        {"mail=a@x.test|userAccountControl=514|homeMDB=x", "mailbox homeMDB a@x.test"},
+        {"mail=a@x.test|msExchRequireAuthToSendTo=TRUE", "mailbox source a@x.test auth"},
+        {"mail=a@x.test|msExchRequireAuthToSendTo=FALSE", "mailbox source a@x.test"},
+        {"dn=CN=A\\, B,OU=x|mail=a@x.test", "mailbox source a@x.test dn=CN=A\\, B,OU=x"},
+        {"mail=a@x.test|givenName=Ann|sn=Lee|initials=AL|displayName=Lee, Ann",
+         "mailbox source a@x.test"},
     };
-    struct map *m = map_new("ext1", "route");
+    struct map *m =
+        map_new(&(struct map_options){.flag_attribute = "ext1", .routing_attribute = "route"});
     struct buf out = BUF_INIT(10000);
     for (unsigned i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
         const char *have = map_text(m, row[i].text, &out);
@@ -232,7 +254,8 @@ static void test_mapping(void **state)
     }
     buf_free(&out);
     map_free(&m);
-    m = map_new("mailNickname", ""); /* any attribute can be the flag */
+    m = map_new(&(struct map_options){.flag_attribute =
+                                          "mailNickname"}); /* any attribute can be the flag */
     out = BUF_INIT(10000);
     assert_string_equal(map_text(m, "mail=a@x.test|mailnickname=t", &out),
                         "mailbox source a@x.test alias=t flag=t");
@@ -240,10 +263,45 @@ static void test_mapping(void **state)
     map_free(&m);
 }
 
+static void test_names_and_keys(void **state)
+{
+    (void)state;
+    static const struct conf_pair renamed[] = {
+        {(char *)"mail", (char *)"rfc822Mailbox"},
+        {(char *)"proxyAddresses", (char *)"alias1"},
+        {(char *)"ProxyAddresses", (char *)"alias2"},
+        {(char *)"displayName", (char *)"cn"},
+    };
+    struct map_options o = {.join_attribute = "employeeID",
+                            .flag_attribute = "cn",
+                            .names = "gd",
+                            .n_attribute = ARRAY_LEN(renamed),
+                            .attribute = renamed};
+    struct map *m = map_new(&o);
+    struct buf out = BUF_INIT(10000);
+    assert_string_equal(map_text(m, "mail=no@x.test|employeeID=7", &out), "none");
+    assert_string_equal(
+        map_text(m,
+                 "RFC822Mailbox=a@x.test|alias1=b@x.test|alias2=c@x.test|cn=Ann|"
+                 "cn=Lee|sn=Lee|givenName=A|displayName=no|EmployeeID= E7 ",
+                 &out),
+        "mailbox source a@x.test b@x.test c@x.test flag=Ann 3:e7 name0=A name3=Ann");
+    unsigned n = 0, mail = 0, cn = 0;
+    for (char **a = map_attributes(m); *a != NULL; a++, n++) {
+        mail += strcmp(*a, "mail") == 0;
+        cn += strcmp(*a, "cn") == 0;
+    }
+    assert_int_equal(mail, 0);
+    assert_int_equal(cn, 1);
+    assert_int_equal(n, CONF_ATTRIBUTES - 2 + 1 + 1); /* no sn and initials; alias2, employeeID */
+    buf_free(&out);
+    map_free(&m);
+}
+
 static void test_many_values(void **state)
 {
     (void)state;
-    struct map *m = map_new("", "");
+    struct map *m = map_new(&(struct map_options){0});
     struct dir_entry e;
     char text[60];
     map_begin(m);
@@ -282,9 +340,9 @@ static void test_uuid(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reading), cmocka_unit_test(test_caps),
-        cmocka_unit_test(test_mapping), cmocka_unit_test(test_many_values),
-        cmocka_unit_test(test_uuid),
+        cmocka_unit_test(test_reading),     cmocka_unit_test(test_caps),
+        cmocka_unit_test(test_mapping),     cmocka_unit_test(test_names_and_keys),
+        cmocka_unit_test(test_many_values), cmocka_unit_test(test_uuid),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -54,6 +54,34 @@ static bool option(struct str word, const char *name, struct str *value)
     return true;
 }
 
+static unsigned number(struct str s)
+{
+    uint64_t n = 0;
+    ASSERT(str_to_u64(s, UINT32_MAX, &n));
+    return (unsigned)n;
+}
+
+static bool text_option(struct str word, struct dir_entry *e)
+{
+    return option(word, "flag=", &e->flag) || option(word, "alias=", &e->alias) ||
+           option(word, "dn=", &e->dn) || option(word, "given=", &e->name[DIR_NAME_GIVEN]) ||
+           option(word, "surname=", &e->name[DIR_NAME_SURNAME]) ||
+           option(word, "initials=", &e->name[DIR_NAME_INITIALS]) ||
+           option(word, "display=", &e->name[DIR_NAME_DISPLAY]);
+}
+
+static bool key_option(struct str word, struct dir_entry *e)
+{
+    struct str value;
+    enum dir_key_type type = option(word, "x500=", &value)     ? DIR_KEY_X500
+                             : option(word, "legacy=", &value) ? DIR_KEY_LEGACY_DN
+                             : option(word, "key=", &value)    ? DIR_KEY_CUSTOM
+                                                               : DIR_KEY_UUID;
+    if (type != DIR_KEY_UUID)
+        e->other[e->n_other++] = (struct dir_other_key){type, value};
+    return type != DIR_KEY_UUID;
+}
+
 static struct dir_address halves(struct str s)
 {
     long at = str_rfind(s, '@');
@@ -81,14 +109,18 @@ struct dir_entry *model_entry(unsigned id, const char *text)
                                                 : DIR_GROUP;
     while (rest.n != 0) {
         struct str word = str_split(&rest, ' ');
-        if (option(word, "flag=", &s->e.flag) || option(word, "alias=", &s->e.alias))
+        if (text_option(word, &s->e) || key_option(word, &s->e))
             continue;
         if (option(word, "routing=", &value))
             s->e.routing = halves(value);
         else if (option(word, "target=", &value))
             s->e.target = halves(value);
-        else if (option(word, "x500=", &value))
-            s->room.other[s->e.n_other++] = (struct dir_other_key){DIR_KEY_X500, value};
+        else if (option(word, "type=", &value))
+            s->e.recipient_type = (uint8_t)number(value);
+        else if (option(word, "vanished=", &value))
+            s->e.vanished_ms = number(value);
+        else if (str_eq(word, STR("auth")))
+            s->e.require_auth = true;
         else
             s->room.address[s->e.n_address++] = halves(word);
     }

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/assert.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "directory/stack.h"
@@ -56,19 +57,28 @@ static void test_round_trip(void **state)
         "mailuser b@x.test routing=b@old.test target=bob@new.test alias=bobby x500=/o=x/cn=b",
         "contact c@x.test target=c@z.test x500=/o=x/cn=c x500=/o=y/cn=c",
         "group \"d.e\"@x.test",
+        "mailuser e@x.test legacy=/o=x/cn=e x500=/o=x/cn=e key=e7 type=8 auth vanished=4000000000 "
+        "given=Eve initials=E display=Eve.Lee dn=CN=Eve\\,Lee,OU=x,DC=test",
+        "mailbox f@x.test dn=cn=f",
+        "mailbox g@x.test type=1 dn=cn=g,",
+        "mailbox h@x.test surname=h dn=cn=\"h,i\",OU=x,DC=test",
+        "mailbox i@x.test auth",
+        "mailbox j@x.test dn=,OU=x,DC=test",
     };
-    struct dir_table *t = table_of(text, 4, 1);
+    struct dir_table *t = table_of(text, ARRAY_LEN(text), 1);
     struct table_record r;
     struct dir_entry e;
-    assert_int_equal(table_header(t)->n_entries, 4);
+    assert_int_equal(table_header(t)->n_entries, ARRAY_LEN(text));
     assert_int_equal(table_header(t)->sequence, 7);
     assert_true(str_eq(table_cookie(t), STR("cookie")));
-    for (unsigned i = 0; i < 4; i++) {
+    for (unsigned i = 0; i < ARRAY_LEN(text); i++) {
         unsigned char uuid[DIR_UUID_SIZE];
+        char dn[DIR_DN_MAX];
         model_uuid(i + 1, uuid);
         assert_true(table_find_uuid(t, uuid, dir_uuid_hash(uuid), &r));
         assert_true(table_record_decode(&r, room, &e));
         assert_true(dir_entry_equal(&e, model_entry(i + 1, text[i])));
+        assert_true(str_eq(table_record_dn(t, r.p, dn), e.dn));
         assert_memory_equal(e.uuid, uuid, DIR_UUID_SIZE);
     }
     static const char *const keys[] = {"ann.lee@x.test", "ann@x.test", "ann.lee@y.test",
