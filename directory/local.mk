@@ -19,20 +19,25 @@ libdirectory_a_SOURCES = \
 	directory/syncrepl.c directory/syncrepl.h \
 	directory/table.c directory/table.h directory/table_int.h \
 	directory/table_build.c \
-	directory/view.c directory/view.h directory/view_int.h
+	directory/view.c directory/view.h directory/view_int.h \
+	directory/walk.c directory/walk.h
 
 DIRECTORY_LIBS = libdirectory.a libconf.a librewrite.a libbase.a \
 	$(LDAP_LIBS) $(CONFUSE_LIBS) $(XXHASH_LIBS)
 
 if HAVE_CMOCKA
 DIRECTORY_MODEL = tests/unit/directory_model.c tests/unit/directory_model.h
+DIRECTORY_WORLD = $(DIRECTORY_MODEL) tests/unit/directory_world.c tests/unit/directory_world.h
 check_PROGRAMS += \
+	tests/unit/directory_join_test \
 	tests/unit/directory_ldif_test \
 	tests/unit/directory_override_test \
 	tests/unit/directory_replica_test \
 	tests/unit/directory_syncrepl_test \
 	tests/unit/directory_table_test \
 	tests/unit/directory_view_test
+tests_unit_directory_join_test_SOURCES = tests/unit/directory_join_test.c $(DIRECTORY_WORLD)
+tests_unit_directory_join_test_LDADD = $(DIRECTORY_LIBS) $(CMOCKA_LIBS)
 tests_unit_directory_ldif_test_SOURCES = tests/unit/directory_ldif_test.c
 tests_unit_directory_ldif_test_LDADD = $(DIRECTORY_LIBS) $(CMOCKA_LIBS)
 tests_unit_directory_override_test_SOURCES = tests/unit/directory_override_test.c $(DIRECTORY_MODEL)
@@ -43,7 +48,7 @@ tests_unit_directory_replica_test_SOURCES = tests/unit/directory_replica_test.c 
 tests_unit_directory_replica_test_LDADD = $(DIRECTORY_LIBS) $(CMOCKA_LIBS)
 tests_unit_directory_table_test_SOURCES = tests/unit/directory_table_test.c $(DIRECTORY_MODEL)
 tests_unit_directory_table_test_LDADD = $(DIRECTORY_LIBS) $(CMOCKA_LIBS)
-tests_unit_directory_view_test_SOURCES = tests/unit/directory_view_test.c $(DIRECTORY_MODEL)
+tests_unit_directory_view_test_SOURCES = tests/unit/directory_view_test.c $(DIRECTORY_WORLD)
 tests_unit_directory_view_test_LDADD = $(DIRECTORY_LIBS) $(CMOCKA_LIBS)
 endif
 

@@ -21,112 +21,11 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "directory/directory.h"
-#include "directory/replica.h"
-#include "directory/view_int.h"
 #include "tests/unit/directory_model.h"
+#include "tests/unit/directory_world.h"
 
-#define BASE                                                                                       \
-    "listener \"i\" { address = \"*:25\" }\n"                                                      \
-    "forest \"old\" { host \"mx.old\" {} routing_domain = \"old.local\" }\n"                       \
-    "forest \"new\" { host \"mx.new\" {} routing_domain = \"new.local\" }\n"                       \
-    "domain \"x.test\" {}\n"                                                                       \
-    "domain \"any.test\" { unknown = forward forest = \"old\" }\n"
-#define SOURCE(name, forest, priority, more)                                                       \
-    "source \"" name "\" { type = ldif path = \"/nowhere/" name "\" forest = \"" forest            \
-    "\" priority = " priority " flag_attribute = \"ext1\" flag_values = {\"source = old\", "       \
-    "\"target = new\"} " more " }\n"
-
-static struct conf *conf_of(const char *text)
-{
-    struct err e = {0};
-    struct conf *c = conf_parse(text, "t.conf", &e);
-    if (c == NULL)
-        fail_msg("%s", e.text);
-    return c;
-}
-
-/* ---- a view without threads ---- */
-
-struct world {
-    const char *folder;
-    struct conf *conf;
-    struct replica *replica[2];
-    struct replica *overrides;
-    struct dir_fresh *fresh[2];
-    struct dir_view *view;
-};
-
-static void ignore(void *arg, const struct replica_commit *c)
-{
-    (void)arg;
-    (void)c;
-}
-
-static struct replica *replica_in(struct world *w, const char *name)
-{
-    struct replica_options o = {.folder = w->folder,
-                                .name = name,
-                                .mass_change_percent = 100,
-                                .publish = ignore,
-                                .ops = &file_real};
-    struct err e;
-    struct replica *r = replica_open(&o, &e);
-    assert_non_null(r);
-    return r;
-}
-
-static void world_begin(struct world *w, const char *conf)
-{
-    *w = (struct world){.folder = model_folder()};
-    w->conf = conf_of(conf);
-    for (unsigned i = 0; i < w->conf->n_source; i++) {
-        w->replica[i] = replica_in(w, w->conf->source[i].name);
-        w->fresh[i] = fresh_new();
-        atomic_store(&w->fresh[i]->complete_once, true);
-        atomic_store(&w->fresh[i]->complete_ms, 1000);
-    }
-    w->overrides = replica_in(w, "overrides");
-}
-
-static void world_view(struct world *w)
-{
-    dir_view_unref(&w->view);
-    replica_commit(w->overrides, STR_NULL);
-    w->view =
-        view_new(7, rules_new(w->conf), stack_ref(replica_stack(w->overrides)), w->conf->n_source);
-    for (unsigned i = 0; i < w->conf->n_source; i++) {
-        replica_commit(w->replica[i], STR_NULL);
-        w->view->source[i] = (struct view_source){.index = i,
-                                                  .owner = i + 1,
-                                                  .stack = stack_ref(replica_stack(w->replica[i])),
-                                                  .fresh = fresh_ref(w->fresh[i])};
-    }
-}
-
-static void world_end(struct world *w)
-{
-    dir_view_unref(&w->view);
-    for (unsigned i = 0; i < 2; i++) {
-        replica_close(&w->replica[i]);
-        fresh_unref(&w->fresh[i]);
-    }
-    replica_close(&w->overrides);
-    conf_unref(&w->conf);
-    model_remove_folder(w->folder);
-}
-
-static void override(struct world *w, const char *key, const char *forest)
-{
-    struct dir_entry *e = model_entry(0, "mailbox a@b");
-    struct str k = str_c(key);
-    long at = str_find(k, '@');
-    e->kind = DIR_OVERRIDE;
-    e->evidence = DIR_EVIDENCE_OVERRIDE;
-    e->flag = str_c(forest);
-    e->address[0] = (struct dir_address){str_upto(k, (size_t)at), str_from(k, (size_t)at + 1)};
-    e->uuid[0] = (unsigned char)hash64(k.p, k.n);
-    replica_upsert(w->overrides, e);
-}
+#define BASE   WORLD_BASE
+#define SOURCE WORLD_SOURCE
 
 static const char *show(const struct dir_result *r)
 {
@@ -242,9 +141,9 @@ static void test_override(void **state)
     struct dir_result *r = NEW(struct dir_result);
     world_begin(&w, BASE SOURCE("s1", "old", "1", "") SOURCE("s2", "new", "2", ""));
     replica_upsert(w.replica[0], model_entry(1, "mailbox a@x.test b@x.test c@new.local"));
-    override(&w, "a@x.test", "new");
-    override(&w, "gone@x.test", "nowhere");
-    override(&w, "only@x.test", "new");
+    world_override(&w, "a@x.test", "new");
+    world_override(&w, "gone@x.test", "nowhere");
+    world_override(&w, "only@x.test", "new");
     world_view(&w);
     dir_view_lookup(w.view, STR("a@x.test"), 2000, r);
     assert_string_equal(show(r), "found new override c@new.local");
@@ -378,7 +277,7 @@ static struct conf *file_conf(const char *folder, const char *more)
         mem_printf(BASE "source \"hr\" { type = ldif path = \"%s/hr.ldif\" forest = \"old\" "
                         "flag_attribute = \"ext1\" flag_values = {\"target = new\"} %s }\n",
                    folder, more);
-    struct conf *c = conf_of(text);
+    struct conf *c = world_conf(text);
     mem_free(text);
     return c;
 }
@@ -535,7 +434,7 @@ static void test_reload(void **state)
                         "flag_attribute = \"ext1\" flag_values = {\"target = old\"} }\n",
                    folder);
     h.everything = false;
-    c = conf_of(text);
+    c = world_conf(text);
     mem_free(text);
     directory_reload(d, c);
     conf_unref(&c);
@@ -555,7 +454,7 @@ static void test_reload(void **state)
                       "flag_attribute = \"ext2\" flag_values = {\"target = old\"} }\n"
                       "source \"more\" { type = ldif path = \"%s/more.ldif\" forest = \"new\" }\n",
                       folder, folder);
-    c = conf_of(text);
+    c = world_conf(text);
     directory_reload(d, c);
     assert_int_equal(look(d, "bob@x.test", forest), DIR_FOUND); /* served all the time */
     int64_t end = clock_mono_ms() + 20000;
