@@ -3,6 +3,7 @@ noinst_LIBRARIES += libbase.a
 libbase_a_SOURCES = \
 	base/arena.c base/arena.h \
 	base/assert.c base/assert.h \
+	base/base64.c base/base64.h \
 	base/buf.c base/buf.h \
 	base/chan.c base/chan.h \
 	base/clock.c base/clock.h \

@@ -6,6 +6,19 @@
 #include "base/hash.h"
 #include "rewrite/address.h"
 
+const char *dir_evidence_text(enum dir_evidence e)
+{
+    static const char *const text[DIR_EVIDENCE_COUNT] = {
+        [DIR_EVIDENCE_SOURCE] = "entry without a flag",
+        [DIR_EVIDENCE_HOME_MDB] = "homeMDB",
+        [DIR_EVIDENCE_HOME_SERVER] = "msExchHomeServerName",
+        [DIR_EVIDENCE_TYPE] = "msExchRecipientTypeDetails",
+        [DIR_EVIDENCE_TARGET] = "targetAddress",
+        [DIR_EVIDENCE_CLASS] = "objectClass",
+        [DIR_EVIDENCE_OVERRIDE] = "override"};
+    return (unsigned)e < DIR_EVIDENCE_COUNT ? text[e] : "unknown";
+}
+
 bool dir_address_equal(const struct dir_address *a, const struct dir_address *b)
 {
     return str_eq(a->local, b->local) && str_eq(a->domain, b->domain);

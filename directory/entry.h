@@ -32,6 +32,7 @@ enum dir_evidence {
     DIR_EVIDENCE_OVERRIDE = 6,
     DIR_EVIDENCE_COUNT
 };
+const char *dir_evidence_text(enum dir_evidence e);
 
 /* Keys that are not SMTP addresses. Stored; numbers stay. The hash of a key of type t is
  * hash64_seed(key, t), of an SMTP address key hash64(key). */

@@ -490,6 +490,18 @@ bool map_uuid_parse(struct str s, unsigned char *uuid)
     return n == DIR_UUID_SIZE;
 }
 
+void map_uuid_text(const unsigned char *uuid, char dst[MAP_UUID_TEXT])
+{
+    static const char digit[] = "0123456789abcdef";
+    for (unsigned i = 0; i < DIR_UUID_SIZE; i++) {
+        if (i == 4 || i == 6 || i == 8 || i == 10)
+            *dst++ = '-';
+        *dst++ = digit[uuid[i] >> 4];
+        *dst++ = digit[uuid[i] & 15];
+    }
+    *dst = '\0';
+}
+
 void map_uuid_from_dn(struct str dn, unsigned char *uuid)
 {
     char *lower = str_dup(str_trim(dn));

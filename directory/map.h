@@ -45,6 +45,8 @@ char **map_attributes(const struct map *m);
 
 /* "f81d4fae-7dec-11d0-a765-00a0c91e6bf6" */
 bool map_uuid_parse(struct str text, unsigned char *uuid);
+#define MAP_UUID_TEXT 37
+void map_uuid_text(const unsigned char *uuid, char dst[MAP_UUID_TEXT]);
 /* For objects without one: from the DN. */
 void map_uuid_from_dn(struct str dn, unsigned char *uuid);
 

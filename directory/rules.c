@@ -82,6 +82,23 @@ int rules_domain_owner(const struct dir_rules *r, struct str domain)
     return CONF_NONE;
 }
 
+int rules_place(const struct dir_rules *r, const struct rules_source *s, const struct dir_entry *e,
+                enum rules_why *why)
+{
+    bool has_target = e->target.local.n != 0;
+    int owner =
+        has_target && e->kind != DIR_GROUP ? rules_domain_owner(r, e->target.domain) : CONF_NONE;
+    *why = RULES_BY_TARGET;
+    if (owner != CONF_NONE)
+        return owner;
+    *why = RULES_BY_NOTHING;
+    if (e->kind == DIR_MAIL_USER && !has_target)
+        return CONF_NONE;
+    /* with a target outside: who holds the object sends it on */
+    *why = RULES_BY_ENTRY;
+    return s->forest;
+}
+
 bool rules_covers(const struct rules_source *s, struct str domain)
 {
     for (unsigned i = 0; i < s->conf->domains_n; i++)

@@ -31,6 +31,15 @@ void rules_unref(struct dir_rules **r);
 int rules_flag_forest(const struct rules_source *s, struct str value);
 /* The forest that owns a domain (a routing domain), or CONF_NONE. */
 int rules_domain_owner(const struct dir_rules *r, struct str lower_domain);
+/* Where an entry places its recipient by all but the flag (RULES: location, 4 to 7): a forest or
+ * CONF_NONE, and by what. */
+enum rules_why {
+    RULES_BY_ENTRY,  /* in the forest whose directory holds it, by its evidence */
+    RULES_BY_TARGET, /* in the forest that owns the target address */
+    RULES_BY_NOTHING /* a mail user without a target address: elsewhere, and nobody says where */
+};
+int rules_place(const struct dir_rules *r, const struct rules_source *s, const struct dir_entry *e,
+                enum rules_why *why);
 /* Could this source know recipients of the domain? */
 bool rules_covers(const struct rules_source *s, struct str lower_domain);
 struct str rules_forest_name(const struct dir_rules *r, int forest); /* empty for CONF_NONE */

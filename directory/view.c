@@ -139,19 +139,6 @@ static struct str put_address(struct dir_result *out, const struct dir_address *
     return str_n(p, n);
 }
 
-static const char *evidence_text(enum dir_evidence e)
-{
-    static const char *const text[DIR_EVIDENCE_COUNT] = {
-        [DIR_EVIDENCE_SOURCE] = "entry without a flag",
-        [DIR_EVIDENCE_HOME_MDB] = "homeMDB",
-        [DIR_EVIDENCE_HOME_SERVER] = "msExchHomeServerName",
-        [DIR_EVIDENCE_TYPE] = "msExchRecipientTypeDetails",
-        [DIR_EVIDENCE_TARGET] = "targetAddress",
-        [DIR_EVIDENCE_CLASS] = "objectClass",
-        [DIR_EVIDENCE_OVERRIDE] = "override"};
-    return text[e];
-}
-
 /* Location rules 4 to 7 for one entry of one source. */
 static void locate(const struct dir_rules *rules, const struct rules_source *s, struct match *m,
                    struct dir_claim *c)
@@ -161,22 +148,12 @@ static void locate(const struct dir_rules *rules, const struct rules_source *s, 
                                      [DIR_CONTACT] = RANK_CONTACT,
                                      [DIR_GROUP] = RANK_GROUP,
                                      [DIR_OVERRIDE] = RANK_NONE};
-    bool has_target = m->entry.target.local.n != 0;
-    int owner = has_target && m->entry.kind != DIR_GROUP
-                    ? rules_domain_owner(rules, m->entry.target.domain)
-                    : CONF_NONE;
+    enum rules_why why;
     m->rank = rank[m->entry.kind];
-    c->evidence = evidence_text(m->entry.evidence);
-    if (owner != CONF_NONE) {
-        m->forest = owner;
-        c->evidence = "targetAddress";
-    } else if (m->entry.kind == DIR_MAIL_USER && !has_target) {
-        m->forest =
-            CONF_NONE; /* a fault in the directory: it lives elsewhere and nobody says where */
-        c->evidence = "mail user without a targetAddress";
-    } else {
-        m->forest = s->forest; /* with a target outside: who holds the object sends it on */
-    }
+    m->forest = rules_place(rules, s, &m->entry, &why);
+    c->evidence = why == RULES_BY_TARGET    ? "targetAddress"
+                  : why == RULES_BY_NOTHING ? "mail user without a targetAddress"
+                                            : dir_evidence_text(m->entry.evidence);
 }
 
 static void claim_fill(struct lookup *l, unsigned slot, unsigned i)

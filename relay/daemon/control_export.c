@@ -6,6 +6,7 @@
  */
 #include "relay/daemon/control_queue.h"
 
+#include "base/base64.h"
 #include "base/mem.h"
 #include "relay/control/facts.h"
 
@@ -19,20 +20,12 @@ struct export
     struct buf piece; /* not yet sent; begins with the envelope's fields */
 };
 
-static json_t *base64(const unsigned char *p, size_t n)
+static json_t *base64(struct str s)
 {
-    static const char digit[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    char *out = mem_alloc((n + 2) / 3 * 4 + 1), *o = out;
-    for (size_t i = 0; i < n; i += 3) {
-        unsigned v = (unsigned)p[i] << 16 | (i + 1 < n ? (unsigned)p[i + 1] << 8 : 0) |
-                     (i + 2 < n ? (unsigned)p[i + 2] : 0);
-        *o++ = digit[v >> 18];
-        *o++ = digit[v >> 12 & 63];
-        *o++ = i + 1 < n ? digit[v >> 6 & 63] : '=';
-        *o++ = i + 2 < n ? digit[v & 63] : '=';
-    }
-    json_t *j = json_stringn(out, (size_t)(o - out));
-    mem_free(out);
+    struct buf b = BUF_INIT(CONTROL_EXPORT_CHUNK / 3 * 4 + 16);
+    base64_append(&b, s);
+    json_t *j = json_stringn(b.p, b.n);
+    buf_free(&b);
     return j;
 }
 
@@ -73,7 +66,7 @@ static void export_step(void *arg, struct control_req *r)
             break;
         size_t n = x->piece.n < CONTROL_EXPORT_CHUNK ? x->piece.n : CONTROL_EXPORT_CHUNK;
         json_t *item = json_object();
-        (void)json_object_set_new(item, "data", base64((const unsigned char *)x->piece.p, n));
+        (void)json_object_set_new(item, "data", base64(str_n(x->piece.p, n)));
         buf_consume(&x->piece, n);
         x->sent += n;
         more = control_item(r, item);

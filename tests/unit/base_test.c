@@ -15,6 +15,7 @@
 
 #include "base/arena.h"
 #include "base/assert.h"
+#include "base/base64.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/err.h"
@@ -404,6 +405,30 @@ static void mem_forms(void **state)
     mem_free(mem_alloc(0));
 }
 
+static void base64_vectors(void **state)
+{
+    /* RFC 4648 10 */
+    static const char *const cases[][2] = {{"", ""},
+                                           {"f", "Zg=="},
+                                           {"fo", "Zm8="},
+                                           {"foo", "Zm9v"},
+                                           {"foob", "Zm9vYg=="},
+                                           {"fooba", "Zm9vYmE="},
+                                           {"foobar", "Zm9vYmFy"},
+                                           {"\xff\xfe\xfd", "//79"}};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct buf b = BUF_INIT(64);
+        assert_true(base64_append(&b, str_c(cases[i][0])));
+        assert_str(buf_str(&b), cases[i][1]);
+        buf_free(&b);
+    }
+    struct buf small = BUF_INIT(7);
+    assert_false(base64_append(&small, STR("foob")));
+    assert_int_equal(small.n, 0);
+    buf_free(&small);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -414,7 +439,7 @@ int main(void)
         cmocka_unit_test(list_order),  cmocka_unit_test(hash_forms_agree),
         cmocka_unit_test(err_texts),   cmocka_unit_test(clock_dates),
         cmocka_unit_test(clock_fake),  cmocka_unit_test(random_jitter_range),
-        cmocka_unit_test(mem_forms),
+        cmocka_unit_test(mem_forms),   cmocka_unit_test(base64_vectors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

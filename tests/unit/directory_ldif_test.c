@@ -319,7 +319,10 @@ static void test_uuid(void **state)
 {
     (void)state;
     unsigned char uuid[16], other[16];
+    char text[MAP_UUID_TEXT];
     assert_true(map_uuid_parse(STR("f81d4fae-7dec-11d0-A765-00a0c91e6bf6"), uuid));
+    map_uuid_text(uuid, text);
+    assert_string_equal(text, "f81d4fae-7dec-11d0-a765-00a0c91e6bf6");
     assert_memory_equal(uuid, "\xf8\x1d\x4f\xae\x7d\xec\x11\xd0\xa7\x65\x00\xa0\xc9\x1e\x6b\xf6",
                         16);
     static const char *const bad[] = {"",
