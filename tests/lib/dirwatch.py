@@ -8,6 +8,21 @@ import time
 import wait
 
 
+HEAD = """\
+listener "i" { address = "127.0.0.1:0" }
+forest "old" { host "127.0.0.1" {} }
+forest "new" { host "127.0.0.1" {} }
+domain "x.test" {}
+"""
+
+
+def source(name, **options):
+    """A source section; a value is a text or a list of texts."""
+    def value(v):
+        return "{ " + ", ".join(f'"{x}"' for x in v) + " }" if isinstance(v, list) else f'"{v}"'
+    return f'source "{name}" {{\n' + "".join(f"    {k} = {value(v)}\n" for k, v in options.items()) + "}\n"
+
+
 class Dirwatch:
     def __init__(self, conf, state):
         build = os.environ.get("CAUSEWAY_BUILD", ".")

@@ -68,7 +68,8 @@ objectClass: organizationalUnit
 """
 # Read and list, inherited, on the container of what was deleted: without it DirSync leaves deletions out, silently.
 DELETED_OBJECTS = ("dn: CN=Deleted Objects,{base}\nchangetype: modify\nreplace: nTSecurityDescriptor\n"
-                   "nTSecurityDescriptor: O:SYG:SYD:PAI(A;;RPWPCCDCLCRCWOWDSDSW;;;SY)(A;;RPLC;;;BA)(A;CI;RPLC;;;{sid})\n-\n")
+                   "nTSecurityDescriptor: O:SYG:SYD:PAI(A;;RPWPCCDCLCRCWOWDSDSW;;;SY)(A;;RPLC;;;BA)"
+                   "(A;CI;RPLC;;;{sid})\n-\n")
 
 
 def free_address():
