@@ -10,6 +10,7 @@ import tempfile
 
 import cases_queue
 import cases_relay
+import cases_sync
 from causeway import version, write_ldif
 from procs import BenchError, raise_nofile
 from report import Report, say
@@ -24,6 +25,7 @@ ALL = {
     "restart": cases_queue.restart,
     "drain": cases_queue.drain,
     "directory": cases_queue.directory,
+    "sync": cases_sync.sync,
 }
 
 

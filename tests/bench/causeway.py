@@ -23,6 +23,15 @@ forest "west" {{
     host "127.0.0.1:{west}" {{ }}
 }}
 domain "{domain}" {{ type = shared }}
+smtpd {{
+    connections_max = 20000
+    connections_per_client = 0
+}}
+control {{ socket = "{folder}/control.sock" }}
+log {{ target = stderr }}
+"""
+
+LDIF_SOURCE = """\
 source "people" {{
     type = ldif
     path = "{ldif}"
@@ -30,12 +39,6 @@ source "people" {{
     flag_values = {{ "east = east", "west = west" }}
     mass_change_percent = 100
 }}
-smtpd {{
-    connections_max = 20000
-    connections_per_client = 0
-}}
-control {{ socket = "{folder}/control.sock" }}
-log {{ target = stderr }}
 """
 
 
@@ -51,7 +54,8 @@ def write_ldif(path, users):
 class Causeway:
     name = "causeway"
 
-    def __init__(self, build, folder, ldif, users, ports, spool="", name="causeway"):
+    def __init__(self, build, folder, ldif, users, ports, spool="", name="causeway", source=None):
+        """source: sections in place of the LDIF file's."""
         self.build = build
         self.folder = os.path.join(folder, name)
         self.ldif = ldif
@@ -63,7 +67,8 @@ class Causeway:
         self.conf = os.path.join(self.folder, "causeway.conf")
         with open(self.conf, "w") as f:
             f.write(CONF.format(folder=self.folder, port=self.port, east=ports[0], west=ports[1],
-                                domain=DOMAIN, ldif=ldif))
+                                domain=DOMAIN))
+            f.write(source or LDIF_SOURCE.format(ldif=ldif))
             f.write(f'spool {{\n    directory = "{self.spool}"\n    {spool}\n}}\n')
 
     def spawn(self):
@@ -103,6 +108,12 @@ class Causeway:
         self.kill()
         shutil.rmtree(self.spool, ignore_errors=True)
         self.start()
+
+    def forget(self):
+        """Stopped, with nothing on disk: as on its first day."""
+        self.kill()
+        shutil.rmtree(self.spool, ignore_errors=True)
+        shutil.rmtree(os.path.join(self.folder, "state"), ignore_errors=True)
 
     def control(self, command, **arguments):
         """The result of a control request, or None if there is none."""

@@ -2,9 +2,9 @@
 DSE, paged results, ranged values, DirSync in rounds, change notification) and like OpenLDAP with syncprov (RFC 4533).
 
 `script` is a function (stage, search, session) -> action, called at the stages "bind" and "extended" (search is None),
-"search" (before it begins), "entry" (before each entry; search.sent were sent) and "done" (before the result; a search that
-goes on page by page or in rounds has search.page, from 1). Actions: None (behave), a result code (end the search with
-it), bytes (send these and close), BARE (no response controls), HANG (say nothing more on this connection), CLOSE.
+"search" (before it begins), "entry" (before each entry; search.sent were sent) and "done" (before the result; a search
+that goes on in pages or rounds has search.page, from 1). Actions: None (behave), a result code (ends the search),
+bytes (send these and close), BARE (no response controls), HANG (say nothing more on this connection), CLOSE.
 """
 import socket
 import threading
@@ -264,7 +264,7 @@ class LdapServer:
         return [("namingContexts", [base]), ("defaultNamingContext", [base]), ("rootDomainNamingContext", [base]),
                 ("configurationNamingContext", [f"CN=Configuration,{base}"]),
                 ("dsServiceName", [f"CN=NTDS Settings,CN=DC1,CN=Servers,CN=Site,CN=Sites,CN=Configuration,{base}"]),
-                ("dnsHostName", ["dc1.scripted.test"]), ("supportedLDAPVersion", ["3"]),
+                ("dnsHostName", ["dc1.scripted.test"]), ("supportedLDAPVersion", ["3"]), ("isSynchronized", ["TRUE"]),
                 ("highestCommittedUSN", [str(self.entries.usn)]), ("supportedCapabilities", ["1.2.840.113556.1.4.800"]),
                 ("supportedControl", [DIRSYNC, DELETED, NOTIFY, PAGED, SYNC])]
 
@@ -280,7 +280,7 @@ class LdapServer:
         elif base == e.base.lower() or ("deleted objects" in base or "18e2ea80" in base) and self.deleted:
             self.entry(session, search, search.base, [("objectClass", ["top"])])
         else:
-            found = [x for x in e.all if x.dn.lower() == base or base == f"<guid={uuid.UUID(bytes_le=x.guid)}>"]
+            found = [x for x in e.all if base in (x.dn.lower(), f"<guid={x.guid.hex()}>")]
             if not found:
                 self.done(session, search, NO_SUCH_OBJECT)
                 return

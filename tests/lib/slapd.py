@@ -82,7 +82,7 @@ suffix {BASE}
 rootdn cn=admin,{BASE}
 rootpw secret
 directory {folder}/db
-maxsize 268435456
+maxsize 1073741824
 dbnosync
 index objectClass,entryCSN,entryUUID eq
 limits dn.exact="cn=sync,{BASE}" {limits}
@@ -91,7 +91,7 @@ access to * by dn.exact="cn=sync,{BASE}" read by * search
 overlay syncprov
 syncprov-sessionlog {session_log}
 """)
-        subprocess.run([self.tool("slapadd"), "-w", "-f", folder / "slapd.conf", "-b", BASE], check=True,
+        subprocess.run([self.tool("slapadd"), "-q", "-w", "-f", folder / "slapd.conf", "-b", BASE], check=True,
                        input=TREE + people, text=True, stderr=open(folder / "log", "a"))
 
     @staticmethod
