@@ -7,7 +7,7 @@ import pytest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
 
 from relay import Relay  # noqa: E402
-from samba import Domains  # noqa: E402
+from samba_dc import Domains  # noqa: E402
 from sink import Sink  # noqa: E402
 
 

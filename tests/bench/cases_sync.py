@@ -16,7 +16,7 @@ from report import in_turn, say
 sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 
 from dirwatch import source  # noqa: E402
-from samba import PASSWORD, Domain, Samba  # noqa: E402
+from samba_dc import PASSWORD, Domain, Samba  # noqa: E402
 from slapd import BASE, Slapd, person  # noqa: E402
 
 # What the relay asks for by default, so that ldapsearch moves as much.
