@@ -268,6 +268,14 @@ static void lay_item(struct spool *s, struct batch *b, struct segment *g, struct
     meta_zeros(b, it->h.length - written);
 }
 
+/* The end of a page that is written only in part would have to be read first: new segments are
+ * written past the page cache. */
+static void lay_page_end(struct batch *b, uint64_t from)
+{
+    static const unsigned char zeros[DISK_PAGE];
+    put(b, zeros, (size_t)(align_up(from, DISK_PAGE) - from));
+}
+
 static void lay_pad(struct batch *b, struct segment *g)
 {
     uint64_t to = align_up(b->end, DISK_PAGE);
@@ -281,6 +289,7 @@ static void lay_pad(struct batch *b, struct segment *g)
     unsigned char *p = meta_room(b, sizeof(h));
     memcpy(p, &h, sizeof(h));
     record_seal(p, g->salt, b->end);
+    lay_page_end(b, b->end + sizeof(h));
     b->end = to;
 }
 
@@ -330,6 +339,8 @@ bool batch_write(struct spool *s, struct batch *b, struct segment *g, struct err
         lay_item(s, b, g, &b->item[i]);
     if (b->sync)
         lay_pad(b, g);
+    else
+        lay_page_end(b, b->end);
     if (!file_write_all(s->ops, g->fd, b->iov, b->n_iov, at, e))
         return err_wrap(e, "segment %08u", g->slot);
     g->begun = true;

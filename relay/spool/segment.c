@@ -2,8 +2,10 @@
  * segment.c - the segment files: listing them at start, making new ones, headers, pins.
  *
  * A segment is written through with zeros and synced before it is ever used, so that the commit
- * thread's fdatasync finds no metadata to journal. Making is slow and is the keeper's work. A file
- * whose header was never finished is removed at start; a header of another version ends the start.
+ * thread's fdatasync finds no metadata to journal. Making is slow and is the keeper's work; it goes
+ * past the page cache where the file system can do that, or a queue that grows would copy as many
+ * zeros as mail. A file whose header was never finished is removed at start; a header of another
+ * version ends the start.
  */
 #include "relay/spool/spool_int.h"
 
@@ -208,7 +210,10 @@ static bool write_header(struct spool *s, int fd, struct disk_segment *h, struct
 
 static bool write_zeros(struct spool *s, int fd, struct err *e)
 {
-    char *zeros = mem_zalloc(ZEROS);
+    void *zeros = aligned_alloc(DISK_PAGE, ZEROS);
+    if (zeros == NULL)
+        return err_set(e, ERR_SYSTEM, ENOMEM, "cannot make a new segment");
+    memset(zeros, 0, ZEROS);
     bool ok = true;
     for (uint64_t off = 0; ok && off < s->conf.segment_bytes;) {
         uint64_t left = s->conf.segment_bytes - off;
@@ -222,10 +227,29 @@ static bool write_zeros(struct spool *s, int fd, struct err *e)
         if (ok && atomic_load(&s->stopping))
             ok = err_set(e, ERR_BUSY, 0, "stopping");
     }
-    mem_free(zeros);
+    free(zeros);
     if (ok && s->ops->fsync(fd) != 0)
         ok = err_set(e, ERR_SYSTEM, errno, "cannot sync a new segment");
     return ok;
+}
+
+static bool fill_with(struct spool *s, const char *path, int flags, struct err *e)
+{
+    int fd = s->ops->open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | flags, 0600);
+    if (fd < 0)
+        return err_set(e, ERR_SYSTEM, errno, "cannot create");
+    bool ok = write_zeros(s, fd, e);
+    s->ops->close(fd);
+    return ok;
+}
+
+/* Makes the file and fills it. Not every file system knows O_DIRECT, nor does every size fit it:
+ * both say EINVAL. */
+static bool fill_new(struct spool *s, const char *path, struct err *e)
+{
+    if (fill_with(s, path, O_DIRECT, e))
+        return true;
+    return e->errnum == EINVAL && fill_with(s, path, 0, e);
 }
 
 bool segment_make(struct spool *s, struct err *e)
@@ -237,16 +261,18 @@ bool segment_make(struct spool *s, struct err *e)
         slot++;
     spool_unlock(s);
     segment_path(s, path, slot);
-    int fd = s->ops->open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return err_set(e, ERR_SYSTEM, errno, "cannot create %s", path);
     struct disk_segment h = {
         .state = DISK_FREE, .use = 1, .size = s->conf.segment_bytes, .epoch = s->epoch};
-    bool ok = write_zeros(s, fd, e) && write_header(s, fd, &h, e) &&
-              file_sync_dir(s->ops, spool_path(s, dir, "segment", ""), e);
+    bool ok = fill_new(s, path, e);
+    int fd = ok ? s->ops->open(path, O_RDWR | O_CLOEXEC, 0) : -1;
+    if (ok && fd < 0)
+        ok = err_set(e, ERR_SYSTEM, errno, "cannot open");
+    ok = ok && write_header(s, fd, &h, e) &&
+         file_sync_dir(s->ops, spool_path(s, dir, "segment", ""), e);
     if (!ok) {
         err_wrap(e, "%s", path);
-        s->ops->close(fd);
+        if (fd >= 0)
+            s->ops->close(fd);
         s->ops->unlink(path);
         return false;
     }
