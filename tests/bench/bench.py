@@ -12,7 +12,7 @@ import cases_queue
 import cases_relay
 import cases_sync
 from causeway import version, write_ldif
-from procs import BenchError, raise_nofile
+from procs import BenchError, fill_cache, raise_nofile
 from report import Report, say
 
 ALL = {
@@ -105,6 +105,8 @@ def main():
     try:
         setting = Setting(options, folder, build, report)
         write_ldif(setting.ldif, setting.users)
+        if not options.quick:
+            fill_cache(folder)
         for name in options.name:
             say(name)
             try:

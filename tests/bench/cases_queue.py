@@ -51,7 +51,7 @@ def depth_cases(s, deep, empty, depths):
     base, have = deep.memory(), 2000
     for target in depths:
         fill(s, deep, target - have)
-        have = target
+        have = max(have, target)  # the rounds add to the queue, too
         each = (wait_calm(deep) - base) / (have - 2000)
         say(f" {have} queued: {each:.0f} bytes each")
         found = in_turn(s.rounds, [("empty", at_empty), ("deep", at_depth)])

@@ -149,9 +149,13 @@ class Relay:
                 except subprocess.TimeoutExpired:
                     self.kill()
                     raise AssertionError("causewayd did not stop on SIGTERM") from None
-            log = self.log()
-            at = log.find("Sanitizer")
-            assert self.expect_reports or at < 0, log[max(at - 200, 0):at + 8000]
+            assert self.expect_reports or not self.report(), self.report()
+
+    def report(self):
+        """What a sanitizer said about any of the processes so far, or ""."""
+        log = self.log()
+        at = max(log.find("Sanitizer"), log.find("runtime error: "))
+        return log[max(at - 200, 0):at + 8000] if at >= 0 else ""
 
     def log(self):
         try:
