@@ -307,8 +307,24 @@ static bool check_flags(struct conf_load *l, struct conf_source *s)
     return true;
 }
 
+/* Where no server has names of its own for them, the attributes that an admin chooses have plain
+ * ones: columns of a CSV file, options of `causewayctl directory upsert`. */
+static void name_plainly(char **attribute, const char *name)
+{
+    if ((*attribute)[0] != '\0')
+        return;
+    mem_free(*attribute);
+    *attribute = str_dup(str_c(name));
+}
+
 static bool check_source(struct conf_load *l, struct conf_source *s)
 {
+    if (s->type == CONF_SOURCE_CSV || s->type == CONF_SOURCE_MANUAL) {
+        name_plainly(&s->routing_attribute, "routing");
+        name_plainly(&s->join_attribute, "key");
+        if (s->n_flag != 0)
+            name_plainly(&s->flag_attribute, "flag");
+    }
     if (s->forest[0] != '\0' && !check_forest(l, s, "source", s->name, "forest", &s->forest))
         return false;
     if (!check_kind(l, s))

@@ -118,8 +118,10 @@ struct conf_source {
     char *forest; /* the forest whose directory this is: entries without a flag live here. "" = none
                    */
     int priority; /* lower number wins conflicts */
-    char *path;   /* LDIF */
-    unsigned n_uri; /* OPENLDAP: tried in order */
+    char *path;   /* LDIF, CSV */
+    char *csv_key;       /* column that tells rows apart; "" = by itself */
+    char *csv_separator; /* between the values of a cell; "" = any of the usual */
+    unsigned n_uri;      /* OPENLDAP: tried in order */
     char **uri;
     enum conf_starttls tls;
     char *ca_file, *bind_dn, *password_file, *base, *filter;
@@ -132,6 +134,8 @@ struct conf_source {
     unsigned n_attribute;
     struct conf_pair *attribute; /* "mail = rfc822Mailbox": ours, and the server's name for it */
     char names[5]; /* derived: those of "gsid" that some forest's routing_template asks for */
+    unsigned entries_max, addresses_max; /* addresses: of one entry */
+    uint64_t file_bytes_max, line_bytes_max;
     int64_t stale_after_ms; /* 0 = never */
     int64_t backoff_min_ms, backoff_max_ms;
     unsigned mass_change_percent; /* 100 = off */

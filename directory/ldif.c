@@ -29,14 +29,14 @@ struct ldif {
                           for */
 };
 
-struct ldif *ldif_new(ldif_record_fn *fn, void *arg)
+struct ldif *ldif_new(size_t line_max, ldif_record_fn *fn, void *arg)
 {
     struct ldif *l = NEW(struct ldif);
     l->fn = fn;
     l->arg = arg;
     l->at_start = true;
     l->line_number = 1;
-    buf_init(&l->line, LDIF_LINE_MAX);
+    buf_init(&l->line, line_max);
     arena_init(&l->arena, 16384, RECORD_MAX);
     return l;
 }
@@ -230,7 +230,9 @@ static bool physical(struct ldif *l, const char *p, size_t n, bool ends, struct 
         l->at_start = false;
     }
     if (!buf_append(&l->line, p, n))
-        return fail(l, e, "the value is longer than 16 MB");
+        return err_set(e, ERR_LIMIT, 0,
+                       "line %u: the value is longer than line_max = %zu octets allow",
+                       l->line_began, l->line.max);
     if (ends) {
         if (l->line.n != 0 && l->line.p[l->line.n - 1] == '\r')
             l->line.n--;

@@ -9,8 +9,7 @@
 #include "base/err.h"
 #include "base/str.h"
 
-#define LDIF_LINE_MAX       ((size_t)16 << 20) /* a value, unfolded */
-#define LDIF_ATTRIBUTES_MAX 100000             /* values of one record */
+#define LDIF_ATTRIBUTES_MAX 100000 /* values of one record */
 
 struct ldif_value {
     struct str name, value;
@@ -27,7 +26,8 @@ typedef bool ldif_record_fn(void *arg, const struct ldif_record *r, struct err *
 
 struct ldif;
 
-struct ldif *ldif_new(ldif_record_fn *fn, void *arg);
+/* line_max: octets of a value, unfolded. */
+struct ldif *ldif_new(size_t line_max, ldif_record_fn *fn, void *arg);
 void ldif_free(struct ldif **l);
 /* False: "line N: what is wrong; what would be right". Nothing more may be fed then. */
 bool ldif_feed(struct ldif *l, const char *p, size_t n, struct err *e);

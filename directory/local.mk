@@ -1,8 +1,12 @@
 # directory: what every source says about every recipient
 noinst_LIBRARIES += libdirectory.a
 libdirectory_a_SOURCES = \
+	directory/csv.c directory/csv.h \
+	directory/csv_map.c directory/csv_map.h \
+	directory/csv_source.c \
 	directory/directory.c directory/directory.h \
 	directory/entry.c directory/entry.h \
+	directory/file_source.c directory/file_source.h \
 	directory/hashmap.c directory/hashmap.h \
 	directory/ldif.c directory/ldif.h \
 	directory/ldap_link.c directory/ldap_link.h \
@@ -30,6 +34,7 @@ DIRECTORY_MODEL = tests/unit/directory_model.c tests/unit/directory_model.h
 DIRECTORY_WORLD = $(DIRECTORY_MODEL) tests/unit/directory_world.c tests/unit/directory_world.h
 check_PROGRAMS += \
 	tests/unit/directory_join_test \
+	tests/unit/directory_csv_test \
 	tests/unit/directory_ldif_test \
 	tests/unit/directory_override_test \
 	tests/unit/directory_replica_test \
@@ -38,7 +43,9 @@ check_PROGRAMS += \
 	tests/unit/directory_view_test
 tests_unit_directory_join_test_SOURCES = tests/unit/directory_join_test.c $(DIRECTORY_WORLD)
 tests_unit_directory_join_test_LDADD = $(DIRECTORY_LIBS) $(CMOCKA_LIBS)
-tests_unit_directory_ldif_test_SOURCES = tests/unit/directory_ldif_test.c
+tests_unit_directory_csv_test_SOURCES = tests/unit/directory_csv_test.c $(DIRECTORY_MODEL)
+tests_unit_directory_csv_test_LDADD = $(DIRECTORY_LIBS) $(CMOCKA_LIBS)
+tests_unit_directory_ldif_test_SOURCES = tests/unit/directory_ldif_test.c $(DIRECTORY_MODEL)
 tests_unit_directory_ldif_test_LDADD = $(DIRECTORY_LIBS) $(CMOCKA_LIBS)
 tests_unit_directory_override_test_SOURCES = tests/unit/directory_override_test.c $(DIRECTORY_MODEL)
 tests_unit_directory_override_test_LDADD = $(DIRECTORY_LIBS) $(CMOCKA_LIBS)
@@ -56,7 +63,10 @@ noinst_PROGRAMS += tests/system/dirwatch
 tests_system_dirwatch_SOURCES = tests/system/dirwatch.c
 tests_system_dirwatch_LDADD = $(DIRECTORY_LIBS)
 
-FUZZERS += tests/fuzz/fuzz_ldif tests/fuzz/fuzz_syncrepl tests/fuzz/fuzz_table
+FUZZERS += tests/fuzz/fuzz_csv tests/fuzz/fuzz_ldif tests/fuzz/fuzz_syncrepl tests/fuzz/fuzz_table
+tests_fuzz_fuzz_csv_SOURCES = tests/fuzz/fuzz_csv.c
+tests_fuzz_fuzz_csv_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
+tests_fuzz_fuzz_csv_LDADD = $(DIRECTORY_LIBS)
 tests_fuzz_fuzz_ldif_SOURCES = tests/fuzz/fuzz_ldif.c
 tests_fuzz_fuzz_ldif_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
 tests_fuzz_fuzz_ldif_LDADD = $(DIRECTORY_LIBS)

@@ -149,6 +149,9 @@ bool rules_source_same(const struct conf_source *a, const struct conf_source *b)
            same(a->routing_attribute, b->routing_attribute) &&
            same(a->join_attribute, b->join_attribute) && same(a->names, b->names) &&
            same_pairs(a->attribute, a->n_attribute, b->attribute, b->n_attribute) &&
+           same(a->csv_key, b->csv_key) && same(a->csv_separator, b->csv_separator) &&
+           a->entries_max == b->entries_max && a->addresses_max == b->addresses_max &&
+           a->file_bytes_max == b->file_bytes_max && a->line_bytes_max == b->line_bytes_max &&
            a->backoff_min_ms == b->backoff_min_ms && a->backoff_max_ms == b->backoff_max_ms &&
            a->mass_change_percent == b->mass_change_percent;
 }
@@ -163,8 +166,8 @@ uint64_t rules_source_id(const struct conf_source *s)
 {
     uint64_t h = hash64_seed(&s->type, sizeof(s->type), MAP_VERSION);
     const char *part[] = {
-        s->path,           s->base, s->filter, s->flag_attribute, s->routing_attribute,
-        s->join_attribute, s->names};
+        s->path,           s->base,  s->filter,  s->flag_attribute, s->routing_attribute,
+        s->join_attribute, s->names, s->csv_key, s->csv_separator};
     for (unsigned i = 0; i < ARRAY_LEN(part); i++)
         h = mix(h, part[i]);
     for (unsigned i = 0; i < s->n_attribute; i++)

@@ -28,7 +28,7 @@ static const struct {
     void (*run)(struct source *s);
 } kind[CONF_SOURCE_TYPES] = {
     [CONF_SOURCE_LDIF] = {"ldif", ldif_source_run},
-    [CONF_SOURCE_CSV] = {"csv", NULL},
+    [CONF_SOURCE_CSV] = {"csv", csv_source_run},
     [CONF_SOURCE_OPENLDAP] = {"openldap", openldap_source_run},
     [CONF_SOURCE_ACTIVE_DIRECTORY] = {"active-directory", NULL},
     [CONF_SOURCE_MANUAL] = {"manual", NULL},

@@ -1,6 +1,6 @@
 /*
  * source.h - one source at work: its thread, its replica, what it tells about itself. A kind of
- * source (ldif_source.c, openldap.c) is one function, `run`, that feeds the replica until
+ * source (file_source.c, openldap.c) is one function, `run`, that feeds the replica until
  * source_wait() says stop.
  *
  * After source_start() the replica belongs to the source's thread. What others may see goes through
@@ -51,6 +51,7 @@ void source_status(struct source *s, struct dir_source_status *out);
 /* ---- for the kinds of sources; on the source's thread ---- */
 
 void ldif_source_run(struct source *s);
+void csv_source_run(struct source *s);
 void openldap_source_run(struct source *s);
 
 /* Waits until fd (-1: none) can be read or `ms` passed. False: the source must end now. */

@@ -48,7 +48,7 @@ static bool on_record(void *arg, const struct ldif_record *r, struct err *e)
 static bool read_all(struct reading *x, const uint8_t *data, size_t n, size_t step)
 {
     struct err e;
-    struct ldif *l = ldif_new(on_record, x);
+    struct ldif *l = ldif_new((size_t)16 << 20, on_record, x);
     bool ok = true;
     x->records = 0;
     x->sum = 0;

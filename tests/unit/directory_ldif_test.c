@@ -15,6 +15,7 @@
 #include "base/assert.h"
 #include "directory/ldif.h"
 #include "directory/map.h"
+#include "tests/unit/directory_model.h"
 
 /* "dn|name=value|name=value;" for each record */
 static bool write_down(void *arg, const struct ldif_record *r, struct err *e)
@@ -36,7 +37,7 @@ static bool write_down(void *arg, const struct ldif_record *r, struct err *e)
 static const char *read_all(const char *text, size_t n, size_t step, struct buf *out)
 {
     static struct err e;
-    struct ldif *l = ldif_new(write_down, out);
+    struct ldif *l = ldif_new((size_t)16 << 20, write_down, out);
     bool ok = true;
     buf_clear(out);
     for (size_t at = 0; ok && at < n; at += step)
@@ -112,7 +113,7 @@ static void test_caps(void **state)
     (void)state;
     struct buf out = BUF_INIT(1000);
     struct err e;
-    struct ldif *l = ldif_new(write_down, &out);
+    struct ldif *l = ldif_new((size_t)16 << 20, write_down, &out);
     char *p = mem_alloc(1 << 20);
     memset(p, 'a', 1 << 20);
     bool ok = ldif_feed(l, "dn: cn=a\nx: ", 12, &e);
@@ -121,7 +122,7 @@ static void test_caps(void **state)
         ok = ldif_feed(l, p, 1 << 20, &e);
     assert_false(ok);
     assert_int_equal(n, 16);
-    assert_non_null(strstr(e.text, "line 2: the value is longer than 16 MB"));
+    assert_non_null(strstr(e.text, "line 2: the value is longer than line_max = 16777216 octets"));
     mem_free(p);
     ldif_free(&l);
     buf_free(&out);
@@ -129,16 +130,8 @@ static void test_caps(void **state)
 
 /* ---- attributes ---- */
 
-static void put(struct buf *out, const char *name, const struct dir_address *a)
-{
-    if (a->local.n != 0)
-        buf_printf(out, " %s%.*s@%.*s", name, STR_ARG(a->local), STR_ARG(a->domain));
-}
-
 static const char *map_text(struct map *m, const char *text, struct buf *out)
 {
-    static const char *const evidence[] = {"source", "homeMDB", "homeServer", "type",
-                                           "target", "class",   "override"};
     struct dir_entry e;
     struct str rest = str_c(text);
     buf_clear(out);
@@ -153,26 +146,7 @@ static const char *map_text(struct map *m, const char *text, struct buf *out)
     }
     if (!map_end(m, (const unsigned char *)"0123456789abcdef", &e))
         return "none";
-    buf_printf(out, "%s %s", dir_kind_text(e.kind), evidence[e.evidence]);
-    for (unsigned i = 0; i < e.n_address; i++)
-        put(out, "", &e.address[i]);
-    put(out, "routing=", &e.routing);
-    put(out, "target=", &e.target);
-    if (e.alias.n != 0)
-        buf_printf(out, " alias=%.*s", STR_ARG(e.alias));
-    if (e.flag.n != 0)
-        buf_printf(out, " flag=%.*s", STR_ARG(e.flag));
-    for (unsigned i = 0; i < e.n_other; i++)
-        buf_printf(out, " %d:%.*s", (int)e.other[i].type, STR_ARG(e.other[i].key));
-    for (unsigned i = 0; i < DIR_NAME_COUNT; i++)
-        if (e.name[i].n != 0)
-            buf_printf(out, " name%u=%.*s", i, STR_ARG(e.name[i]));
-    if (e.recipient_type != 0)
-        buf_printf(out, " type=%d", e.recipient_type);
-    if (e.require_auth)
-        buf_printf(out, " auth");
-    if (e.dn.n != 0)
-        buf_printf(out, " dn=%.*s", STR_ARG(e.dn));
+    model_describe(&e, out);
     if (map_bad_value(m).n != 0)
         buf_printf(out, " bad=%.*s", STR_ARG(map_bad_value(m)));
     return buf_cstr(out);

@@ -128,3 +128,35 @@ struct dir_entry *model_entry(unsigned id, const char *text)
         s->e.evidence = DIR_EVIDENCE_TARGET;
     return &s->e;
 }
+
+static void put(struct buf *out, const char *name, const struct dir_address *a)
+{
+    if (a->local.n != 0)
+        buf_printf(out, " %s%.*s@%.*s", name, STR_ARG(a->local), STR_ARG(a->domain));
+}
+
+void model_describe(const struct dir_entry *e, struct buf *out)
+{
+    static const char *const evidence[] = {"source", "homeMDB", "homeServer", "type",
+                                           "target", "class",   "override"};
+    buf_printf(out, "%s %s", dir_kind_text(e->kind), evidence[e->evidence]);
+    for (unsigned i = 0; i < e->n_address; i++)
+        put(out, "", &e->address[i]);
+    put(out, "routing=", &e->routing);
+    put(out, "target=", &e->target);
+    if (e->alias.n != 0)
+        buf_printf(out, " alias=%.*s", STR_ARG(e->alias));
+    if (e->flag.n != 0)
+        buf_printf(out, " flag=%.*s", STR_ARG(e->flag));
+    for (unsigned i = 0; i < e->n_other; i++)
+        buf_printf(out, " %d:%.*s", (int)e->other[i].type, STR_ARG(e->other[i].key));
+    for (unsigned i = 0; i < DIR_NAME_COUNT; i++)
+        if (e->name[i].n != 0)
+            buf_printf(out, " name%u=%.*s", i, STR_ARG(e->name[i]));
+    if (e->recipient_type != 0)
+        buf_printf(out, " type=%d", e->recipient_type);
+    if (e->require_auth)
+        buf_printf(out, " auth");
+    if (e->dn.n != 0)
+        buf_printf(out, " dn=%.*s", STR_ARG(e->dn));
+}
