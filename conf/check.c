@@ -174,6 +174,9 @@ static bool check_domains(struct conf_load *l)
                            "forward");
         if (needs && !check_forest(l, d, "domain", d->name, "forest", &d->forest))
             return false;
+        if (d->type == CONF_DOMAIN_ROUTING && d->evidence != CONF_EVIDENCE_FLAG_EXCHANGE)
+            return fail_in(l, d, "domain", d->name, "evidence",
+                           "has no meaning for a routing domain; remove it");
         if (!check_routing_owner(l, d))
             return false;
     }

@@ -206,6 +206,14 @@ const char *conf_check_attribute_pair(const char *v)
     return NULL;
 }
 
+const char *conf_check_join(const char *v)
+{
+    struct str s = str_c(v);
+    if (str_eq(s, STR("smtp")) || str_eq(s, STR("x500")) || str_eq(s, STR("key")))
+        return NULL;
+    return "is nothing to join by; write \"smtp\", \"x500\" or \"key\"";
+}
+
 const char *conf_check_ip(const char *v)
 {
     if (v[0] == '\0' || is_ip(str_c(v), false))

@@ -61,6 +61,13 @@ struct conf_forest {
     unsigned connections_max; /* per worker, to this forest */
 };
 
+/* What is believed about where a mailbox of the domain is. */
+enum conf_evidence {
+    CONF_EVIDENCE_FLAG_EXCHANGE, /* the flag; Exchange's attributes where there is none */
+    CONF_EVIDENCE_EXCHANGE_FLAG, /* Exchange's attributes; the flag where they do not say */
+    CONF_EVIDENCE_FLAG,
+    CONF_EVIDENCE_EXCHANGE
+};
 enum conf_domain_type {
     CONF_DOMAIN_SHARED,
     CONF_DOMAIN_ROUTING
@@ -73,8 +80,9 @@ struct conf_domain {
     char *name; /* lower case */
     enum conf_domain_type type;
     char *forest; /* ROUTING: its owner. SHARED + FORWARD: where unknown recipients go */
-    enum conf_unknown unknown; /* SHARED */
-    int forest_index;          /* derived; CONF_NONE */
+    enum conf_unknown unknown;   /* SHARED */
+    enum conf_evidence evidence; /* SHARED */
+    int forest_index;            /* derived; CONF_NONE */
 };
 
 struct conf_route {
@@ -154,6 +162,8 @@ struct conf {
     enum log_format log_format;
     enum log_level log_level;
     struct conf_nets application_hosts;
+    unsigned n_join;
+    char **join; /* of "smtp", "x500", "key": what makes objects one person; none = all */
 
     unsigned n_listener;
     struct conf_listener *listener;

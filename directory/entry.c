@@ -71,6 +71,11 @@ uint64_t dir_address_hash(const struct dir_address *a)
     return hash64(k.p, k.n);
 }
 
+uint64_t dir_other_hash(enum dir_key_type type, struct str key)
+{
+    return hash64_seed(key.p, key.n, type == DIR_KEY_LEGACY_DN ? DIR_KEY_X500 : type);
+}
+
 uint64_t dir_uuid_hash(const unsigned char *uuid)
 {
     return hash64_seed(uuid, DIR_UUID_SIZE, DIR_KEY_UUID);

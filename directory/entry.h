@@ -34,15 +34,6 @@ enum dir_evidence {
 };
 const char *dir_evidence_text(enum dir_evidence e);
 
-/* Keys that are not SMTP addresses. Stored; numbers stay. The hash of a key of type t is
- * hash64_seed(key, t), of an SMTP address key hash64(key). */
-enum dir_key_type {
-    DIR_KEY_UUID = 1,
-    DIR_KEY_X500 = 2,     /* an X500: proxy address, lower case */
-    DIR_KEY_CUSTOM = 3,   /* value of the configured join_attribute, lower case */
-    DIR_KEY_LEGACY_DN = 4 /* legacyExchangeDN, lower case */
-};
-
 struct dir_address {
     struct str local;  /* as written, quotes only where needed; empty = no address */
     struct str domain; /* lower case */
@@ -89,6 +80,9 @@ bool dir_entry_moved(const struct dir_entry *from, const struct dir_entry *to);
 struct str dir_address_key(const struct dir_address *a, char *dst);
 uint64_t dir_address_hash(const struct dir_address *a);
 bool dir_address_equal(const struct dir_address *a, const struct dir_address *b);
+/* The hash of a key that is no SMTP address. Keys that can be equal to each other have one hash:
+ * legacyExchangeDN and X500: addresses. */
+uint64_t dir_other_hash(enum dir_key_type type, struct str key);
 uint64_t dir_uuid_hash(const unsigned char *uuid);
 /* Splits what address_parse() accepts into the two halves; the domain is put in lower case in
  * `domain` (cap ADDRESS_MAX), the local part without needless quotes in `local`. */

@@ -11,9 +11,11 @@ libdirectory_a_SOURCES = \
 	directory/ldif.c directory/ldif.h \
 	directory/ldap_link.c directory/ldap_link.h \
 	directory/ldif_source.c \
+	directory/locate.c \
 	directory/map.c directory/map.h \
 	directory/openldap.c \
 	directory/override.c directory/override.h \
+	directory/person.c directory/person.h \
 	directory/record.c \
 	directory/replica.c directory/replica.h \
 	directory/rules.c directory/rules.h \

@@ -33,6 +33,7 @@ static void packed_others(struct packed *c, struct dir_entry_room *room, struct 
     for (uint32_t i = 0; i < n && !c->bad; i++) {
         uint32_t type = packed_varint(c);
         struct str key = packed_octets(c, packed_varint(c));
+        c->bad = c->bad || type > DIR_KEY_LEGACY_DN;
         if (room != NULL)
             room->other[i] = (struct dir_other_key){.type = (enum dir_key_type)type, .key = key};
     }
@@ -196,12 +197,12 @@ bool table_record_has_key(const struct table_record *r, struct str key)
     return s.found;
 }
 
-bool table_record_has_other(const struct table_record *r, enum dir_key_type type, struct str key)
+bool table_record_others(const struct table_record *r, table_other_fn *fn, void *arg)
 {
     struct packed c = {.p = r->p + PACKED_FIXED, .end = r->p + r->size};
     uint32_t flag;
     if (table_record_is_tombstone(r) || !(r->p[19] & PACKED_OTHERS))
-        return false;
+        return true;
     uint32_t n = packed_skip_to_addresses(&c, r->p[19], &flag);
     for (uint32_t i = 0; i < n && !c.bad; i++) {
         packed_varint(&c);
@@ -209,10 +210,76 @@ bool table_record_has_other(const struct table_record *r, enum dir_key_type type
     }
     n = packed_varint(&c);
     for (uint32_t i = 0; i < n && !c.bad; i++) {
-        uint32_t have = packed_varint(&c);
-        struct str k = packed_octets(&c, packed_varint(&c));
-        if (have == type && !c.bad && str_eq(k, key))
+        uint32_t type = packed_varint(&c);
+        struct str key = packed_octets(&c, packed_varint(&c));
+        if (!c.bad && !fn(arg, (enum dir_key_type)type, key))
             return true;
     }
-    return false;
+    return !c.bad;
+}
+
+struct other_search {
+    unsigned types;
+    struct str key;
+    bool found;
+};
+
+static bool other_search_step(void *arg, enum dir_key_type type, struct str key)
+{
+    struct other_search *s = arg;
+    s->found = (unsigned)type < 32 && (s->types >> type & 1) && str_eq(key, s->key);
+    return !s->found;
+}
+
+bool table_record_has_other(const struct table_record *r, unsigned types, struct str key)
+{
+    struct other_search s = {.types = types, .key = key};
+    table_record_others(r, other_search_step, &s);
+    return s.found;
+}
+
+/* ---- hashes ---- */
+
+struct hashes {
+    table_hash_fn *fn;
+    void *arg;
+};
+
+static bool hash_address(void *arg, const struct dir_address *a)
+{
+    const struct hashes *h = arg;
+    h->fn(h->arg, dir_address_hash(a));
+    return true;
+}
+
+static bool hash_other(void *arg, enum dir_key_type type, struct str key)
+{
+    const struct hashes *h = arg;
+    h->fn(h->arg, dir_other_hash(type, key));
+    return true;
+}
+
+void table_record_hashes(const struct table_record *r, table_hash_fn *fn, void *arg)
+{
+    struct hashes h = {fn, arg};
+    table_record_addresses(r, hash_address, &h);
+    table_record_others(r, hash_other, &h);
+}
+
+struct hash_search {
+    uint64_t hash;
+    bool found;
+};
+
+static void hash_search_step(void *arg, uint64_t hash)
+{
+    struct hash_search *s = arg;
+    s->found = s->found || s->hash == hash;
+}
+
+bool table_record_has_hash(const struct table_record *r, uint64_t hash)
+{
+    struct hash_search s = {.hash = hash};
+    table_record_hashes(r, hash_search_step, &s);
+    return s.found;
 }

@@ -21,11 +21,42 @@ static void source_init(struct rules_source *r, const struct conf *c, const stru
         r->flag_forest[i] = conf_find_forest(c, str_c(s->flag[i].right));
 }
 
+static unsigned joins_of(const struct conf *c)
+{
+    static const char *const word[] = {
+        [RULES_JOIN_SMTP] = "smtp", [RULES_JOIN_X500] = "x500", [RULES_JOIN_KEY] = "key"};
+    unsigned joins = 0;
+    for (unsigned i = 0; i < ARRAY_LEN(word); i++) {
+        bool named = c->n_join == 0;
+        for (unsigned k = 0; k < c->n_join; k++)
+            named = named || strcmp(c->join[k], word[i]) == 0;
+        joins |= (unsigned)named << i;
+    }
+    return joins;
+}
+
+static void evidence_init(struct dir_rules *r, const struct conf *c)
+{
+    bool first = true;
+    r->one_evidence = true;
+    for (unsigned i = 0; i < c->n_domain; i++) {
+        const struct conf_domain *d = &c->domain[i];
+        if (d->type != CONF_DOMAIN_SHARED)
+            continue;
+        if (first)
+            r->evidence = d->evidence;
+        first = false;
+        r->one_evidence = r->one_evidence && d->evidence == r->evidence;
+    }
+}
+
 struct dir_rules *rules_new(struct conf *c)
 {
     struct dir_rules *r = NEW(struct dir_rules);
     atomic_init(&r->refs, 1);
     r->conf = conf_ref(c);
+    r->joins = joins_of(c);
+    evidence_init(r, c);
     r->n = c->n_source;
     r->source = mem_array(r->n + 1, sizeof(*r->source));
     r->forest = mem_array(c->n_forest + 1, sizeof(*r->forest));
@@ -60,6 +91,12 @@ void rules_unref(struct dir_rules **rp)
     mem_free(r->routing);
     conf_unref(&r->conf);
     mem_free(r);
+}
+
+enum conf_evidence rules_evidence(const struct dir_rules *r, struct str domain)
+{
+    int d = r->one_evidence ? CONF_NONE : conf_find_domain(r->conf, domain);
+    return d != CONF_NONE ? r->conf->domain[d].evidence : r->evidence;
 }
 
 int rules_flag_forest(const struct rules_source *s, struct str value)

@@ -18,15 +18,31 @@ struct rules_source {
 struct dir_rules {
     _Atomic uint32_t refs;
     struct conf *conf;
+    unsigned joins;              /* a bit for each enum rules_join */
+    bool one_evidence;           /* all shared domains have the same: */
+    enum conf_evidence evidence; /* of the first */
     unsigned n;
     struct rules_source *source;  /* as in conf->source */
     struct str *forest, *routing; /* as in conf->forest: name, routing domain */
+};
+
+/* By what objects of several sources may be one person (person.h). */
+enum rules_join {
+    RULES_JOIN_SMTP,
+    RULES_JOIN_X500,
+    RULES_JOIN_KEY
 };
 
 struct dir_rules *rules_new(struct conf *c); /* takes its own reference to c */
 struct dir_rules *rules_ref(struct dir_rules *r);
 void rules_unref(struct dir_rules **r);
 
+static inline bool rules_joins(const struct dir_rules *r, enum rules_join by)
+{
+    return r->joins >> by & 1;
+}
+/* What is believed about recipients of the domain. */
+enum conf_evidence rules_evidence(const struct dir_rules *r, struct str lower_domain);
 /* The forest that a flag value means, or CONF_NONE. */
 int rules_flag_forest(const struct rules_source *s, struct str value);
 /* The forest that owns a domain (a routing domain), or CONF_NONE. */

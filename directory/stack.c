@@ -10,12 +10,19 @@
 
 #define MERGE_RATIO 8
 
+/* Takes over the reference. */
+static void add_below(struct dir_stack *s, struct dir_table *t)
+{
+    s->t[s->n++] = t;
+    s->key_types |= table_header(t)->key_types;
+}
+
 struct dir_stack *stack_new(struct dir_table *base)
 {
     struct dir_stack *s = NEW(struct dir_stack);
     atomic_init(&s->refs, 1);
     if (base != NULL) {
-        s->t[s->n++] = base;
+        add_below(s, base);
         s->has_base = true;
     }
     return s;
@@ -67,24 +74,35 @@ static void insert_record(struct table_record *out, unsigned n, const struct tab
     out[i] = *r;
 }
 
-static unsigned find(const struct dir_stack *s, int type, struct str key, uint64_t hash,
-                     struct table_record *out, unsigned max)
+/* What is looked for: an address key (types 0), a key of other kinds, or any key (key.p NULL). */
+struct wanted {
+    unsigned types;
+    struct str key;
+    uint64_t hash;
+};
+
+static bool is_wanted(const struct table_record *r, const struct wanted *w)
+{
+    if (w->key.p == NULL)
+        return table_record_has_hash(r, w->hash);
+    return w->types == 0 ? table_record_has_key(r, w->key)
+                         : table_record_has_other(r, w->types, w->key);
+}
+
+static unsigned find(const struct dir_stack *s, const struct wanted *w, struct table_record *out,
+                     unsigned max)
 {
     unsigned n = 0;
     for (unsigned i = 0; i < s->n; i++) {
         struct table_probe p;
         struct table_record r;
-        table_probe_start(s->t[i], hash, &p);
-        while (n < max && table_probe_next(s->t[i], hash, &p, &r)) {
+        table_probe_start(s->t[i], w->hash, &p);
+        while (n < max && table_probe_next(s->t[i], w->hash, &p, &r)) {
             /* two keys of one entry may share bucket and tag, and then it comes up twice */
             bool seen = false;
             for (unsigned k = 0; k < n; k++)
                 seen = seen || out[k].p == r.p;
-            if (seen)
-                continue;
-            bool has = type < 0 ? table_record_has_key(&r, key)
-                                : table_record_has_other(&r, (enum dir_key_type)type, key);
-            if (has && !is_hidden(s, i, table_record_uuid(&r)))
+            if (!seen && is_wanted(&r, w) && !is_hidden(s, i, table_record_uuid(&r)))
                 insert_record(out, n++, &r);
         }
     }
@@ -94,13 +112,28 @@ static unsigned find(const struct dir_stack *s, int type, struct str key, uint64
 unsigned stack_find_key(const struct dir_stack *s, struct str key, uint64_t hash,
                         struct table_record *out, unsigned max)
 {
-    return find(s, -1, key, hash, out, max);
+    struct wanted w = {.key = key, .hash = hash};
+    return find(s, &w, out, max);
 }
 
-unsigned stack_find_other(const struct dir_stack *s, enum dir_key_type type, struct str key,
+unsigned stack_find_other(const struct dir_stack *s, unsigned types, struct str key, uint64_t hash,
                           struct table_record *out, unsigned max)
 {
-    return find(s, (int)type, key, hash64_seed(key.p, key.n, type), out, max);
+    struct wanted w = {types, key, hash};
+    return find(s, &w, out, max);
+}
+
+unsigned stack_find_hash(const struct dir_stack *s, uint64_t hash, struct table_record *out,
+                         unsigned max)
+{
+    struct wanted w = {.hash = hash};
+    return find(s, &w, out, max);
+}
+
+void stack_prefetch_key(const struct dir_stack *s, uint64_t hash)
+{
+    for (unsigned i = 0; i < s->n; i++)
+        table_prefetch_key(s->t[i], hash);
 }
 
 bool stack_next(const struct dir_stack *s, struct stack_cursor *c, struct table_record *out)
@@ -126,8 +159,8 @@ struct dir_stack *stack_rebase(const struct dir_stack *s, struct dir_table *base
     ASSERT(s->has_base);
     r->has_base = true;
     for (unsigned i = 0; i + 1 < s->n; i++)
-        r->t[r->n++] = table_ref(s->t[i]);
-    r->t[r->n++] = base;
+        add_below(r, table_ref(s->t[i]));
+    add_below(r, base);
     return r;
 }
 
@@ -212,9 +245,9 @@ struct dir_stack *stack_push(const struct dir_stack *s, struct dir_table *t)
     struct dir_stack *r = stack_new(NULL);
     ASSERT(s->n < STACK_MAX);
     r->has_base = s->has_base;
-    r->t[r->n++] = t;
+    add_below(r, t);
     for (unsigned i = 0; i < s->n; i++)
-        r->t[r->n++] = table_ref(s->t[i]);
+        add_below(r, table_ref(s->t[i]));
     unsigned k = merge_depth(r);
     if (k < 2)
         return r;

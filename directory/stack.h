@@ -17,7 +17,8 @@
 struct dir_stack {
     _Atomic uint32_t refs;
     unsigned n;
-    bool has_base; /* t[n - 1] is the snapshot */
+    bool has_base;      /* t[n - 1] is the snapshot */
+    uint64_t key_types; /* of all tables: struct table_header */
     struct dir_table *t[STACK_MAX];
 };
 
@@ -45,9 +46,15 @@ bool stack_find_uuid(const struct dir_stack *s, const unsigned char *uuid,
  * first; returns how many. More than one: the address is on several objects. */
 unsigned stack_find_key(const struct dir_stack *s, struct str key, uint64_t hash,
                         struct table_record *out, unsigned max);
-/* The same for keys of other kinds. */
-unsigned stack_find_other(const struct dir_stack *s, enum dir_key_type type, struct str key,
+/* The same for keys of other kinds: `types` has a bit (1 << type) for each that will do, all with
+ * the hash dir_other_hash(). */
+unsigned stack_find_other(const struct dir_stack *s, unsigned types, struct str key, uint64_t hash,
                           struct table_record *out, unsigned max);
+/* Living records that have a key of any kind with this hash. */
+unsigned stack_find_hash(const struct dir_stack *s, uint64_t hash, struct table_record *out,
+                         unsigned max);
+/* Asks for the memory that stack_find_key() will look at first. */
+void stack_prefetch_key(const struct dir_stack *s, uint64_t hash);
 
 /* Walks all living records. */
 struct stack_cursor {

@@ -295,6 +295,11 @@ bool table_find_uuid(const struct dir_table *t, const unsigned char *uuid, uint6
     return false;
 }
 
+void table_prefetch_key(const struct dir_table *t, uint64_t hash)
+{
+    __builtin_prefetch(&t->keys[table_home(hash, t->n_key_buckets)]);
+}
+
 void table_probe_start(const struct dir_table *t, uint64_t hash, struct table_probe *p)
 {
     p->bucket = table_home(hash, t->n_key_buckets);

@@ -67,7 +67,8 @@ struct table_header {
     uint64_t live_addresses;
     uint32_t n_entries, n_tombstones, n_keys, n_strings;
     struct table_section strings, cookie, keys, uuids, entries, sums;
-    uint64_t spare[8];
+    uint64_t key_types; /* a bit for each type of other keys that some entry has */
+    uint64_t spare[7];
 };
 struct table_bucket {
     uint8_t tag[TABLE_SLOTS];
@@ -118,7 +119,10 @@ static inline const unsigned char *table_record_uuid(const struct table_record *
 bool table_record_is_tombstone(const struct table_record *r);
 /* Does it have this SMTP address key? */
 bool table_record_has_key(const struct table_record *r, struct str key);
-bool table_record_has_other(const struct table_record *r, enum dir_key_type type, struct str key);
+/* Or this key of another kind? `types`: a bit (1 << type) for each that will do. */
+bool table_record_has_other(const struct table_record *r, unsigned types, struct str key);
+/* Or a key of any kind with this hash? */
+bool table_record_has_hash(const struct table_record *r, uint64_t hash);
 /* The same without its lists and without its DN: n_address, primary (in *first) and the rest;
  * enough for a lookup. False if damaged. */
 bool table_record_head(const struct table_record *r, struct dir_entry *out,
@@ -133,6 +137,13 @@ struct str table_record_dn(const struct dir_table *t, const unsigned char *uuid,
 typedef bool table_address_fn(void *arg, const struct dir_address *a);
 bool table_record_addresses(const struct table_record *r, table_address_fn *fn, void *arg);
 
+/* The same for each key of another kind. */
+typedef bool table_other_fn(void *arg, enum dir_key_type type, struct str key);
+bool table_record_others(const struct table_record *r, table_other_fn *fn, void *arg);
+/* Calls fn with the hash of every key. */
+typedef void table_hash_fn(void *arg, uint64_t hash);
+void table_record_hashes(const struct table_record *r, table_hash_fn *fn, void *arg);
+
 /* The record of this UUID (tombstones too). */
 bool table_find_uuid(const struct dir_table *t, const unsigned char *uuid, uint64_t hash,
                      struct table_record *out);
@@ -141,6 +152,7 @@ struct table_probe {
     uint64_t bucket, steps;
     unsigned matches; /* slots of this bucket still to look at */
 };
+void table_prefetch_key(const struct dir_table *t, uint64_t hash);
 void table_probe_start(const struct dir_table *t, uint64_t hash, struct table_probe *p);
 bool table_probe_next(const struct dir_table *t, uint64_t hash, struct table_probe *p,
                       struct table_record *out);

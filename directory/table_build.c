@@ -295,6 +295,7 @@ struct index {
     struct table_bucket *bucket; /* keys, then uuids */
     uint64_t n_key, n_uuid;
     uint32_t keys; /* how many keys */
+    uint64_t key_types;
 };
 
 static uint64_t buckets_for(uint64_t n)
@@ -344,11 +345,13 @@ static void index_walk(const struct table_builder *b, struct dir_entry_room *roo
         ASSERT(ok);
         if (ix->bucket == NULL)
             ix->keys += e.n_address + e.n_other;
+        for (unsigned i = 0; ix->bucket == NULL && i < e.n_other; i++)
+            ix->key_types |= (uint64_t)1 << e.other[i].type;
         for (unsigned i = 0; ix->bucket != NULL && i < e.n_address; i++)
             bucket_insert(ix->bucket, ix->n_key, dir_address_hash(&e.address[i]), at);
         for (unsigned i = 0; ix->bucket != NULL && i < e.n_other; i++)
-            bucket_insert(ix->bucket, ix->n_key,
-                          hash64_seed(e.other[i].key.p, e.other[i].key.n, e.other[i].type), at);
+            bucket_insert(ix->bucket, ix->n_key, dir_other_hash(e.other[i].type, e.other[i].key),
+                          at);
         if (uuids != NULL)
             bucket_insert(uuids, ix->n_uuid, dir_uuid_hash(e.uuid), at);
         at += packed_size(p);
@@ -392,6 +395,7 @@ static struct table_header layout(const struct table_builder *b, const struct in
                              .n_entries = b->n_entries,
                              .n_tombstones = b->n_tombstones,
                              .n_keys = ix->keys,
+                             .key_types = ix->key_types,
                              .n_strings = b->n_strings};
     memcpy(h.magic, TABLE_MAGIC, sizeof(h.magic));
     uint64_t at = sizeof(h);

@@ -33,6 +33,14 @@ enum dir_kind {
 };
 const char *dir_kind_text(enum dir_kind k);
 
+/* Keys that are not SMTP addresses. Stored; numbers stay. */
+enum dir_key_type {
+    DIR_KEY_UUID = 1,
+    DIR_KEY_X500 = 2,     /* an X500: proxy address, lower case */
+    DIR_KEY_CUSTOM = 3,   /* value of the configured join_attribute, lower case */
+    DIR_KEY_LEGACY_DN = 4 /* legacyExchangeDN, lower case */
+};
+
 /* The pieces of a person's name that a routing template may ask for. */
 enum dir_name {
     DIR_NAME_GIVEN,    /* %g givenName */
@@ -79,7 +87,8 @@ enum dir_found {
     DIR_FOUND,     /* `best` says where */
     DIR_NOT_FOUND, /* every source that could know it is complete and fresh: it does not exist */
     DIR_NOT_FOUND_YET, /* some source was never fully synced or is stale: answer 451 */
-    DIR_CONFLICT,      /* found; several forests claim it; `best` was chosen by priority */
+    DIR_CONFLICT, /* found; the directories contradict each other; `best` was chosen by priority */
+    DIR_AMBIGUOUS /* by another key only: several people have it and none was chosen */
 };
 
 struct dir_result {
@@ -90,6 +99,7 @@ struct dir_result {
     const char
         *why; /* static text: the location rule that decided, or which state stands in the way */
     const char *stale_source; /* for DIR_NOT_FOUND_YET */
+    const char *conflict;     /* static text: what contradicts; NULL = nothing does */
     unsigned text_used;
     char text[DIR_RESULT_TEXT]; /* primary, routing and target addresses, put together; not
                                    initialised beyond text_used */
@@ -99,8 +109,15 @@ struct dir_result {
 void dir_view_lookup(const struct dir_view *v, struct str key, int64_t now_ms,
                      struct dir_result *out);
 
-/* Of an entry that was found: do all sources that could say something about it say what is true
- * now? If not, false, and why and stale_source of `out` name the first that does not. */
+/* The same for the person with a key of another kind, in lower case: with DIR_KEY_X500 by
+ * legacyExchangeDN and, where nobody has it as that, by X500: address; with DIR_KEY_CUSTOM by the
+ * join attribute. Nobody is the right one if several have it: DIR_AMBIGUOUS, with their claims. */
+void dir_view_lookup_other(const struct dir_view *v, enum dir_key_type type, struct str key,
+                           int64_t now_ms, struct dir_result *out);
+
+/* Of an entry that was found (key empty: by another key): do all sources that could say something
+ * about it say what is true now? If not, false, and why and stale_source of `out` name the first
+ * that does not. */
 bool dir_view_is_current(const struct dir_view *v, struct str key, int64_t now_ms,
                          struct dir_result *out);
 

@@ -39,7 +39,11 @@ struct dir_view {
 /* Empty slots to be filled in; takes over the references to rules and overrides. */
 struct dir_view *view_new(uint64_t generation, struct dir_rules *rules, struct dir_stack *overrides,
                           unsigned n);
-/* Calls fn with the hash of every address of every entry that has this address key. */
+/* Nothing says where it is: does it not exist, or do we not know? Without a key (it was another
+ * one) every source counts. */
+void view_not_found(const struct dir_view *v, struct str key, int64_t now_ms,
+                    struct dir_result *out);
+/* Calls fn with the hash of every key of the person with this address key. */
 typedef void view_key_fn(void *arg, uint64_t hash);
 void view_related_keys(const struct dir_view *v, struct str key, view_key_fn *fn, void *arg);
 

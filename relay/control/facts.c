@@ -220,11 +220,13 @@ json_t *fact_lookup(struct str address, const struct dir_view *v, const struct d
         [DIR_NOT_FOUND] = "not-found",
         [DIR_NOT_FOUND_YET] = "not-known-yet",
         [DIR_CONFLICT] = "conflict",
+        [DIR_AMBIGUOUS] = "ambiguous",
     };
     json_t *o = json_object(), *claims = json_array();
     put(o, "address", fact_text(address));
     put_cstr(o, "found", found[r->found]);
     put_cstr(o, "why", r->why != NULL ? r->why : "");
+    put_cstr(o, "conflict", r->conflict != NULL ? r->conflict : "");
     put_cstr(o, "stale_source", r->stale_source != NULL ? r->stale_source : "");
     put(o, "generation", integer(dir_view_generation(v)));
     for (unsigned i = 0; i < r->n_claims; i++)

@@ -131,7 +131,8 @@ static void decide_found(struct route_work *w, struct dir_result *r)
     int i = conf_find_forest(w->q->conf, r->best->forest);
     route_say(w, "decided by: %s", r->why != NULL ? r->why : "the directory");
     if (r->found == DIR_CONFLICT)
-        route_say(w, "several forests claim it; the source with the best priority is believed");
+        route_say(w, "%s; the source with the best priority is believed",
+                  r->conflict != NULL ? r->conflict : "several forests claim it");
     if (i == CONF_NONE) {
         refuse(w, "forest-unknown", 451, "4.3.5",
                "the directory names a forest that is not configured here");
@@ -168,6 +169,7 @@ static void decide_shared_domain(struct route_work *w, const struct conf_domain 
         decide_unknown(w, d);
         return;
     case DIR_NOT_FOUND_YET:
+    case DIR_AMBIGUOUS: /* never of an address */
         put_off_incomplete(w, "recipient not known yet", &r);
         return;
     }

@@ -68,11 +68,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         table_record_decode(&r[0], room, &entry);
         table_record_dn(t, r[0].p, dn);
         table_record_has_key(&r[0], STR("bbbbb@x.test"));
-        table_record_has_other(&r[0], DIR_KEY_X500, STR("/o=x/cn=recipient"));
+        table_record_has_other(&r[0], 1u << DIR_KEY_X500, STR("/o=x/cn=recipient"));
+        table_record_has_hash(&r[0], 1);
     }
     struct dir_stack *s = stack_new(t);
     stack_find_key(s, STR("bbbbb@x.test"), hash64("bbbbb@x.test", 12), r, 4);
-    stack_find_other(s, DIR_KEY_X500, STR("/o=x/cn=recipient"), r, 4);
+    struct str x500 = STR("/o=x/cn=recipient");
+    stack_find_other(s, 1u << DIR_KEY_X500, x500, dir_other_hash(DIR_KEY_X500, x500), r, 4);
     stack_find_uuid(s, entry.uuid, &r[0]);
     stack_unref(&s);
     mem_free(room);

@@ -65,6 +65,7 @@ static void lookup(struct directory *d, struct str key)
         [DIR_NOT_FOUND] = "not-found",
         [DIR_NOT_FOUND_YET] = "not-found-yet",
         [DIR_CONFLICT] = "conflict",
+        [DIR_AMBIGUOUS] = "ambiguous",
     };
     struct dir_result *r = NEW(struct dir_result);
     struct dir_view *v = directory_view(d);

@@ -121,6 +121,8 @@ struct dir_entry *model_entry(unsigned id, const char *text)
             s->e.vanished_ms = number(value);
         else if (str_eq(word, STR("auth")))
             s->e.require_auth = true;
+        else if (str_eq(word, STR("mdb")))
+            s->e.evidence = DIR_EVIDENCE_HOME_MDB;
         else
             s->room.address[s->e.n_address++] = halves(word);
     }

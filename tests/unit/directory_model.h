@@ -14,7 +14,7 @@ const char *model_folder(void);
 void model_remove_folder(const char *folder);
 
 /* An entry number `id` from "mailbox a@x.test b@x.test flag=target routing=r@y.test target=t@z.test
- * alias=n x500=/o=x legacy=/o=x key=1 type=8 auth vanished=5 dn=cn=n,ou=x given=n surname=n
+ * alias=n x500=/o=x legacy=/o=x key=1 type=8 auth mdb vanished=5 dn=cn=n,ou=x given=n surname=n
  * initials=n display=n". Lives until the next call but three. */
 struct dir_entry *model_entry(unsigned id, const char *text);
 /* Appends "mailbox homeMDB a@x.test b@x.test target=t@z.test ...": kind, evidence, and what else

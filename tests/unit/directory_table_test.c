@@ -93,18 +93,34 @@ static void test_round_trip(void **state)
     table_unref(&t);
 }
 
+static unsigned find_other(const struct dir_stack *s, enum dir_key_type type, const char *key,
+                           struct table_record *r)
+{
+    struct str k = str_c(key);
+    return stack_find_other(s, 1u << type, k, dir_other_hash(type, k), r, 2);
+}
+
 static void test_others(void **state)
 {
     (void)state;
     static const char *const text[] = {"mailuser b@x.test x500=/o=x/cn=b x500=/o=y/cn=b",
-                                       "contact c@x.test x500=/o=x/cn=c", "mailbox d@x.test"};
+                                       "contact c@x.test x500=/o=x/cn=c",
+                                       "mailbox d@x.test legacy=/o=z/cn=d"};
     struct dir_stack *empty = stack_new(NULL), *s = stack_push(empty, table_of(text, 3, 1));
     struct table_record r[2];
-    assert_int_equal(stack_find_other(s, DIR_KEY_X500, STR("/o=y/cn=b"), r, 2), 1);
+    assert_int_equal(find_other(s, DIR_KEY_X500, "/o=y/cn=b", r), 1);
     assert_int_equal(table_record_uuid(&r[0])[3], 1);
-    assert_int_equal(stack_find_other(s, DIR_KEY_X500, STR("/o=x/cn=c"), r, 2), 1);
-    assert_int_equal(stack_find_other(s, DIR_KEY_X500, STR("/o=x/cn=d"), r, 2), 0);
-    assert_int_equal(stack_find_other(s, DIR_KEY_CUSTOM, STR("/o=x/cn=c"), r, 2), 0);
+    assert_int_equal(find_other(s, DIR_KEY_X500, "/o=x/cn=c", r), 1);
+    assert_int_equal(find_other(s, DIR_KEY_X500, "/o=x/cn=d", r), 0);
+    assert_int_equal(find_other(s, DIR_KEY_CUSTOM, "/o=x/cn=c", r), 0);
+    assert_int_equal(find_other(s, DIR_KEY_LEGACY_DN, "/o=x/cn=c", r), 0);
+    assert_int_equal(find_other(s, DIR_KEY_LEGACY_DN, "/o=z/cn=d", r), 1);
+    assert_int_equal(find_other(s, DIR_KEY_X500, "/o=z/cn=d", r), 0);
+    assert_int_equal(s->key_types, 1u << DIR_KEY_X500 | 1u << DIR_KEY_LEGACY_DN);
+    uint64_t hash = dir_other_hash(DIR_KEY_LEGACY_DN, STR("/o=z/cn=d"));
+    assert_int_equal(stack_find_hash(s, hash, r, 2), 1);
+    assert_int_equal(stack_find_hash(s, hash + 1, r, 2), 0);
+    assert_int_equal(stack_find_hash(s, hash64("d@x.test", 8), r, 2), 1);
     stack_unref(&s);
     stack_unref(&empty);
 }

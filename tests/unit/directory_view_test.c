@@ -119,8 +119,9 @@ static void test_claims(void **state)
     assert_ptr_equal(dir_view_conf(w.view), w.conf);
     dir_view_lookup(w.view, STR("a@x.test"), 2000, r);
     assert_int_equal(r->n_claims, 3);
-    assert_int_equal(r->found, DIR_FOUND);
-    /* one object twice in one source: the lower UUID first */
+    /* one address on two objects of one source: reported; the lower UUID first */
+    assert_int_equal(r->found, DIR_CONFLICT);
+    assert_non_null(strstr(r->conflict, "two objects"));
     assert_int_equal(r->claim[0].kind, DIR_CONTACT);
     assert_true(str_eq(r->claim[0].target, STR("o@other.test")));
     assert_ptr_equal(r->best, &r->claim[1]);

@@ -1,0 +1,271 @@
+/*
+ * person.c - see person.h.
+ *
+ * Most lookups end after the first step: one source, or no source but this has keys to join by, or
+ * the address asked for is the primary one. The buckets of all tables are asked for before the
+ * first of them is read, so that a lookup waits for memory once and not once for each source.
+ */
+#include "directory/person.h"
+
+#include "base/hash.h"
+
+/* Keys that can meet each other. */
+#define FAMILY_X500   (1u << DIR_KEY_X500 | 1u << DIR_KEY_LEGACY_DN)
+#define FAMILY_CUSTOM (1u << DIR_KEY_CUSTOM)
+
+static unsigned family_of(enum dir_key_type type)
+{
+    return FAMILY_X500 >> type & 1 ? FAMILY_X500 : 1u << type;
+}
+
+static bool is_allowed(const struct dir_view *v, unsigned family)
+{
+    return rules_joins(v->rules, family == FAMILY_X500 ? RULES_JOIN_X500 : RULES_JOIN_KEY);
+}
+
+/* ---- members ---- */
+
+/* NULL: there are too many, or the record is damaged. */
+static struct member *member_add(struct person *p, unsigned slot, const struct table_record *r,
+                                 bool direct)
+{
+    if (p->n == DIR_CLAIMS_MAX)
+        return NULL;
+    struct member *m = &p->m[p->n];
+    m->slot = slot;
+    m->record = *r;
+    m->person = p->n;
+    m->direct = direct;
+    if (!table_record_head(&m->record, &m->entry, &m->first))
+        return NULL;
+    p->order[p->n] = (uint8_t)p->n;
+    p->n++;
+    return m;
+}
+
+static struct member *member_find(struct person *p, const struct table_record *r)
+{
+    for (unsigned i = 0; i < p->n; i++)
+        if (p->m[i].record.p == r->p)
+            return &p->m[i];
+    return NULL;
+}
+
+static void unite(struct person *p, const struct member *a, const struct member *b)
+{
+    unsigned from = b->person, to = a->person;
+    for (unsigned i = 0; i < p->n; i++)
+        if (p->m[i].person == from)
+            p->m[i].person = to;
+}
+
+static void link_record(struct person *p, const struct member *m, unsigned slot,
+                        const struct table_record *r)
+{
+    struct member *other = member_find(p, r);
+    if (other == NULL)
+        other = member_add(p, slot, r, false);
+    if (other != NULL)
+        unite(p, m, other);
+}
+
+static bool is_before(const struct member *a, const struct member *b)
+{
+    if (a->slot != b->slot)
+        return a->slot < b->slot;
+    return memcmp(a->record.p, b->record.p, DIR_UUID_SIZE) < 0;
+}
+
+static void arrange(struct person *p)
+{
+    for (unsigned i = 1; i < p->n; i++)
+        for (unsigned k = i; k > 0 && is_before(&p->m[p->order[k]], &p->m[p->order[k - 1]]); k--) {
+            uint8_t swap = p->order[k];
+            p->order[k] = p->order[k - 1];
+            p->order[k - 1] = swap;
+        }
+}
+
+/* ---- joining by the primary address ---- */
+
+static bool has_primary_of(const struct member *m, const struct dir_address *primary)
+{
+    char key[ADDRESS_MAX + 1];
+    struct str k = dir_address_key(primary, key);
+    return k.n != 0 && table_record_has_key(&m->record, k);
+}
+
+/* The one object of the source that has m's primary address, if m has that one's as well. */
+static void join_primary_in(struct person *p, unsigned i, unsigned slot, struct str key,
+                            uint64_t hash)
+{
+    const struct member *m = &p->m[i];
+    struct table_record r[2];
+    struct dir_entry e;
+    struct dir_address first;
+    if (stack_find_key(p->v->source[slot].stack, key, hash, r, 2) == 1 &&
+        table_record_head(&r[0], &e, &first) && has_primary_of(m, &first))
+        link_record(p, m, slot, &r[0]);
+}
+
+static void join_primary(struct person *p, unsigned i, struct str asked)
+{
+    char text[ADDRESS_MAX + 1];
+    struct str key = dir_address_key(&p->m[i].first, text);
+    if (key.n == 0 || str_eq(key, asked)) /* whoever has that one is here already */
+        return;
+    uint64_t hash = hash64(key.p, key.n);
+    for (unsigned slot = 0; slot < p->v->n; slot++)
+        if (slot != p->m[i].slot)
+            join_primary_in(p, i, slot, key, hash);
+}
+
+/* ---- joining by other keys ---- */
+
+struct other_join {
+    struct person *p;
+    unsigned i; /* of the member whose keys they are */
+};
+
+static bool join_other(void *arg, enum dir_key_type type, struct str key)
+{
+    struct other_join *j = arg;
+    struct person *p = j->p;
+    unsigned family = family_of(type), own = p->m[j->i].slot;
+    uint64_t hash = dir_other_hash(type, key);
+    struct table_record r[2];
+    if (!is_allowed(p->v, family))
+        return true;
+    for (unsigned slot = 0; slot < p->v->n; slot++) {
+        const struct dir_stack *s = p->v->source[slot].stack;
+        if (slot == own || (s->key_types & family) == 0 ||
+            stack_find_other(s, family, key, hash, r, 2) != 1)
+            continue;
+        struct table_record back[2];
+        if (stack_find_other(p->v->source[own].stack, family, key, hash, back, 2) == 1)
+            link_record(p, &p->m[j->i], slot, &r[0]);
+    }
+    return true;
+}
+
+/* ---- finding ---- */
+
+static unsigned direct_in(const struct person *p, unsigned slot)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < p->n; i++)
+        n += p->m[i].slot == slot && p->m[i].direct;
+    return n;
+}
+
+/* Objects that have the key that was asked for are one person, one of each source. */
+static void join_direct(struct person *p)
+{
+    for (unsigned i = 0; i < p->n; i++)
+        for (unsigned k = 0; k < i; k++)
+            if (p->m[i].direct && p->m[k].direct && direct_in(p, p->m[i].slot) == 1 &&
+                direct_in(p, p->m[k].slot) == 1)
+                unite(p, &p->m[k], &p->m[i]);
+}
+
+static void join(struct person *p, struct str asked, bool direct_are_one)
+{
+    bool by_smtp = rules_joins(p->v->rules, RULES_JOIN_SMTP);
+    if (p->v->n < 2 || p->n == 0)
+        return;
+    if (direct_are_one)
+        join_direct(p);
+    for (unsigned i = 0; i < p->n; i++) { /* grows on the way */
+        struct other_join j = {p, i};
+        if (by_smtp)
+            join_primary(p, i, asked);
+        if (p->m[i].entry.n_other != 0)
+            table_record_others(&p->m[i].record, join_other, &j);
+    }
+    arrange(p);
+}
+
+static void add_found(struct person *p, unsigned slot, const struct table_record *r, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        member_add(p, slot, &r[i], true);
+}
+
+void person_find(const struct dir_view *v, struct str key, uint64_t hash, struct person *p)
+{
+    struct table_record r[DIR_CLAIMS_MAX];
+    p->v = v;
+    p->n = 0;
+    for (unsigned slot = 0; slot < v->n && v->n > 1; slot++)
+        stack_prefetch_key(v->source[slot].stack, hash);
+    for (unsigned slot = 0; slot < v->n; slot++)
+        add_found(p, slot, r,
+                  stack_find_key(v->source[slot].stack, key, hash, r, DIR_CLAIMS_MAX - p->n));
+    join(p, key, rules_joins(v->rules, RULES_JOIN_SMTP));
+}
+
+static void find_typed(struct person *p, unsigned types, struct str key, uint64_t hash)
+{
+    struct table_record r[DIR_CLAIMS_MAX];
+    for (unsigned slot = 0; slot < p->v->n; slot++)
+        add_found(
+            p, slot, r,
+            stack_find_other(p->v->source[slot].stack, types, key, hash, r, DIR_CLAIMS_MAX - p->n));
+}
+
+void person_find_other(const struct dir_view *v, enum dir_key_type type, struct str key,
+                       struct person *p)
+{
+    unsigned family = family_of(type);
+    uint64_t hash = dir_other_hash(type, key);
+    p->v = v;
+    p->n = 0;
+    if (family == FAMILY_X500)
+        find_typed(p, 1u << DIR_KEY_LEGACY_DN, key, hash);
+    if (p->n == 0)
+        find_typed(p, family, key, hash);
+    join(p, STR_NULL, is_allowed(v, family));
+}
+
+/* ---- changes ---- */
+
+struct spread {
+    const struct dir_view *v;
+    unsigned slot; /* of the record in hand */
+    unsigned depth;
+    uint64_t hash; /* by which it was found */
+    view_key_fn *fn;
+    void *arg;
+};
+
+static void spread_from(const struct spread *s, uint64_t hash);
+
+static void spread_key(void *arg, uint64_t hash)
+{
+    const struct spread *s = arg;
+    s->fn(s->arg, hash);
+    if (hash != s->hash && s->depth > 0)
+        spread_from(s, hash);
+}
+
+static void spread_from(const struct spread *s, uint64_t hash)
+{
+    for (unsigned slot = 0; slot < s->v->n; slot++) {
+        struct table_record r[DIR_CLAIMS_MAX];
+        unsigned n = slot == s->slot
+                         ? 0
+                         : stack_find_hash(s->v->source[slot].stack, hash, r, DIR_CLAIMS_MAX);
+        struct spread next = {s->v, slot, s->depth - 1, hash, s->fn, s->arg};
+        for (unsigned i = 0; i < n; i++)
+            table_record_hashes(&r[i], spread_key, &next);
+    }
+}
+
+void person_spread(const struct dir_view *v, unsigned slot, uint64_t hash, view_key_fn *fn,
+                   void *arg)
+{
+    /* from source to source, each once: no chain of joins is longer */
+    struct spread s = {v, slot, v->n - 1, hash, fn, arg};
+    if (v->n > 1)
+        spread_from(&s, hash);
+}
