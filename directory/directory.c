@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "directory/override.h"
+#include "directory/person.h"
 #include "directory/source.h"
 
 #define LISTENERS_MAX 16
@@ -84,13 +85,50 @@ static struct dir_view *view_with(struct directory *d, uint64_t owner, struct di
     return v;
 }
 
+/* ---- changes ---- */
+
+struct key_list {
+    uint64_t *v;
+    unsigned n, cap;
+};
+
+static void key_list_add(void *arg, uint64_t hash)
+{
+    struct key_list *k = arg;
+    if (k->n == k->cap) {
+        k->cap = k->cap == 0 ? 16 : k->cap * 2;
+        k->v = mem_realloc(k->v, k->cap * sizeof(*k->v));
+    }
+    k->v[k->n++] = hash;
+}
+
+/* Tells of the changed entries and, because a lookup joins, of all that other sources have about
+ * the same people. Under `publishing`. */
+static void tell_joined(struct directory *d, const struct source *s, const struct replica_commit *c)
+{
+    struct key_list joined = {0};
+    unsigned slot = 0;
+    while (slot < d->view->n && d->view->source[slot].owner != s->id)
+        slot++;
+    for (unsigned i = 0; i < c->n_keys && joined.n < REPLICA_KEYS_MAX; i++)
+        person_spread(d->view, slot, c->key_hash[i], key_list_add, &joined);
+    for (unsigned i = 0; i < c->n_keys && joined.n != 0; i++)
+        key_list_add(&joined, c->key_hash[i]);
+    if (c->everything || joined.n >= REPLICA_KEYS_MAX)
+        tell(d, true, 0, NULL);
+    else
+        tell(d, false, joined.n != 0 ? joined.n : c->n_keys,
+             joined.n != 0 ? joined.v : c->key_hash);
+    mem_free(joined.v);
+}
+
 void directory_publish(struct directory *d, struct source *s, const struct replica_commit *c)
 {
     pthread_mutex_lock(&d->publishing);
     view_replace(d, view_with(d, s->id, c->stack));
     s->published = d->view->generation;
     if (c->n_entries != 0)
-        tell(d, c->everything, c->n_keys, c->key_hash);
+        tell_joined(d, s, c);
     pthread_mutex_unlock(&d->publishing);
 }
 
@@ -258,21 +296,6 @@ void directory_reload(struct directory *d, const struct conf *c)
 }
 
 /* ---- overrides ---- */
-
-struct key_list {
-    uint64_t *v;
-    unsigned n, cap;
-};
-
-static void key_list_add(void *arg, uint64_t hash)
-{
-    struct key_list *k = arg;
-    if (k->n == k->cap) {
-        k->cap = k->cap == 0 ? 16 : k->cap * 2;
-        k->v = mem_realloc(k->v, k->cap * sizeof(*k->v));
-    }
-    k->v[k->n++] = hash;
-}
 
 /* Under `publishing`. */
 static void publish_override(struct directory *d, struct str key)

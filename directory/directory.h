@@ -14,8 +14,10 @@
 #include "conf/conf.h"
 #include "directory/view.h"
 
-/* The addresses that changed between two generations, as hashes of their keys (hash64). Immutable;
- * given to every listener by reference. n == 0 with `everything` set: too many to name. */
+/* What changed between two generations, as hashes of the keys of all objects of the people it
+ * concerns: addresses (hash64) and X.500 addresses (dir_other_hash). Some may be there twice, and
+ * some more than needed. Immutable; given to every listener by reference. n == 0 with `everything`
+ * set: too many to name. */
 struct dir_change {
     uint64_t generation;
     bool everything;

@@ -370,5 +370,5 @@ void dir_view_lookup_other(const struct dir_view *v, enum dir_key_type type, str
         return;
     out->found = DIR_AMBIGUOUS;
     out->best = NULL;
-    out->why = "several people have this key";
+    out->why = out->conflict = "several objects that are not one person have this key";
 }

@@ -250,16 +250,24 @@ struct keys {
     bool everything;
 };
 
+static void key_add(struct keys *k, uint64_t hash)
+{
+    if (k->everything)
+        return;
+    if (k->n == k->cap) {
+        k->cap = k->cap == 0 ? 16 : k->cap * 2;
+        k->v = mem_realloc(k->v, k->cap * sizeof(*k->v));
+    }
+    k->v[k->n++] = hash;
+    k->everything = k->n >= REPLICA_KEYS_MAX;
+}
+
 static void keys_add(struct keys *k, const struct dir_entry *e)
 {
-    for (unsigned i = 0; i < e->n_address && !k->everything; i++) {
-        if (k->n == k->cap) {
-            k->cap = k->cap == 0 ? 16 : k->cap * 2;
-            k->v = mem_realloc(k->v, k->cap * sizeof(*k->v));
-        }
-        k->v[k->n++] = dir_address_hash(&e->address[i]);
-        k->everything = k->n >= REPLICA_KEYS_MAX;
-    }
+    for (unsigned i = 0; i < e->n_address; i++)
+        key_add(k, dir_address_hash(&e->address[i]));
+    for (unsigned i = 0; i < e->n_other; i++)
+        key_add(k, dir_other_hash(e->other[i].type, e->other[i].key));
 }
 
 /* Names the keys of all that changed and counts what is alive afterwards. */

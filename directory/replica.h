@@ -31,7 +31,7 @@ struct replica_commit {
     unsigned n_entries;      /* entries that truly changed; 0: only the tables were rearranged */
     bool everything;
     unsigned n_keys;
-    const uint64_t *key_hash; /* old and new SMTP keys of those entries */
+    const uint64_t *key_hash; /* old and new keys of those entries, of every kind */
 };
 typedef void replica_publish_fn(void *arg, const struct replica_commit *c);
 
