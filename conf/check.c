@@ -241,9 +241,17 @@ static bool check_ldap(struct conf_load *l, const struct conf_source *s)
                            "\"dc=example,dc=org\"");
     if (s->path[0] != '\0')
         return fail_source(l, s, "path", "is for type = ldif or csv; remove it");
-    if ((s->bind_dn[0] == '\0') != (s->password_file[0] == '\0'))
+    if (s->bind != CONF_BIND_SIMPLE && s->password_file[0] != '\0')
+        return fail_source(l, s, "password_file", "is for bind = simple; remove it");
+    if (s->bind == CONF_BIND_SIMPLE && (s->bind_dn[0] == '\0') != (s->password_file[0] == '\0'))
         return fail_source(l, s, s->bind_dn[0] == '\0' ? "bind_dn" : "password_file",
                            "is missing; bind_dn and password_file go together");
+    if ((s->tls_cert_file[0] == '\0') != (s->tls_key_file[0] == '\0'))
+        return fail_source(l, s, s->tls_cert_file[0] == '\0' ? "tls_cert_file" : "tls_key_file",
+                           "is missing; tls_cert_file and tls_key_file go together");
+    if (s->bind == CONF_BIND_EXTERNAL && s->tls != CONF_TLS_NONE && s->tls_cert_file[0] == '\0')
+        return fail_source(l, s, "tls_cert_file",
+                           "is missing; with bind = external it says who we are");
     for (unsigned i = 0; i < s->n_uri; i++) {
         struct str uri = str_c(s->uri[i]);
         if (str_starts_nocase(uri, STR("ldaps:")) && s->tls != CONF_TLS_LDAPS)

@@ -112,6 +112,16 @@ enum conf_attribute {
 extern const char *const conf_attribute_name[CONF_ATTRIBUTES];
 /* Compared without case; CONF_ATTRIBUTES if it is none of them. */
 enum conf_attribute conf_attribute_find(struct str name);
+enum conf_sync { /* how changes are found in Active Directory */
+    CONF_SYNC_AUTO,
+    CONF_SYNC_DIRSYNC,
+    CONF_SYNC_USN
+};
+enum conf_bind {
+    CONF_BIND_SIMPLE,
+    CONF_BIND_GSSAPI,
+    CONF_BIND_EXTERNAL
+};
 enum conf_starttls {
     CONF_TLS_NONE,
     CONF_TLS_STARTTLS,
@@ -132,7 +142,12 @@ struct conf_source {
     unsigned n_uri;      /* OPENLDAP: tried in order */
     char **uri;
     enum conf_starttls tls;
+    enum conf_bind bind;
+    char *tls_cert_file, *tls_key_file; /* ours */
     char *ca_file, *bind_dn, *password_file, *base, *filter;
+    enum conf_sync sync;
+    int64_t poll_interval_ms;
+    unsigned page_size;
     char *flag_attribute;
     unsigned n_flag;
     struct conf_pair *flag;  /* "target = new": flag attribute's value (compared without case) and

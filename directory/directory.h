@@ -65,6 +65,12 @@ struct dir_source_status {
     char last_error[300]; /* "" = none */
     bool complete_once;
     uint64_t snapshot_bytes, overlay_entries;
+    /* of the last connection; "" or 0: not known, or there is none */
+    char server[128];               /* its URI */
+    char method[32];                /* how changes are found there */
+    char notice[300];               /* what works but should be mended */
+    int64_t certificate_expires_ms; /* wall clock: the server's; the password we read with */
+    int64_t password_expires_ms;
 };
 /* Returns the number of sources; fills up to max. */
 unsigned directory_status(struct directory *d, struct dir_source_status *out, unsigned max);

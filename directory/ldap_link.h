@@ -18,6 +18,8 @@ LDAP *ldap_link_open(const struct conf_source *c, const char *uri, struct err *e
 void ldap_link_close(LDAP **ld);
 /* The descriptor to wait on, or -1. */
 int ldap_link_fd(LDAP *ld);
+/* When the server's certificate expires (wall clock); 0: no TLS, or it cannot be told. */
+int64_t ldap_link_certificate_ends(LDAP *ld);
 /* "what: error text (the server's own words)" */
 bool ldap_link_error(LDAP *ld, int rc, const char *what, struct err *e);
 

@@ -1,14 +1,26 @@
 # directory: what every source says about every recipient
 noinst_LIBRARIES += libdirectory.a
 libdirectory_a_SOURCES = \
+	directory/active_directory.c directory/ad_int.h \
+	directory/ad_account.c \
+	directory/ad_dirsync.c \
+	directory/ad_read.c \
+	directory/ad_search.c \
+	directory/ad_server.c \
+	directory/ad_usn.c \
+	directory/ad_value.c directory/ad_value.h \
 	directory/csv.c directory/csv.h \
 	directory/csv_map.c directory/csv_map.h \
 	directory/csv_source.c \
+	directory/der.c directory/der.h \
 	directory/directory.c directory/directory.h \
+	directory/dirsync.c directory/dirsync.h \
 	directory/entry.c directory/entry.h \
 	directory/file_source.c directory/file_source.h \
 	directory/hashmap.c directory/hashmap.h \
 	directory/ldif.c directory/ldif.h \
+	directory/ldap_entry.c directory/ldap_entry.h \
+	directory/ldap_follow.c directory/ldap_follow.h \
 	directory/ldap_link.c directory/ldap_link.h \
 	directory/ldif_source.c \
 	directory/locate.c \
@@ -25,6 +37,7 @@ libdirectory_a_SOURCES = \
 	directory/syncrepl.c directory/syncrepl.h \
 	directory/table.c directory/table.h directory/table_int.h \
 	directory/table_build.c \
+	directory/x509.c directory/x509.h \
 	directory/view.c directory/view.h directory/view_int.h \
 	directory/walk.c directory/walk.h
 
@@ -35,6 +48,7 @@ if HAVE_CMOCKA
 DIRECTORY_MODEL = tests/unit/directory_model.c tests/unit/directory_model.h
 DIRECTORY_WORLD = $(DIRECTORY_MODEL) tests/unit/directory_world.c tests/unit/directory_world.h
 check_PROGRAMS += \
+	tests/unit/directory_ad_test \
 	tests/unit/directory_join_test \
 	tests/unit/directory_csv_test \
 	tests/unit/directory_ldif_test \
@@ -47,6 +61,8 @@ tests_unit_directory_join_test_SOURCES = tests/unit/directory_join_test.c $(DIRE
 tests_unit_directory_join_test_LDADD = $(DIRECTORY_LIBS) $(CMOCKA_LIBS)
 tests_unit_directory_csv_test_SOURCES = tests/unit/directory_csv_test.c $(DIRECTORY_MODEL)
 tests_unit_directory_csv_test_LDADD = $(DIRECTORY_LIBS) $(CMOCKA_LIBS)
+tests_unit_directory_ad_test_SOURCES = tests/unit/directory_ad_test.c
+tests_unit_directory_ad_test_LDADD = $(DIRECTORY_LIBS) $(CMOCKA_LIBS)
 tests_unit_directory_ldif_test_SOURCES = tests/unit/directory_ldif_test.c $(DIRECTORY_MODEL)
 tests_unit_directory_ldif_test_LDADD = $(DIRECTORY_LIBS) $(CMOCKA_LIBS)
 tests_unit_directory_override_test_SOURCES = tests/unit/directory_override_test.c $(DIRECTORY_MODEL)
@@ -65,10 +81,13 @@ noinst_PROGRAMS += tests/system/dirwatch
 tests_system_dirwatch_SOURCES = tests/system/dirwatch.c
 tests_system_dirwatch_LDADD = $(DIRECTORY_LIBS)
 
-FUZZERS += tests/fuzz/fuzz_csv tests/fuzz/fuzz_ldif tests/fuzz/fuzz_syncrepl tests/fuzz/fuzz_table
+FUZZERS += tests/fuzz/fuzz_csv tests/fuzz/fuzz_dirsync tests/fuzz/fuzz_ldif tests/fuzz/fuzz_syncrepl tests/fuzz/fuzz_table
 tests_fuzz_fuzz_csv_SOURCES = tests/fuzz/fuzz_csv.c
 tests_fuzz_fuzz_csv_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
 tests_fuzz_fuzz_csv_LDADD = $(DIRECTORY_LIBS)
+tests_fuzz_fuzz_dirsync_SOURCES = tests/fuzz/fuzz_dirsync.c
+tests_fuzz_fuzz_dirsync_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
+tests_fuzz_fuzz_dirsync_LDADD = $(DIRECTORY_LIBS)
 tests_fuzz_fuzz_ldif_SOURCES = tests/fuzz/fuzz_ldif.c
 tests_fuzz_fuzz_ldif_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
 tests_fuzz_fuzz_ldif_LDADD = $(DIRECTORY_LIBS)

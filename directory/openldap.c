@@ -8,19 +8,15 @@
  * kept as a deletion. In the persist stage changes that lie ready together make one commit, with
  * the cookie that covers them.
  *
- * On failure: the next URI at once, then a wait that doubles from backoff_min to backoff_max, with
- * jitter. e-syncRefreshRequired (4096): the cookie is dropped and everything loaded anew. Runs on
- * its source's thread.
+ * On failure: as ldap_follow.h says. e-syncRefreshRequired (4096): the cookie is dropped and
+ * everything loaded anew. Runs on its source's thread.
  */
 #include "directory/source.h"
 
-#include <stdlib.h>
-
 #include "base/clock.h"
-#include "base/mem.h"
-#include "base/random.h"
+#include "directory/ldap_entry.h"
+#include "directory/ldap_follow.h"
 #include "directory/ldap_link.h"
-#include "directory/map.h"
 #include "directory/syncrepl.h"
 
 #define TICK_MS        250   /* how often it is looked whether a probe is due */
@@ -29,13 +25,6 @@
 #define REFRESH_LULL_S 60    /* a refresh in which nothing arrives so long has failed */
 #define COALESCE_MS    5     /* persist stage: changes this close make one commit */
 #define STOP_EVERY     256   /* messages between two looks at the stop flag */
-
-enum outcome {
-    GO_ON,
-    STOPPED,
-    LOST, /* the error says why */
-    RELOAD
-};
 
 struct session {
     struct source *s;
@@ -72,18 +61,13 @@ static struct str cookie_for_commit(struct session *x)
 
 /* ---- entries ---- */
 
-static struct str of_berval(const struct berval *b)
-{
-    return b != NULL ? str_n(b->bv_val, b->bv_len) : STR_NULL;
-}
-
 static bool entry_state(LDAP *ld, LDAPMessage *m, LDAPControl ***controls,
                         enum syncrepl_state *state, const unsigned char **uuid, struct str *cookie)
 {
     if (ldap_get_entry_controls(ld, m, controls) != LDAP_SUCCESS)
         return false;
     LDAPControl *c = ldap_control_find(SYNCREPL_STATE_OID, *controls, NULL);
-    return c != NULL && syncrepl_read_state(of_berval(&c->ldctl_value), state, uuid, cookie);
+    return c != NULL && syncrepl_read_state(ldap_berval_str(&c->ldctl_value), state, uuid, cookie);
 }
 
 /* Maps the attributes; *out lives until the next entry. 1: an entry; 0: not mail-enabled; -1: the
@@ -91,25 +75,16 @@ static bool entry_state(LDAP *ld, LDAPMessage *m, LDAPControl ***controls,
 static int entry_map(struct session *x, LDAPMessage *m, const unsigned char *uuid,
                      struct dir_entry *out)
 {
-    BerElement *ber = NULL;
-    struct berval dn, name, *value;
-    int rc = ldap_get_dn_ber(x->ld, m, &ber, &dn);
+    struct ldap_entry it;
     map_begin(x->map);
-    if (rc == LDAP_SUCCESS)
-        map_dn(x->map, of_berval(&dn));
-    while (rc == LDAP_SUCCESS) {
-        value = NULL;
-        rc = ldap_get_attribute_ber(x->ld, m, ber, &name, &value);
-        if (rc != LDAP_SUCCESS || name.bv_val == NULL)
-            break;
-        for (struct berval *v = value; v != NULL && v->bv_val != NULL; v++)
-            map_value(x->map, of_berval(&name), of_berval(v));
-        ldap_memfree(value);
+    if (ldap_entry_begin(&it, x->ld, m)) {
+        map_dn(x->map, it.dn);
+        while (ldap_entry_next(&it))
+            ldap_entry_map(&it, x->map, it.name);
     }
-    if (rc == LDAP_SUCCESS && map_bad_value(x->map).n != 0)
-        source_bad_value(x->s, of_berval(&dn), map_bad_value(x->map));
-    ber_free(ber, 0);
-    return rc != LDAP_SUCCESS ? -1 : map_end(x->map, uuid, out);
+    if (!it.damaged && map_bad_value(x->map).n != 0)
+        source_bad_value(x->s, it.dn, map_bad_value(x->map));
+    return !ldap_entry_end(&it) ? -1 : map_end(x->map, uuid, out);
 }
 
 static bool on_entry(struct session *x, LDAPMessage *m, struct err *e)
@@ -186,14 +161,14 @@ static bool on_info(struct session *x, LDAPMessage *m, struct err *e)
     bool ok = ldap_parse_intermediate(x->ld, m, &oid, &value, NULL, 0) == LDAP_SUCCESS ||
               protocol_error(e, "a damaged intermediate message");
     if (ok && oid != NULL && strcmp(oid, SYNCREPL_INFO_OID) == 0)
-        ok = on_info_value(x, of_berval(value), e);
+        ok = on_info_value(x, ldap_berval_str(value), e);
     ldap_memfree(oid);
     ber_bvfree(value);
     return ok;
 }
 
 /* The search ended, which persist never does by itself. */
-static enum outcome on_result(struct session *x, LDAPMessage *m, struct err *e)
+static enum follow on_result(struct session *x, LDAPMessage *m, struct err *e)
 {
     int code = LDAP_OTHER;
     int rc = ldap_parse_result(x->ld, m, &code, NULL, NULL, NULL, NULL, 0);
@@ -202,16 +177,16 @@ static enum outcome on_result(struct session *x, LDAPMessage *m, struct err *e)
         code = rc;
     switch (code) {
     case SYNCREPL_REFRESH_REQUIRED:
-        return RELOAD;
+        return FOLLOW_RELOAD;
     case LDAP_UNAVAILABLE_CRITICAL_EXTENSION:
         err_set(e, ERR_CONFIG, 0,
                 "the server does not offer RFC 4533 for base \"%s\"; it needs the "
                 "syncprov overlay",
                 c->base);
-        return LOST;
+        return FOLLOW_LOST;
     case LDAP_NO_SUCH_OBJECT:
         err_set(e, ERR_CONFIG, 0, "base \"%s\" does not exist, or bind_dn may not see it", c->base);
-        return LOST;
+        return FOLLOW_LOST;
     case LDAP_SIZELIMIT_EXCEEDED:
     case LDAP_TIMELIMIT_EXCEEDED:
     case LDAP_ADMINLIMIT_EXCEEDED:
@@ -219,25 +194,25 @@ static enum outcome on_result(struct session *x, LDAPMessage *m, struct err *e)
                 "the server cut the answer short (%s); give bind_dn size=unlimited "
                 "and time=unlimited there (\"limits\")",
                 ldap_err2string(code));
-        return LOST;
+        return FOLLOW_LOST;
     default:
         ldap_link_error(x->ld, code, "the server ended the search", e);
-        return LOST;
+        return FOLLOW_LOST;
     }
 }
 
-static enum outcome on_message(struct session *x, int type, LDAPMessage *m, struct err *e)
+static enum follow on_message(struct session *x, int type, LDAPMessage *m, struct err *e)
 {
     x->last_message_ms = clock_mono_ms();
     switch (type) {
     case LDAP_RES_SEARCH_ENTRY:
-        return on_entry(x, m, e) ? GO_ON : LOST;
+        return on_entry(x, m, e) ? FOLLOW_ON : FOLLOW_LOST;
     case LDAP_RES_INTERMEDIATE:
-        return on_info(x, m, e) ? GO_ON : LOST;
+        return on_info(x, m, e) ? FOLLOW_ON : FOLLOW_LOST;
     case LDAP_RES_SEARCH_RESULT:
         return on_result(x, m, e);
     default:
-        return GO_ON; /* references lead elsewhere: not ours to follow */
+        return FOLLOW_ON; /* references lead elsewhere: not ours to follow */
     }
 }
 
@@ -251,7 +226,7 @@ static bool commit_changes(struct session *x, struct err *e)
 }
 
 /* All that lies ready. */
-static enum outcome drain(struct session *x, struct err *e)
+static enum follow drain(struct session *x, struct err *e)
 {
     int64_t began = clock_mono_ms();
     for (unsigned n = 1;; n++) {
@@ -259,22 +234,22 @@ static enum outcome drain(struct session *x, struct err *e)
         LDAPMessage *m = NULL;
         int type = ldap_result(x->ld, x->msgid, LDAP_MSG_ONE, &now, &m);
         if (type == 0)
-            return GO_ON;
+            return FOLLOW_ON;
         if (type < 0) {
             int rc = LDAP_SERVER_DOWN;
             ldap_get_option(x->ld, LDAP_OPT_RESULT_CODE, &rc);
             ldap_link_error(x->ld, rc, "connection lost", e);
-            return LOST;
+            return FOLLOW_LOST;
         }
-        enum outcome o = on_message(x, type, m, e);
+        enum follow o = on_message(x, type, m, e);
         ldap_msgfree(m);
-        if (o != GO_ON)
+        if (o != FOLLOW_ON)
             return o;
         if (n % STOP_EVERY == 0 && source_must_stop(x->s))
-            return STOPPED;
+            return FOLLOW_STOPPED;
         if (!x->refreshing && clock_mono_ms() - began >= COALESCE_MS) {
             if (!commit_changes(x, e))
-                return LOST;
+                return FOLLOW_LOST;
             began = clock_mono_ms();
         }
     }
@@ -320,24 +295,24 @@ static bool probe(struct session *x, struct err *e)
            err_set(e, ERR_TIMEOUT, 0, "the server does not answer any more");
 }
 
-static enum outcome follow(struct session *x, struct err *e)
+static enum follow keep_up(struct session *x, struct err *e)
 {
     int fd = ldap_link_fd(x->ld);
     for (;;) {
         /* first: what it reads for others, drain() finds */
         if (!x->refreshing && !probe(x, e))
-            return LOST;
-        enum outcome o = drain(x, e);
+            return FOLLOW_LOST;
+        enum follow o = drain(x, e);
         if (!x->refreshing && !commit_changes(x, e)) /* also before a loss: what arrived is whole */
-            return LOST;
-        if (o != GO_ON)
+            return FOLLOW_LOST;
+        if (o != FOLLOW_ON)
             return o;
         if (x->refreshing && clock_mono_ms() - x->last_message_ms > REFRESH_LULL_S * 1000)
             return err_set(e, ERR_TIMEOUT, 0, "nothing arrived for %d s in the middle of a refresh",
                            REFRESH_LULL_S),
-                   LOST;
+                   FOLLOW_LOST;
         if (!source_wait(x->s, fd, TICK_MS, NULL))
-            return STOPPED;
+            return FOLLOW_STOPPED;
     }
 }
 
@@ -360,77 +335,44 @@ static bool search(struct session *x, struct err *e)
     return rc == LDAP_SUCCESS || ldap_link_error(x->ld, rc, "search", e);
 }
 
-static enum outcome session(struct session *x, const char *uri, struct err *e)
+static enum follow session(void *arg, const char *uri, bool *synced, struct err *e)
 {
+    struct session *x = arg;
     struct replica *r = x->s->replica;
     x->got_done = x->new_cookie = false;
     x->probe = 0;
     x->probed_ms = 0;
     x->ld = ldap_link_open(x->s->c, uri, e);
     if (x->ld == NULL)
-        return LOST;
-    enum outcome o = LOST;
+        return FOLLOW_LOST;
+    enum follow o = FOLLOW_LOST;
     if (search(x, e)) {
         if (!replica_is_complete(r))
             source_set_state(x->s, DIR_SOURCE_SYNCING);
         x->refreshing = true;
         x->last_message_ms = clock_mono_ms();
         replica_refresh_begin(r);
-        o = follow(x, e);
+        source_linked(x->s, &(struct source_link){.server = uri,
+                                                  .method = "refreshAndPersist",
+                                                  .certificate_expires_ms =
+                                                      ldap_link_certificate_ends(x->ld)});
+        o = keep_up(x, e);
         replica_abort(r);
         x->refreshing = false;
     }
-    if (o == LOST)
+    *synced = x->got_done;
+    if (o == FOLLOW_LOST)
         err_wrap(e, "%s", uri);
     ldap_link_close(&x->ld);
     return o;
 }
 
-/* Half to whole of the present wait. */
-static int jittered(int64_t ms)
-{
-    return (int)(ms / 2 + (int64_t)random_jitter((uint64_t)(ms / 2) + 1));
-}
-
 void openldap_source_run(struct source *s)
 {
-    const struct conf_source *c = s->c;
-    struct session x = {
-        .s = s,
-    };
-    struct map_options wanted = map_options_of(c);
-    int64_t wait = c->backoff_min_ms;
-    unsigned uri = 0, failed = 0;
-    bool reloaded = false;
-    x.map = map_new(&wanted);
+    struct map_options wanted = map_options_of(s->c);
+    struct session x = {.s = s, .map = map_new(&wanted)};
     buf_init(&x.cookie, TABLE_COOKIE_MAX);
-    while (!source_must_stop(s)) {
-        struct err e;
-        enum outcome o = session(&x, c->uri[uri], &e);
-        if (x.got_done) {
-            wait = c->backoff_min_ms;
-            failed = 0;
-            reloaded = false;
-        }
-        if (o == STOPPED)
-            break;
-        if (o == RELOAD && !reloaded) {
-            LOG(WARN, c->name, "directory-reload", LC("uri", c->uri[uri]),
-                LC("why", "the server cannot go on from our cookie; everything is read anew"));
-            replica_forget_cookie(s->replica);
-            reloaded = true;
-            continue;
-        }
-        if (o == RELOAD)
-            err_set(&e, ERR_PROTOCOL, 0, "%s: asks for a reload again and again", c->uri[uri]);
-        source_failed(s, "%s", e.text);
-        uri = (uri + 1) % c->n_uri;
-        if (++failed % c->n_uri != 0)
-            continue;
-        if (!source_wait(s, -1, jittered(wait), NULL))
-            break;
-        wait = wait * 2 < c->backoff_max_ms ? wait * 2 : c->backoff_max_ms;
-    }
+    ldap_follow(s, session, &x);
     buf_free(&x.cookie);
     map_free(&x.map);
 }

@@ -181,8 +181,10 @@ bool rules_source_same(const struct conf_source *a, const struct conf_source *b)
     return a->type == b->type && same(a->name, b->name) && same(a->path, b->path) &&
            same_list(a->uri, a->n_uri, b->uri, b->n_uri) && a->tls == b->tls &&
            same(a->ca_file, b->ca_file) && same(a->bind_dn, b->bind_dn) &&
-           same(a->password_file, b->password_file) && same(a->base, b->base) &&
-           same(a->filter, b->filter) && same(a->flag_attribute, b->flag_attribute) &&
+           same(a->password_file, b->password_file) && a->bind == b->bind &&
+           same(a->tls_cert_file, b->tls_cert_file) && same(a->tls_key_file, b->tls_key_file) &&
+           same(a->base, b->base) && same(a->filter, b->filter) &&
+           same(a->flag_attribute, b->flag_attribute) &&
            same(a->routing_attribute, b->routing_attribute) &&
            same(a->join_attribute, b->join_attribute) && same(a->names, b->names) &&
            same_pairs(a->attribute, a->n_attribute, b->attribute, b->n_attribute) &&
@@ -190,7 +192,8 @@ bool rules_source_same(const struct conf_source *a, const struct conf_source *b)
            a->entries_max == b->entries_max && a->addresses_max == b->addresses_max &&
            a->file_bytes_max == b->file_bytes_max && a->line_bytes_max == b->line_bytes_max &&
            a->backoff_min_ms == b->backoff_min_ms && a->backoff_max_ms == b->backoff_max_ms &&
-           a->mass_change_percent == b->mass_change_percent;
+           a->sync == b->sync && a->poll_interval_ms == b->poll_interval_ms &&
+           a->page_size == b->page_size && a->mass_change_percent == b->mass_change_percent;
 }
 
 static uint64_t mix(uint64_t h, const char *text)

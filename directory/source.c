@@ -30,7 +30,7 @@ static const struct {
     [CONF_SOURCE_LDIF] = {"ldif", ldif_source_run},
     [CONF_SOURCE_CSV] = {"csv", csv_source_run},
     [CONF_SOURCE_OPENLDAP] = {"openldap", openldap_source_run},
-    [CONF_SOURCE_ACTIVE_DIRECTORY] = {"active-directory", NULL},
+    [CONF_SOURCE_ACTIVE_DIRECTORY] = {"active-directory", active_directory_source_run},
     [CONF_SOURCE_MANUAL] = {"manual", NULL},
 };
 
@@ -116,6 +116,22 @@ void source_failed(struct source *s, const char *fmt, ...)
         LOG(WARN, s->c->name, "directory-source-failed", LC("error", reason),
             LC("effect", replica_is_complete(s->replica) ? "the last complete state is used"
                                                          : "unknown recipients get 451"));
+}
+
+void source_linked(struct source *s, const struct source_link *l)
+{
+    struct dir_source_status *t = &s->status;
+    pthread_mutex_lock(&s->lock);
+    bool new = strcmp(t->notice, l->notice) != 0 && l->notice[0] != '\0';
+    snprintf(t->server, sizeof(t->server), "%s", l->server);
+    snprintf(t->method, sizeof(t->method), "%s", l->method);
+    memcpy(t->notice, l->notice, sizeof(t->notice));
+    t->certificate_expires_ms = l->certificate_expires_ms;
+    t->password_expires_ms = l->password_expires_ms;
+    pthread_mutex_unlock(&s->lock);
+    LOG(INFO, s->c->name, "directory-server", LC("uri", l->server), LC("method", l->method));
+    if (new)
+        LOG(WARN, s->c->name, "directory-notice", LC("notice", l->notice));
 }
 
 /* Views from before that moment do not know what the source knows now. Later changes one by one do

@@ -53,6 +53,7 @@ void source_status(struct source *s, struct dir_source_status *out);
 void ldif_source_run(struct source *s);
 void csv_source_run(struct source *s);
 void openldap_source_run(struct source *s);
+void active_directory_source_run(struct source *s);
 
 /* Waits until fd (-1: none) can be read or `ms` passed. False: the source must end now. */
 bool source_wait(struct source *s, int fd, int ms, bool *ready);
@@ -63,6 +64,14 @@ void source_failed(struct source *s, const char *fmt, ...) __attribute__((format
 /* All that the server has is in the replica at this moment. Cheap; call it as often as it is known.
  */
 void source_is_current(struct source *s);
+/* What is known of the connection to the server. */
+struct source_link {
+    const char *server, *method;
+    char notice[300];
+    int64_t certificate_expires_ms, password_expires_ms;
+};
+/* Shown in the status; a new notice is logged. */
+void source_linked(struct source *s, const struct source_link *l);
 /* Called for an attribute value that cannot be used. Rate-limited. */
 void source_bad_value(struct source *s, struct str object, struct str value);
 

@@ -193,6 +193,11 @@ json_t *fact_source(const struct dir_source_status *s)
     put(o, "complete_once", json_boolean(s->complete_once));
     put(o, "snapshot_bytes", integer(s->snapshot_bytes));
     put(o, "overlay_entries", integer(s->overlay_entries));
+    put_cstr(o, "server", s->server);
+    put_cstr(o, "method", s->method);
+    put(o, "certificate_expires", fact_time(s->certificate_expires_ms));
+    put(o, "password_expires", fact_time(s->password_expires_ms));
+    put_cstr(o, "notice", s->notice);
     put_cstr(o, "last_error", s->last_error);
     return o;
 }

@@ -53,7 +53,8 @@ json_t *fact_dest(const struct queue_dest_info *d, const char *hosts);
 /* Adds a worker's figures for the same destination. */
 void fact_dest_add(struct queue_dest_info *sum, const struct queue_dest_info *d);
 /* {name, type, forest, state, entries, addresses, generation, last_complete, last_change,
- * complete_once, snapshot_bytes, overlay_entries, last_error} */
+ * complete_once, snapshot_bytes, overlay_entries, server, method, certificate_expires,
+ * password_expires, notice, last_error} */
 json_t *fact_source(const struct dir_source_status *s);
 /* {address, found, why, stale_source, generation, claims: [{source, kind, forest, primary, routing,
  * target, alias, evidence, best}]} */

@@ -138,7 +138,8 @@ static void source_row(struct show *s, json_t *d)
     add_number(t, number_of(d, "entries"));
     add_number(t, number_of(d, "addresses"));
     grid_add(t, when(d, "last_complete", text));
-    grid_add(t, dash(text_of(d, "last_error")));
+    const char *error = text_of(d, "last_error");
+    grid_add(t, dash(*error != '\0' ? error : text_of(d, "notice")));
 }
 
 /* ---- one thing ---- */

@@ -5,7 +5,7 @@
  *   dirwatch CONF STATE-DIRECTORY
  *   > lookup KEY | set KEY FOREST | unset KEY | status | reload CONF | quit
  *   < change GENERATION KEYS EVERYTHING      < source NAME STATE ENTRIES ADDRESSES COMPLETE ERROR
- *   < KEY FOUND FOREST EVIDENCE ROUTING CLAIMS WHY
+ * METHOD NOTICE < KEY FOUND FOREST EVIDENCE ROUTING CLAIMS WHY
  *
  * Fields are separated by tabs.
  */
@@ -41,9 +41,9 @@ static void changed(void *arg, const struct dir_change *c)
 
 static void say_source(const struct dir_source_status *s)
 {
-    SAY("source\t%s\t%s\t%llu\t%llu\t%d\t%s\n", s->name, dir_source_state_text(s->state),
+    SAY("source\t%s\t%s\t%llu\t%llu\t%d\t%s\t%s\t%s\n", s->name, dir_source_state_text(s->state),
         (unsigned long long)s->entries, (unsigned long long)s->addresses, s->complete_once,
-        s->last_error);
+        s->last_error, s->method, s->notice);
 }
 
 /* Says what is new since the last call; everything if `all`. */
@@ -53,7 +53,9 @@ static void say_sources(struct directory *d, bool all)
     unsigned n = directory_status(d, now, SOURCES_MAX);
     for (unsigned i = 0; i < n && i < SOURCES_MAX; i++)
         if (all || now[i].state != before[i].state ||
-            strcmp(now[i].last_error, before[i].last_error) != 0)
+            strcmp(now[i].last_error, before[i].last_error) != 0 ||
+            strcmp(now[i].method, before[i].method) != 0 ||
+            strcmp(now[i].notice, before[i].notice) != 0)
             say_source(&now[i]);
     memcpy(before, now, sizeof(before));
 }
