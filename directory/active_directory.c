@@ -91,6 +91,7 @@ static enum follow read_all(struct ad *x, struct err *e)
         source_set_state(x->s, DIR_SOURCE_SYNCING);
     replica_refresh_begin(r);
     x->again_ms = 0;
+    x->seen = 0;
     if (o == FOLLOW_ON)
         o = x->method == AD_DIRSYNC ? ad_dirsync_full(x, e) : ad_usn_full(x, e);
     if (o == FOLLOW_ON)

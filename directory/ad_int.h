@@ -50,6 +50,7 @@ struct ad_ask {
     int scope;
     char **attributes;
     LDAPControl *control[2]; /* NULL: none */
+    bool may_be_gone;        /* no such base: as if nothing was found below it */
 };
 
 /* what, entry and arg are set by the caller. */

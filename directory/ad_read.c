@@ -72,13 +72,9 @@ static void take_head(struct head *h, const struct ldap_entry *it)
     }
 }
 
-static bool bad_entry(const struct ad_search *q, const struct ldap_entry *it, struct err *e)
+static bool damaged(const struct ad_search *q, struct err *e)
 {
-    if (it->damaged)
-        return err_set(e, ERR_PROTOCOL, 0, "%s: a damaged entry", q->what);
-    return err_set(e, ERR_PROTOCOL, 0,
-                   "%s: %.*s came without objectGUID; the account must be able to read it", q->what,
-                   STR_ARG(it->dn));
+    return err_set(e, ERR_PROTOCOL, 0, "%s: a damaged entry", q->what);
 }
 
 bool ad_take_changed(struct ad *x, struct ad_search *q, LDAPMessage *m, struct err *e)
@@ -88,15 +84,17 @@ bool ad_take_changed(struct ad *x, struct ad_search *q, LDAPMessage *m, struct e
     if (ldap_entry_begin(&it, x->ld, m))
         while (ldap_entry_next(&it))
             take_head(&h, &it);
-    bool ok = (!it.damaged && h.has_guid) || bad_entry(q, &it, e);
-    ldap_entry_end(&it);
-    if (ok && h.deleted)
+    if (!ldap_entry_end(&it))
+        return damaged(q, e);
+    if (!h.has_guid)
+        return true; /* an object that the account may not read */
+    if (h.deleted)
         replica_delete(x->s->replica, h.guid);
-    else if (ok)
+    else
         ad_guids_add(&x->changed, h.guid);
-    if (ok && !h.deleted && (h.has_class ? h.is_container : h.named))
+    if (!h.deleted && (h.has_class ? h.is_container : h.named))
         ad_guids_add(&x->containers, h.guid);
-    return ok;
+    return true;
 }
 
 /* The attribute at hand goes to the mapper. False: more of its values must be asked for. */
@@ -110,27 +108,35 @@ static bool take_values(struct ad *x, const struct ldap_entry *it)
 }
 
 /* The mapper's object goes to the replica. */
-static void store(struct ad *x, struct str dn, const struct head *h)
+static bool store(struct ad *x, struct str dn, const struct head *h, struct err *e)
 {
     struct replica *r = x->s->replica;
     struct dir_entry entry;
+    bool keep = !h->deleted && ad_dn_is_below(dn, str_c(x->server.scope)) &&
+                map_end(x->map, h->guid, &entry);
+    if (keep && !h->has_guid)
+        return err_set(e, ERR_CONFIG, 0,
+                       "%.*s came without objectGUID; let bind_dn read that attribute",
+                       STR_ARG(dn));
     if (map_bad_value(x->map).n != 0)
         source_bad_value(x->s, dn, map_bad_value(x->map));
-    if (h->deleted || !ad_dn_is_below(dn, str_c(x->server.scope)) ||
-        !map_end(x->map, h->guid, &entry)) {
+    if (!keep && h->has_guid)
         replica_delete(r, h->guid);
-        return;
-    }
-    x->seen++;
+    if (!keep)
+        return true;
+    if (++x->seen > x->c->entries_max && replica_is_refreshing(r))
+        return err_set(e, ERR_LIMIT, 0, "more entries than entries_max = %u allows",
+                       x->c->entries_max);
     if (!replica_upsert(r, &entry))
         source_bad_value(x->s, dn, STR("(the whole entry is too long)"));
+    return true;
 }
 
 static bool take_whole(struct ad *x, struct ad_search *q, LDAPMessage *m, struct head *h,
                        struct err *e)
 {
     struct ldap_entry it;
-    bool complete = true;
+    bool complete = true, ok = true;
     map_begin(x->map);
     if (ldap_entry_begin(&it, x->ld, m)) {
         map_dn(x->map, it.dn);
@@ -139,13 +145,11 @@ static bool take_whole(struct ad *x, struct ad_search *q, LDAPMessage *m, struct
             complete = take_values(x, &it) && complete;
         }
     }
-    bool ok = (!it.damaged && h->has_guid) || bad_entry(q, &it, e);
-    if (ok && complete)
-        store(x, it.dn, h);
-    else if (ok)
+    if (!it.damaged && (complete || !h->has_guid))
+        ok = store(x, it.dn, h, e);
+    else if (!it.damaged)
         ad_guids_add(&x->ranged, h->guid);
-    ldap_entry_end(&it);
-    return ok;
+    return ldap_entry_end(&it) ? ok : damaged(q, e);
 }
 
 bool ad_take_whole(struct ad *x, struct ad_search *q, LDAPMessage *m, struct err *e)
@@ -252,7 +256,7 @@ static bool take_name(struct ad *x, struct ad_search *q, LDAPMessage *m, struct 
     struct ldap_entry it;
     if (ldap_entry_begin(&it, x->ld, m) && names->n < AD_BATCH_MAX)
         names->dn[names->n++] = str_dup(it.dn);
-    return ldap_entry_end(&it) || bad_entry(q, &it, e);
+    return ldap_entry_end(&it) || damaged(q, e);
 }
 
 static enum follow read_below(struct ad *x, const char *dn, struct err *e)
@@ -333,7 +337,7 @@ static bool take_piece(struct ad *x, struct ad_search *q, LDAPMessage *m, struct
                     mem_printf("%.*s;range=%u-*", STR_ARG(range.name), range.last + 1);
         }
     }
-    return ldap_entry_end(&it) || bad_entry(q, &it, e);
+    return ldap_entry_end(&it) || damaged(q, e);
 }
 
 static enum follow read_pieces(struct ad *x, const unsigned char *guid, struct pieces *p,
@@ -341,8 +345,11 @@ static enum follow read_pieces(struct ad *x, const unsigned char *guid, struct p
 {
     char dn[AD_GUID_DN_SIZE], *attributes[] = {NULL, NULL};
     struct ad_search q = {.what = "reading a long list of values", .entry = take_piece, .arg = p};
-    struct ad_ask ask = {
-        .base = dn, .scope = LDAP_SCOPE_BASE, .filter = x->c->filter, .attributes = x->whole};
+    struct ad_ask ask = {.base = dn,
+                         .scope = LDAP_SCOPE_BASE,
+                         .filter = x->c->filter,
+                         .attributes = x->whole,
+                         .may_be_gone = true};
     ad_guid_dn(guid, dn);
     enum follow o = ad_search_run(x, &q, &ask, e);
     for (ask.attributes = attributes; o == FOLLOW_ON && p->asked < p->n; p->asked++) {
@@ -358,7 +365,7 @@ static enum follow read_one_ranged(struct ad *x, const unsigned char *guid, stru
     map_begin(x->map);
     enum follow o = read_pieces(x, guid, &p, e);
     if (o == FOLLOW_ON && p.head.has_guid)
-        store(x, str_c(p.dn), &p.head);
+        o = store(x, str_c(p.dn), &p.head, e) ? FOLLOW_ON : FOLLOW_LOST;
     else if (o == FOLLOW_ON)
         replica_delete(x->s->replica, guid);
     for (unsigned i = 0; i < p.n; i++)

@@ -132,6 +132,11 @@ enum follow ad_search_wait(struct ad *x, struct ad_search *q, struct err *e)
 
 /* ---- the usual ways ---- */
 
+static bool is_good(const struct ad_search *q, const struct ad_ask *a)
+{
+    return q->code == LDAP_SUCCESS || (a->may_be_gone && q->code == LDAP_NO_SUCH_OBJECT);
+}
+
 bool ad_search_refused(struct ad *x, const struct ad_search *q, struct err *e)
 {
     switch (q->code) {
@@ -154,10 +159,8 @@ bool ad_search_refused(struct ad *x, const struct ad_search *q, struct err *e)
 enum follow ad_search_run(struct ad *x, struct ad_search *q, const struct ad_ask *a, struct err *e)
 {
     enum follow o = ad_search_start(x, q, a, e) ? ad_search_wait(x, q, e) : FOLLOW_LOST;
-    if (o == FOLLOW_ON && q->code != LDAP_SUCCESS) {
-        ad_search_refused(x, q, e);
-        o = FOLLOW_LOST;
-    }
+    if (o == FOLLOW_ON && !is_good(q, a))
+        o = (ad_search_refused(x, q, e), FOLLOW_LOST);
     ad_search_end(x, q);
     return o;
 }
@@ -179,7 +182,7 @@ static enum follow one_page(struct ad *x, struct ad_search *q, const struct ad_a
     ask.control[at] = page;
     enum follow o = ad_search_start(x, q, &ask, e) ? ad_search_wait(x, q, e) : FOLLOW_LOST;
     ldap_control_free(page);
-    if (o == FOLLOW_ON && q->code != LDAP_SUCCESS)
+    if (o == FOLLOW_ON && !is_good(q, a))
         return ad_search_refused(x, q, e), FOLLOW_LOST;
     page = o == FOLLOW_ON ? ldap_control_find(LDAP_CONTROL_PAGEDRESULTS, q->controls, NULL) : NULL;
     if (page != NULL &&

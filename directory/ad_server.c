@@ -180,8 +180,8 @@ static enum follow find_root(struct ad *x, const struct root_dse *d, struct err 
         if (context.n > best.n && ad_dn_is_below(str_c(v->scope), context))
             best = context;
     }
-    if (v->global_catalog) /* names its own domain's contexts only */
-        best = str_c(v->scope);
+    if (v->global_catalog) /* names its own domain's contexts only, and has parts of all */
+        best = STR("");
     else if (best.n == 0)
         return err_set(e, ERR_CONFIG, 0,
                        "base \"%s\" is in none of the server's naming contexts; name a server of "
@@ -207,17 +207,15 @@ static enum follow find_invocation(struct ad *x, struct err *e)
     return o;
 }
 
-/* An account without the right gets the container's name at most, and nothing of what is in it. */
-static enum follow look_at_deleted(struct ad *x, struct err *e)
+/* An account without the right gets the container's name at most, and nothing of what is in it.
+ * Where the whole forest is followed, the server's own domain stands for all. */
+static enum follow look_at_deleted(struct ad *x, const char *own_domain, struct err *e)
 {
     struct ad_server *v = &x->server;
-    if (*v->root == '\0') {
-        v->sees_deleted = true;
-        return FOLLOW_ON;
-    }
+    const char *root = *v->root != '\0' || own_domain == NULL ? v->root : own_domain;
     struct ad_one one = {.attribute = "objectGUID"};
     LDAPControl show = {.ldctl_oid = (char *)AD_SHOW_DELETED_OID, .ldctl_iscritical = 1};
-    char *base = mem_printf(DELETED_OBJECTS, v->root);
+    char *base = mem_printf(DELETED_OBJECTS, root);
     enum follow o = read_object(x, "Deleted Objects", base, &one, &show, e);
     v->sees_deleted = one.value.n == DIR_UUID_SIZE;
     ad_one_free(&one);
@@ -245,10 +243,12 @@ enum follow ad_server_learn(struct ad *x, const char *uri, struct err *e)
         o = find_root(x, &d, e);
     v->service = d.service;
     d.service = NULL;
-    root_dse_free(&d);
     if (o == FOLLOW_ON)
         o = find_invocation(x, e);
-    return o == FOLLOW_ON ? look_at_deleted(x, e) : o;
+    if (o == FOLLOW_ON)
+        o = look_at_deleted(x, d.default_context, e);
+    root_dse_free(&d);
+    return o;
 }
 
 void ad_server_forget(struct ad_server *v)
