@@ -59,6 +59,11 @@ void csv_free(struct csv **cp)
     mem_free(c);
 }
 
+void csv_skip(struct csv *c, unsigned lines)
+{
+    c->line += lines;
+}
+
 static bool fail(const struct csv *c, struct err *e, const char *what)
 {
     return err_set(e, ERR_INPUT, 0, "line %u, column %u: %s", c->line, c->row.n + 1, what);

@@ -30,6 +30,9 @@ struct csv;
 /* line_max: octets of one row. */
 struct csv *csv_new(size_t line_max, csv_row_fn *fn, void *arg);
 void csv_free(struct csv **c);
+/* What comes next stands that many lines further down in the whole file: for a part of one under
+ * the same header. */
+void csv_skip(struct csv *c, unsigned lines);
 /* False: "line N: what is wrong; what would be right". Nothing more may be fed then. */
 bool csv_feed(struct csv *c, const char *p, size_t n, struct err *e);
 /* The end of the file: the last row may lack its line end. */

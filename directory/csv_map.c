@@ -401,12 +401,17 @@ static void uuid_of(struct str text, uint64_t seed, unsigned char *uuid)
     mem_free(lower);
 }
 
+void csv_map_address_uuid(const struct dir_address *primary, unsigned char *uuid)
+{
+    char key[ADDRESS_MAX + 1];
+    uuid_of(dir_address_key(primary, key), 201, uuid);
+}
+
 static bool identify(const struct csv_map *m, const struct csv_row *row, struct dir_entry *out,
                      struct err *e)
 {
-    char key[ADDRESS_MAX + 1];
     if (m->key < 0) {
-        uuid_of(dir_address_key(&out->address[0], key), 201, out->uuid);
+        csv_map_address_uuid(&out->address[0], out->uuid);
         return true;
     }
     struct str value = str_trim(row->value[m->key]);
@@ -444,6 +449,8 @@ struct csv_map *csv_map_new(const struct conf_source *c, bool by_address)
 {
     struct csv_map *m = NEW(struct csv_map);
     struct map_options o = map_options_of(c);
+    if (c->type == CONF_SOURCE_MANUAL) /* nobody says it again when a template begins to ask */
+        o.names = "gsid";
     m->c = c;
     m->by_address = by_address;
     m->map = map_new(&o);

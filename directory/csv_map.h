@@ -35,6 +35,8 @@ bool csv_map_header(struct csv_map *m, const struct csv_row *header, struct err 
 bool csv_map_row(struct csv_map *m, const struct csv_row *row, struct dir_entry *out,
                  bool *is_entry, struct err *e);
 
+/* The UUID of a row that is known by its primary address. */
+void csv_map_address_uuid(const struct dir_address *primary, unsigned char *uuid);
 /* By what rows are told apart, for a message about two that are not. */
 const char *csv_map_key(const struct csv_map *m);
 

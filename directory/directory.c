@@ -328,6 +328,24 @@ bool directory_unset_override(struct directory *d, struct str key, struct str wh
     return ok;
 }
 
+/* ---- manual sources ---- */
+
+struct manual_box *directory_manual_box(struct directory *d, struct str source, struct err *e)
+{
+    for (unsigned i = 0; i < d->n; i++) {
+        if (!str_eq(source, str_c(d->conf->source[i].name)))
+            continue;
+        if (d->source[i] != NULL && d->source[i]->box != NULL)
+            return manual_box_ref(d->source[i]->box);
+        err_set(e, ERR_INPUT, 0, "source \"%.*s\" is not of type = manual: %s", STR_ARG(source),
+                d->source[i] != NULL ? "change its directory or file instead"
+                                     : "its files cannot be opened; see the log");
+        return NULL;
+    }
+    err_set(e, ERR_INPUT, 0, "there is no source \"%.*s\" in the configuration", STR_ARG(source));
+    return NULL;
+}
+
 /* ---- status ---- */
 
 unsigned directory_status(struct directory *d, struct dir_source_status *out, unsigned max)

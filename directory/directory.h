@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "conf/conf.h"
+#include "directory/manual.h"
 #include "directory/view.h"
 
 /* What changed between two generations, as hashes of the keys of all objects of the people it
@@ -45,6 +46,9 @@ bool directory_set_override(struct directory *d, struct str key, struct str fore
                             struct err *e);
 /* False with ERR_INPUT if there is none. */
 bool directory_unset_override(struct directory *d, struct str key, struct str who, struct err *e);
+
+/* A reference to the box of a manual source (manual.h); NULL and *e: there is no such source. */
+struct manual_box *directory_manual_box(struct directory *d, struct str source, struct err *e);
 
 enum dir_source_state {
     DIR_SOURCE_STARTING,

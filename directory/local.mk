@@ -24,6 +24,7 @@ libdirectory_a_SOURCES = \
 	directory/ldap_link.c directory/ldap_link.h \
 	directory/ldif_source.c \
 	directory/locate.c \
+	directory/manual.c directory/manual.h \
 	directory/map.c directory/map.h \
 	directory/openldap.c \
 	directory/override.c directory/override.h \
@@ -52,6 +53,7 @@ check_PROGRAMS += \
 	tests/unit/directory_join_test \
 	tests/unit/directory_csv_test \
 	tests/unit/directory_ldif_test \
+	tests/unit/directory_manual_test \
 	tests/unit/directory_override_test \
 	tests/unit/directory_replica_test \
 	tests/unit/directory_syncrepl_test \
@@ -65,6 +67,8 @@ tests_unit_directory_ad_test_SOURCES = tests/unit/directory_ad_test.c
 tests_unit_directory_ad_test_LDADD = $(DIRECTORY_LIBS) $(CMOCKA_LIBS)
 tests_unit_directory_ldif_test_SOURCES = tests/unit/directory_ldif_test.c $(DIRECTORY_MODEL)
 tests_unit_directory_ldif_test_LDADD = $(DIRECTORY_LIBS) $(CMOCKA_LIBS)
+tests_unit_directory_manual_test_SOURCES = tests/unit/directory_manual_test.c $(DIRECTORY_WORLD)
+tests_unit_directory_manual_test_LDADD = $(DIRECTORY_LIBS) $(CMOCKA_LIBS)
 tests_unit_directory_override_test_SOURCES = tests/unit/directory_override_test.c $(DIRECTORY_MODEL)
 tests_unit_directory_override_test_LDADD = $(DIRECTORY_LIBS) $(CMOCKA_LIBS)
 tests_unit_directory_syncrepl_test_SOURCES = tests/unit/directory_syncrepl_test.c

@@ -379,6 +379,12 @@ void replica_commit(struct replica *r, struct str cookie)
         commit(r, cookie, false);
 }
 
+bool replica_sync(struct replica *r)
+{
+    store_sync(&r->store);
+    return store_is_journalling(&r->store);
+}
+
 void replica_alive(struct replica *r, int64_t wall_ms)
 {
     r->complete_wall_ms = wall_ms;

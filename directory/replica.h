@@ -90,6 +90,9 @@ bool replica_commit_checked(struct replica *r, struct str cookie, struct err *e)
 void replica_alive(struct replica *r, int64_t wall_ms);
 /* Keeps that moment on disk even if nothing changed. */
 void replica_note_alive(struct replica *r);
+/* Brings all that was committed to disk, also of a source that is not complete yet. False: that
+ * cannot be done now; the reason is in the log. */
+bool replica_sync(struct replica *r);
 /* Writes a snapshot now; by itself it does so when the overlay has grown. */
 void replica_snapshot(struct replica *r);
 /* Entries gathered and not committed. */

@@ -204,6 +204,8 @@ static uint64_t mix(uint64_t h, const char *text)
 
 uint64_t rules_source_id(const struct conf_source *s)
 {
+    if (s->type == CONF_SOURCE_MANUAL) /* nobody tells it again: what it has is good for ever */
+        return hash64("manual", 6);
     uint64_t h = hash64_seed(&s->type, sizeof(s->type), MAP_VERSION);
     const char *part[] = {
         s->path,           s->base,  s->filter,  s->flag_attribute, s->routing_attribute,

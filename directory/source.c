@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/stats.h"
+#include "directory/manual.h"
 
 #define NOTE_EVERY_MS    300000  /* how much age a crash may add to a source */
 #define REPEAT_LOG_MS    3600000 /* the same failure is said again */
@@ -31,7 +32,7 @@ static const struct {
     [CONF_SOURCE_CSV] = {"csv", csv_source_run},
     [CONF_SOURCE_OPENLDAP] = {"openldap", openldap_source_run},
     [CONF_SOURCE_ACTIVE_DIRECTORY] = {"active-directory", active_directory_source_run},
-    [CONF_SOURCE_MANUAL] = {"manual", NULL},
+    [CONF_SOURCE_MANUAL] = {"manual", manual_source_run},
 };
 
 const char *dir_source_state_text(enum dir_source_state s)
@@ -241,6 +242,7 @@ struct source *source_open(struct directory *d, struct conf *conf, const struct 
     s->conf = conf_ref(conf);
     s->c = c;
     s->fresh = fresh_new();
+    s->box = c->type == CONF_SOURCE_MANUAL ? manual_box_new() : NULL;
     s->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     ASSERT(s->stop_fd >= 0);
     pthread_mutex_init(&s->lock, NULL);
@@ -314,6 +316,9 @@ void source_close(struct source **sp)
     source_stop(s);
     replica_close(&s->replica);
     fresh_unref(&s->fresh);
+    if (s->box != NULL)
+        manual_box_close(s->box);
+    manual_box_unref(&s->box);
     close(s->stop_fd);
     pthread_mutex_destroy(&s->lock);
     conf_unref(&s->conf);

@@ -22,6 +22,7 @@ struct source {
     struct conf *conf; /* holds `c` alive */
     const struct conf_source *c;
     struct replica *replica;
+    struct manual_box *box; /* of a manual source */
     struct dir_fresh *fresh;
     pthread_t thread;
     bool running;
