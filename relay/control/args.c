@@ -28,6 +28,10 @@ static const char *type_text(enum control_arg_type t)
         [CONTROL_DEST] = "a destination like forest:NAME, route:NAME or mx:DOMAIN",
         [CONTROL_STATE] = "active, waiting, parked or held",
         [CONTROL_LINK] = "internet, application, local or forest:NAME",
+        [CONTROL_TEXT] = "a text of at most 1100 octets",
+        [CONTROL_TEXTS] = "an array of 1 to 1024 texts of at most 1100 octets",
+        [CONTROL_KIND] = "mailbox, mail-user, contact or group",
+        [CONTROL_CSV] = "the text of rows of CSV with a header",
     };
     return text[t];
 }
@@ -72,6 +76,12 @@ static bool is_link(struct str s)
     return str_eq(s, STR("internet")) || str_eq(s, STR("application")) || str_eq(s, STR("local"));
 }
 
+static bool is_kind(struct str s)
+{
+    return str_eq(s, STR("mailbox")) || str_eq(s, STR("mail-user")) || str_eq(s, STR("contact")) ||
+           str_eq(s, STR("group"));
+}
+
 static bool take_state(struct str s, void *to)
 {
     for (int i = QUEUE_ACTIVE; i <= QUEUE_HELD; i++) {
@@ -89,7 +99,10 @@ static bool take_text(const struct control_arg *a, struct str s, void *to)
               : a->type == CONTROL_SENDER ? is_sender(s)
               : a->type == CONTROL_NAME   ? is_name(s)
               : a->type == CONTROL_DEST   ? is_dest(s)
-                                          : is_link(s);
+              : a->type == CONTROL_TEXT   ? s.n <= CONTROL_TEXT_MAX
+              : a->type == CONTROL_KIND   ? is_kind(s)
+              : a->type == CONTROL_LINK   ? is_link(s)
+                                          : a->type == CONTROL_CSV;
     if (ok)
         *(const char **)to = s.p;
     return ok;
@@ -112,6 +125,23 @@ static bool take_ids(json_t *v, struct control_args *out)
             return false;
     }
     out->n_id = (unsigned)n;
+    return true;
+}
+
+static bool take_texts(json_t *v, struct control_args *out)
+{
+    size_t n = json_array_size(v);
+    if (n == 0 || n > CONTROL_TEXTS_MAX)
+        return false;
+    out->text = mem_array(n, sizeof(*out->text));
+    out->n_text = (unsigned)n;
+    for (size_t i = 0; i < n; i++) {
+        json_t *text = json_array_get(v, i);
+        size_t length = json_string_length(text); /* 0 if it is no text */
+        out->text[i] = json_string_value(text);
+        if (length == 0 || length > CONTROL_TEXT_MAX || strlen(out->text[i]) != length)
+            return false;
+    }
     return true;
 }
 
@@ -148,6 +178,8 @@ static bool take(const struct control_arg *a, json_t *v, struct control_args *ou
         return take_id(v, out->id);
     case CONTROL_IDS:
         return take_ids(v, out);
+    case CONTROL_TEXTS:
+        return take_texts(v, out);
     default:
         break;
     }
@@ -160,14 +192,28 @@ static bool take(const struct control_arg *a, json_t *v, struct control_args *ou
 
 void control_args_init(struct control_args *out)
 {
-    *out = (struct control_args){
-        .filter.state = -1, .address = "", .from = "", .link = "", .forest = "", .limit = 1000};
+    *out = (struct control_args){.filter.state = -1,
+                                 .address = "",
+                                 .from = "",
+                                 .link = "",
+                                 .forest = "",
+                                 .source = "",
+                                 .kind = "",
+                                 .target = "",
+                                 .flag = "",
+                                 .routing = "",
+                                 .key = "",
+                                 .alias = "",
+                                 .csv = "",
+                                 .limit = 1000};
 }
 
 void control_args_free(struct control_args *out)
 {
     mem_free(out->id);
+    mem_free(out->text);
     out->id = NULL;
+    out->text = NULL;
 }
 
 /* Nobody holds or removes everything by forgetting an argument. */

@@ -18,6 +18,8 @@
 #define CONTROL_LINE_MAX     65536                        /* bytes of a request, newline included */
 #define CONTROL_DEPTH_MAX    8                            /* of nesting in a request */
 #define CONTROL_IDS_MAX      4096                         /* queue IDs in a request */
+#define CONTROL_TEXT_MAX     1100                         /* octets of a free text */
+#define CONTROL_TEXTS_MAX    1024                         /* texts in a request */
 #define CONTROL_EXPORT_CHUNK 12288 /* content bytes in an item of queue.export; divisible by 3 */
 
 enum control_command {
@@ -43,6 +45,10 @@ enum control_arg_type {
     CONTROL_DEST,    /* "forest:source", "route:default", "mx:example.org" */
     CONTROL_STATE,   /* "active", "waiting", "parked", "held" */
     CONTROL_LINK,    /* "internet", "application", "local", "forest:NAME" */
+    CONTROL_TEXT,    /* free */
+    CONTROL_TEXTS,   /* array of them */
+    CONTROL_KIND,    /* "mailbox", "mail-user", "contact", "group" */
+    CONTROL_CSV,     /* rows with a header; a file on the command line */
 };
 enum {
     CONTROL_REQUIRED = 1,
@@ -67,6 +73,12 @@ struct control_args {
     const char *address, *from, *link, *forest;
     uint32_t limit;
     bool has_limit, all, dsn, counters;
+    /* telling a manual source */
+    const char *source, *kind, *target, *flag, *routing, *key, *alias, *csv;
+    const char **text;
+    unsigned n_text;
+    uint32_t skip;
+    bool dry_run, more;
 };
 
 struct control_arg {

@@ -123,14 +123,19 @@ static bool put_value(struct cmdline *c, const struct control_arg *a, const char
         v = json_integer(ms);
         break;
     case CONTROL_IDS:
+    case CONTROL_TEXTS:
         v = json_object_get(c->args, a->name);
         if (v == NULL) {
             v = json_array();
             (void)json_object_set_new(c->args, a->name, v);
         }
         if (json_array_append_new(v, json_string(value)) != 0)
-            return bad_value(a, value, "a queue ID", e);
+            return bad_value(a, value, "UTF-8", e);
         return true;
+    case CONTROL_CSV:
+        c->file = value; /* load.c sends it */
+        v = json_string("");
+        break;
     default:
         v = json_string(value); /* NULL: not UTF-8 */
         if (v == NULL)

@@ -25,6 +25,7 @@ struct cmdline {
     int command;
     json_t *args;
     const char *dir;
+    const char *file; /* of directory.load */
 };
 
 /* False: *e says what is wrong and what would be right. Free also then. */

@@ -5,6 +5,7 @@ libctl_a_SOURCES = \
 	relay/ctl/client.c relay/ctl/client.h \
 	relay/ctl/cmdline.c relay/ctl/cmdline.h \
 	relay/ctl/help.c \
+	relay/ctl/load.c relay/ctl/load.h \
 	relay/ctl/show.c relay/ctl/show.h \
 	relay/ctl/grid.c relay/ctl/grid.h
 

@@ -13,6 +13,7 @@
 #include "config.h"
 #include "relay/ctl/client.h"
 #include "relay/ctl/cmdline.h"
+#include "relay/ctl/load.h"
 #include "relay/ctl/show.h"
 #include "relay/spool/spool.h"
 
@@ -63,8 +64,11 @@ static int ask(const struct cmdline *c)
     int code = 1;
     show_init(&r.show, (enum control_command)c->command, c->json, terminal_width(),
               clock_wall_ms());
-    if (client_call(c->socket, control_command_info[c->command].name, c->args, take_item, &r,
-                    &result, &refused, &e)) {
+    bool ok = c->command == CONTROL_directory_load
+                  ? load_send(c, &result, &e)
+                  : client_call(c->socket, control_command_info[c->command].name, c->args,
+                                take_item, &r, &result, &refused, &e);
+    if (ok) {
         code = show_result(&r.show, result, &r.out);
         json_decref(result);
     } else {

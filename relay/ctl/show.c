@@ -482,6 +482,16 @@ int show_result(struct show *s, json_t *o, struct buf *out)
         return show_explain(o, out);
     case CONTROL_directory_lookup:
         return show_lookup(s, o, out);
+    case CONTROL_directory_upsert:
+        buf_append_c(out, number_of(o, "changed") != 0 ? "done\n" : "as it was\n");
+        return 0;
+    case CONTROL_directory_delete:
+        buf_append_c(out, "deleted\n");
+        return 0;
+    case CONTROL_directory_load:
+        buf_printf(out, "%" PRId64 " recipients, %" PRId64 " of them new or changed\n",
+                   number_of(o, "recipients"), number_of(o, "changed"));
+        return 0;
     case CONTROL_set:
         buf_printf(out, "%s is in forest %s now, whatever the directories say\n",
                    text_of(o, "address"), text_of(o, "forest"));

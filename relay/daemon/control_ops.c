@@ -20,6 +20,7 @@
 #include "relay/control/control.h"
 #include "relay/control/facts.h"
 #include "relay/daemon/bind.h"
+#include "relay/daemon/control_manual.h"
 #include "relay/daemon/control_queue.h"
 #include "relay/io/listener.h"
 #include "rewrite/address.h"
@@ -300,6 +301,9 @@ bool control_ops_start(struct daemon *d, struct err *e)
         .explain = op_explain,
         .directory_status = op_directory_status,
         .directory_lookup = op_directory_lookup,
+        .directory_upsert = control_directory_upsert,
+        .directory_delete = control_directory_delete,
+        .directory_load = control_directory_load,
         .set = op_set,
         .unset = op_unset,
         .reload = op_reload,

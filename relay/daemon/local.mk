@@ -4,6 +4,8 @@ libdaemon_a_SOURCES = \
 	relay/daemon/bind.c \
 	relay/daemon/bind.h \
 	relay/daemon/control_export.c \
+	relay/daemon/control_manual.c \
+	relay/daemon/control_manual.h \
 	relay/daemon/control_ops.c \
 	relay/daemon/control_ops.h \
 	relay/daemon/control_queue.c \
