@@ -141,14 +141,13 @@ bool file_sync_dir(const struct file_ops *ops, const char *dir, struct err *e)
 }
 
 /* Writes a new file at path and syncs it; removes it again if that fails. */
-static bool write_new(const struct file_ops *ops, const char *path, const void *p, size_t n,
+static bool write_new(const struct file_ops *ops, const char *path, struct iovec *iov, int n,
                       mode_t mode, struct err *e)
 {
-    int fd = ops->open(path, O_WRONLY | O_CREAT | O_TRUNC, mode);
+    int fd = ops->open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
     if (fd < 0)
         return err_set(e, ERR_SYSTEM, errno, "cannot create %s", path);
-    struct iovec iov = {.iov_base = (void *)(uintptr_t)p, .iov_len = n};
-    bool ok = file_write_all(ops, fd, &iov, 1, 0, e);
+    bool ok = file_write_all(ops, fd, iov, n, 0, e);
     if (!ok)
         err_wrap(e, "%s", path);
     if (ok && ops->fsync(fd) != 0)
@@ -163,11 +162,18 @@ static bool write_new(const struct file_ops *ops, const char *path, const void *
 bool file_replace(const struct file_ops *ops, const char *path, const void *p, size_t n,
                   mode_t mode, struct err *e)
 {
+    struct iovec iov = {.iov_base = (void *)(uintptr_t)p, .iov_len = n};
+    return file_replace_pieces(ops, path, &iov, 1, mode, e);
+}
+
+bool file_replace_pieces(const struct file_ops *ops, const char *path, struct iovec *iov, int n,
+                         mode_t mode, struct err *e)
+{
     char tmp[PATH_MAX], dir[PATH_MAX];
     int len = snprintf(tmp, sizeof(tmp), "%s.tmp", path);
     if (len < 0 || (size_t)len >= sizeof(tmp))
         return err_set(e, ERR_SYSTEM, ENAMETOOLONG, "cannot create %.100s...", path);
-    if (!write_new(ops, tmp, p, n, mode, e))
+    if (!write_new(ops, tmp, iov, n, mode, e))
         return false;
     if (ops->rename(tmp, path) != 0) {
         err_set(e, ERR_SYSTEM, errno, "cannot rename %s to %s", tmp, path);

@@ -37,6 +37,9 @@ bool file_read_all(const char *path, struct buf *out, struct err *e);
 /* path.tmp written, synced, renamed over path, directory synced. */
 bool file_replace(const struct file_ops *ops, const char *path, const void *p, size_t n,
                   mode_t mode, struct err *e);
+/* The same from several pieces. iov is changed. */
+bool file_replace_pieces(const struct file_ops *ops, const char *path, struct iovec *iov, int n,
+                         mode_t mode, struct err *e);
 bool file_sync_dir(const struct file_ops *ops, const char *dir, struct err *e);
 /* mkdir -p for one path, mode for the last part. */
 bool file_make_dir(const char *path, mode_t mode, struct err *e);

@@ -162,6 +162,8 @@ struct conf_source {
     int64_t stale_after_ms; /* 0 = never */
     int64_t backoff_min_ms, backoff_max_ms;
     unsigned mass_change_percent; /* 100 = off */
+    unsigned mass_change_count;   /* 0 = off */
+    int64_t grace_ms;             /* 0 = none */
     unsigned
         domains_n; /* domains whose recipients this source could know; 0 = all shared domains */
     char **domains;

@@ -49,17 +49,16 @@ static bool write_cookie(struct ad *x, struct buf *out)
     return ad_cookie_write(out, &c);
 }
 
-bool ad_commit(struct ad *x, struct err *e)
+void ad_commit(struct ad *x)
 {
     struct buf cookie;
     int64_t now = clock_mono_ms();
     if (replica_batch(x->s->replica) == 0 && now - x->kept_ms < KEEP_MS)
-        return true; /* from the cookie before, a little is read once more */
+        return; /* from the cookie before, a little is read once more */
     bool fits = write_cookie(x, &cookie);
-    bool ok = replica_commit_checked(x->s->replica, fits ? buf_str(&cookie) : STR_NULL, e);
+    replica_commit_checked(x->s->replica, fits ? buf_str(&cookie) : STR_NULL);
     buf_free(&cookie);
     x->kept_ms = now;
-    return ok;
 }
 
 /* Goes on from what the replica keeps. False: everything must be read. */

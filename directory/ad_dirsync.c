@@ -131,8 +131,9 @@ enum follow ad_dirsync_changes(struct ad *x, struct err *e)
         o = round_by_flags(x, &q, &ask, &more, e);
         if (o == FOLLOW_ON)
             o = ad_read_changed(x, e);
-        if (o == FOLLOW_ON && !ad_commit(x, e))
-            o = FOLLOW_LOST;
+        if (o == FOLLOW_ON &&
+            !more) /* one step, however many pages it takes: hold.h counts by steps */
+            ad_commit(x);
     }
     return o;
 }

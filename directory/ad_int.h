@@ -166,6 +166,6 @@ struct ad {
 };
 
 /* Commits what has gathered, with the present cookie. */
-bool ad_commit(struct ad *x, struct err *e);
+void ad_commit(struct ad *x);
 
 #endif

@@ -346,6 +346,48 @@ struct manual_box *directory_manual_box(struct directory *d, struct str source, 
     return NULL;
 }
 
+/* ---- mass changes ---- */
+
+static struct source *source_of(struct directory *d, struct str name, struct err *e)
+{
+    for (unsigned i = 0; i < d->n; i++)
+        if (d->source[i] != NULL && str_eq_nocase(name, str_c(d->conf->source[i].name)))
+            return d->source[i];
+    err_set(e, ERR_INPUT, 0, "there is no directory source \"%.*s\"", STR_ARG(name));
+    return NULL;
+}
+
+struct dir_pending *directory_pending(struct directory *d, struct str source, struct err *e)
+{
+    struct source *s = source_of(d, source, e);
+    struct hold *h = s != NULL ? source_hold(s, true, e) : NULL;
+    if (h == NULL)
+        return NULL;
+    pthread_mutex_lock(&d->publishing);
+    struct dir_view *before = dir_view_ref(d->view), *after = view_with(d, s->id, h->after);
+    pthread_mutex_unlock(&d->publishing);
+    return pending_new(h, before, after);
+}
+
+struct hold *directory_accept(struct directory *d, struct str source, struct str who, struct err *e)
+{
+    struct source *s = source_of(d, source, e);
+    struct hold *h = s != NULL ? source_accept(s, e) : NULL;
+    if (h != NULL)
+        LOG(WARN, s->c->name, "directory-mass-change-accepted", LS("by", who),
+            LU("vanish", h->counts.vanish), LU("move", h->counts.move));
+    return h;
+}
+
+bool directory_accept_next(struct directory *d, struct str source, struct str who, struct err *e)
+{
+    struct source *s = source_of(d, source, e);
+    if (s == NULL || !source_accept_next(s, e))
+        return false;
+    LOG(WARN, s->c->name, "directory-next-mass-change-accepted", LS("by", who));
+    return true;
+}
+
 /* ---- status ---- */
 
 unsigned directory_status(struct directory *d, struct dir_source_status *out, unsigned max)

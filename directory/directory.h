@@ -50,12 +50,52 @@ bool directory_unset_override(struct directory *d, struct str key, struct str wh
 /* A reference to the box of a manual source (manual.h); NULL and *e: there is no such source. */
 struct manual_box *directory_manual_box(struct directory *d, struct str source, struct err *e);
 
+/* ---- mass changes that wait for a person (hold.h) ---- */
+
+/* What a change would do to the entries of its source. */
+struct dir_step {
+    uint64_t vanish, move;
+    uint64_t appear, change; /* the rest: new ones, and other differences */
+    uint64_t lately;         /* vanished step by step in the ten minutes before */
+    uint64_t entries;        /* before the change */
+};
+
+/* What a source would change if the held change were accepted, as of one moment. */
+struct dir_pending;
+struct dir_pending_item {
+    bool vanishes;       /* else it moves */
+    struct str address;  /* its primary one */
+    struct str from, to; /* forests, by all that the directories say; empty: none. Of what vanishes,
+                            `to` is another directory that has it */
+};
+/* NULL with ERR_INPUT: no such source, or it is not held; with ERR_BUSY: what it would change is
+ * not known before the source was read again. Whoever asks has seen it: directory_accept(). */
+struct dir_pending *directory_pending(struct directory *d, struct str source, struct err *e);
+void dir_pending_free(struct dir_pending **p);
+const struct dir_step *dir_pending_counts(const struct dir_pending *p);
+int64_t dir_pending_since_ms(const struct dir_pending *p); /* wall */
+/* One after the other; *end at the last. False without *end: look further, later (so many that stay
+ * where they are came in between). Slices live until the next call. */
+bool dir_pending_next(struct dir_pending *p, struct dir_pending_item *out, bool *end);
+
+/* Agrees to what is held, which is then applied by the source's thread. A reference to it. NULL
+ * with ERR_INPUT and ERR_BUSY as above, with ERR_LIMIT if it has grown since it was reported or
+ * shown last. */
+struct hold *directory_accept(struct directory *d, struct str source, struct str who,
+                              struct err *e);
+/* Agrees in advance to the next mass change of a source that is not held: within a day, and only
+ * while this process runs. */
+bool directory_accept_next(struct directory *d, struct str source, struct str who, struct err *e);
+
+/* ---- status ---- */
+
 enum dir_source_state {
     DIR_SOURCE_STARTING,
     DIR_SOURCE_SYNCING,
     DIR_SOURCE_CURRENT,
     DIR_SOURCE_FAILING,
-    DIR_SOURCE_STALE
+    DIR_SOURCE_STALE,
+    DIR_SOURCE_HELD /* a mass change waits for a person */
 };
 const char *dir_source_state_text(enum dir_source_state s);
 
@@ -75,6 +115,12 @@ struct dir_source_status {
     char notice[300];               /* what works but should be mended */
     int64_t certificate_expires_ms; /* wall clock: the server's; the password we read with */
     int64_t password_expires_ms;
+    uint64_t vanished;     /* entries that route on through their grace period */
+    uint64_t conflicts;    /* addresses that began to be claimed twice by a change of this source */
+    int64_t held_since_ms; /* wall clock; 0: nothing is held */
+    struct dir_step held;
+    bool accepts_next;
+    bool is_stale; /* whatever the state */
 };
 /* Returns the number of sources; fills up to max. */
 unsigned directory_status(struct directory *d, struct dir_source_status *out, unsigned max);

@@ -134,7 +134,7 @@ static bool take_over(struct file_watch *w, int fd, struct err *e)
     if (!read_through(w, fd, false, &hash, e))
         return false;
     struct str cookie = str_n((const char *)&hash, sizeof(hash));
-    if (replica_is_complete(r) && str_eq(cookie, replica_cookie(r)))
+    if (replica_is_complete(r) && replica_hold(r) == NULL && str_eq(cookie, replica_cookie(r)))
         return true;
     source_set_state(w->s, DIR_SOURCE_SYNCING);
     replica_refresh_begin(r);

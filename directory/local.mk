@@ -17,7 +17,9 @@ libdirectory_a_SOURCES = \
 	directory/dirsync.c directory/dirsync.h \
 	directory/entry.c directory/entry.h \
 	directory/file_source.c directory/file_source.h \
+	directory/grace.c \
 	directory/hashmap.c directory/hashmap.h \
+	directory/hold.c directory/hold.h \
 	directory/ldif.c directory/ldif.h \
 	directory/ldap_entry.c directory/ldap_entry.h \
 	directory/ldap_follow.c directory/ldap_follow.h \
@@ -28,11 +30,13 @@ libdirectory_a_SOURCES = \
 	directory/map.c directory/map.h \
 	directory/openldap.c \
 	directory/override.c directory/override.h \
+	directory/pending.c \
 	directory/person.c directory/person.h \
 	directory/record.c \
-	directory/replica.c directory/replica.h \
+	directory/replica.c directory/replica.h directory/replica_int.h \
 	directory/rules.c directory/rules.h \
 	directory/source.c directory/source.h \
+	directory/source_hold.c \
 	directory/stack.c directory/stack.h \
 	directory/store.c directory/store.h \
 	directory/syncrepl.c directory/syncrepl.h \

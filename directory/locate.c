@@ -6,8 +6,8 @@
  * points outside. An object without any of Exchange's attributes is a mailbox in a directory that
  * has none of them, and counts for little in Active Directory: accounts get a mail attribute long
  * before they get a mailbox. Which of flag and Exchange's attributes is believed first is the
- * domain's choice (place_of). Within a rule a living object
- * before one that has vanished, then the source with the better priority, then the lower UUID.
+ * domain's choice (place_of). What is alive decides before what has vanished; within a rule the
+ * source with the better priority, then the lower UUID.
  *
  * Two claims of the deciding rule that name different forests are a conflict, and so is one address
  * on two objects that are not one person: decided all the same, and reported.
@@ -157,6 +157,7 @@ static void claim_member(struct lookup *l, const struct member *m)
     c->recipient_type = m->entry.recipient_type;
     c->require_auth = m->entry.require_auth;
     c->vanished_ms = m->entry.vanished_ms;
+    c->routes_until_ms = c->vanished_ms != 0 ? c->vanished_ms + s->conf->grace_ms : 0;
     c->uuid = table_record_uuid(&m->record);
     c->table = m->record.t;
 }
@@ -283,14 +284,22 @@ static const char *contradiction(const struct lookup *l, unsigned best, unsigned
     return equal ? "two forests claim it" : NULL;
 }
 
+/* By rank, but whatever is alive and says where before what has vanished: a mailbox that went to
+ * another forest is there, however it was described here. */
+static unsigned order_of(const struct lookup *l, unsigned i)
+{
+    enum rank rank = l->place[i].rank;
+    if (rank == RANK_NONE)
+        return 2 * RANK_NONE;
+    return has_vanished(l, i) ? rank + RANK_NONE : (unsigned)rank;
+}
+
 static unsigned best_claim(const struct lookup *l)
 {
     unsigned best = 0;
-    for (unsigned i = 1; i < l->out->n_claims; i++) {
-        enum rank rank = l->place[i].rank, than = l->place[best].rank;
-        if (rank < than || (rank == than && has_vanished(l, best) && !has_vanished(l, i)))
+    for (unsigned i = 1; i < l->out->n_claims; i++)
+        if (order_of(l, i) < order_of(l, best))
             best = i;
-    }
     return best;
 }
 
@@ -301,7 +310,9 @@ static bool decide(struct lookup *l)
     if (out->n_claims == 0 || l->place[best].rank == RANK_NONE)
         return false;
     out->best = &out->claim[best];
-    out->why = why_text[l->place[best].rank];
+    out->why = has_vanished(l, best)
+                   ? "vanished: where its source had it last, for the grace period"
+                   : why_text[l->place[best].rank];
     for (unsigned i = 0; i < out->n_claims && out->conflict == NULL; i++)
         if (i != best)
             out->conflict = contradiction(l, best, i);

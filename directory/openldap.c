@@ -218,11 +218,10 @@ static enum follow on_message(struct session *x, int type, LDAPMessage *m, struc
 
 /* ---- the session ---- */
 
-static bool commit_changes(struct session *x, struct err *e)
+static void commit_changes(struct session *x)
 {
-    bool ok = replica_commit_checked(x->s->replica, cookie_for_commit(x), e);
+    replica_commit_checked(x->s->replica, cookie_for_commit(x));
     x->new_cookie = false;
-    return ok;
 }
 
 /* All that lies ready. */
@@ -248,8 +247,7 @@ static enum follow drain(struct session *x, struct err *e)
         if (n % STOP_EVERY == 0 && source_must_stop(x->s))
             return FOLLOW_STOPPED;
         if (!x->refreshing && clock_mono_ms() - began >= COALESCE_MS) {
-            if (!commit_changes(x, e))
-                return FOLLOW_LOST;
+            commit_changes(x);
             began = clock_mono_ms();
         }
     }
@@ -303,8 +301,8 @@ static enum follow keep_up(struct session *x, struct err *e)
         if (!x->refreshing && !probe(x, e))
             return FOLLOW_LOST;
         enum follow o = drain(x, e);
-        if (!x->refreshing && !commit_changes(x, e)) /* also before a loss: what arrived is whole */
-            return FOLLOW_LOST;
+        if (!x->refreshing) /* also before a loss: what arrived is whole */
+            commit_changes(x);
         if (o != FOLLOW_ON)
             return o;
         if (x->refreshing && clock_mono_ms() - x->last_message_ms > REFRESH_LULL_S * 1000)

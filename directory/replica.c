@@ -1,55 +1,26 @@
 /*
  * replica.c - see replica.h.
  */
-#include "directory/replica.h"
+#include "directory/replica_int.h"
 
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/hash.h"
-#include "base/log.h"
 #include "base/mem.h"
-#include "directory/hashmap.h"
-#include "directory/store.h"
 
 #define VERIFY_MAX        ((uint64_t)8 << 20) /* read in 5 ms or so */
 #define BATCH_MAX         4096                /* first sync: entries per commit */
 #define OVERLAY_MAX       65536               /* entries beside the snapshot */
 #define JOURNAL_MAX       ((uint64_t)16 << 20)
-#define RECENT_MS         600000 /* removals this close together are one change */
-#define SNAPSHOT_RETRY_MS 60000  /* after one could not be written */
-#define REPLICA_KILLED    UINT64_MAX
-
-struct replica {
-    struct replica_options o;
-    char *name;
-    struct store store;
-    struct dir_stack *stack;
-    struct buf cookie;
-    uint64_t sequence, entries, addresses;
-    int64_t complete_wall_ms;
-    uint64_t source_id;        /* of what we hold: o.source_id once that was fully synced */
-    int64_t snapshot_after_ms; /* monotonic; not tried before */
-
-    struct table_builder *batch;
-    struct hashmap batched; /* UUID hash -> handle in batch, or REPLICA_KILLED */
-    unsigned n_batch;
-
-    bool refreshing;
-    struct hashmap present; /* UUID hashes seen in this refresh */
-
-    /* Removals that came one by one, since when; a window that was found too full does not end. */
-    uint64_t recent_removed;
-    int64_t recent_since_ms;
-    bool recent_full;
-
-    struct dir_entry_room *room_old, *room_new;
-};
+#define SNAPSHOT_RETRY_MS 60000 /* after one could not be written */
 
 /* ---- opening ---- */
 
 static void adopt_header(struct replica *r)
 {
-    r->sequence = r->entries = r->addresses = 0;
+    r->sequence = r->entries = r->addresses = r->vanished = 0;
+    r->grace.known = true;
+    r->holding.lately = 0;
     r->complete_wall_ms = 0;
     r->source_id = r->o.source_id;
     buf_clear(&r->cookie);
@@ -59,6 +30,9 @@ static void adopt_header(struct replica *r)
     r->sequence = h->sequence;
     r->entries = h->live_entries;
     r->addresses = h->live_addresses;
+    r->vanished = h->safety.vanished;
+    r->grace.known = r->vanished == 0;
+    holding_adopt(r, &h->safety);
     r->complete_wall_ms = h->complete_wall_ms;
     r->source_id = h->source_id;
     if (h->source_id == r->o.source_id)
@@ -87,6 +61,10 @@ struct replica *replica_open(const struct replica_options *o, struct err *e)
     hashmap_init(&r->present, true);
     r->room_old = mem_alloc(sizeof(*r->room_old));
     r->room_new = mem_alloc(sizeof(*r->room_new));
+    grace_init(r);
+    holding_init(r);
+    if (!holding_open(r, e))
+        replica_close(&r);
     return r;
 }
 
@@ -102,6 +80,8 @@ void replica_close(struct replica **rp)
     table_builder_free(&r->batch);
     hashmap_free(&r->batched);
     hashmap_free(&r->present);
+    holding_free(r);
+    grace_free(r);
     mem_free(r->room_old);
     mem_free(r->room_new);
     mem_free(r->name);
@@ -131,6 +111,10 @@ uint64_t replica_entries(const struct replica *r)
 uint64_t replica_addresses(const struct replica *r)
 {
     return r->addresses;
+}
+uint64_t replica_vanished(const struct replica *r)
+{
+    return r->vanished;
 }
 uint64_t replica_bytes(const struct replica *r)
 {
@@ -166,6 +150,7 @@ bool replica_settle(struct replica *r)
     r->stack = stack_new(NULL);
     replica_abort(r);
     adopt_header(r);
+    holding_end(r, "the generation it would have changed was damaged");
     struct replica_commit c = {.stack = r->stack, .n_entries = 1, .everything = true};
     r->o.publish(r->o.arg, &c);
     return false;
@@ -193,8 +178,9 @@ static void batch_drop(struct replica *r, const unsigned char *uuid, uint64_t ha
     r->n_batch--;
 }
 
-static bool batch_add(struct replica *r, const struct dir_entry *e, uint64_t hash)
+bool replica_batch_add(struct replica *r, const struct dir_entry *e)
 {
+    uint64_t hash = dir_uuid_hash(e->uuid);
     uint64_t h = table_builder_add(r->batch, e);
     if (h == TABLE_NO_ENTRY)
         return false;
@@ -206,7 +192,18 @@ static bool batch_add(struct replica *r, const struct dir_entry *e, uint64_t has
     return true;
 }
 
-static bool find_old(const struct replica *r, const unsigned char *uuid, struct dir_entry *out)
+uint64_t *replica_batch_next(const struct replica *r, size_t *at, struct dir_entry *out)
+{
+    for (size_t i = *at; i < r->batched.cap; i++)
+        if (r->batched.key[i] != 0 && r->batched.value[i] != REPLICA_KILLED &&
+            table_builder_read(r->batch, r->batched.value[i], r->room_new, out)) {
+            *at = i + 1;
+            return &r->batched.value[i];
+        }
+    return NULL;
+}
+
+bool replica_find(const struct replica *r, const unsigned char *uuid, struct dir_entry *out)
 {
     struct table_record rec;
     return stack_find_uuid(r->stack, uuid, &rec) && table_record_decode(&rec, r->room_old, out);
@@ -219,27 +216,30 @@ bool replica_upsert(struct replica *r, const struct dir_entry *e)
     if (r->refreshing)
         hashmap_set(&r->present, hash, 0);
     batch_drop(r, e->uuid, hash);
-    if (find_old(r, e->uuid, &old) && dir_entry_equal(&old, e))
+    if (replica_find(r, e->uuid, &old) && dir_entry_equal(&old, e))
         return true;
-    return batch_add(r, e, hash);
+    return replica_batch_add(r, e);
 }
 
 void replica_delete(struct replica *r, const unsigned char *uuid)
 {
-    struct table_record old;
-    uint64_t hash = dir_uuid_hash(uuid);
-    batch_drop(r, uuid, hash);
-    if (!stack_find_uuid(r->stack, uuid, &old))
+    struct dir_entry old, gone = {.tombstone = true};
+    batch_drop(r, uuid, dir_uuid_hash(uuid));
+    if (!replica_find(r, uuid, &old) || old.vanished_ms != 0)
         return;
-    struct dir_entry gone = {.tombstone = true};
     memcpy(gone.uuid, uuid, DIR_UUID_SIZE);
-    batch_add(r, &gone, hash);
+    replica_batch_add(r, &gone);
 }
 
 void replica_present(struct replica *r, const unsigned char *uuid)
 {
+    struct dir_entry old;
     if (r->refreshing)
         hashmap_set(&r->present, dir_uuid_hash(uuid), 0);
+    if (r->vanished != 0 && replica_find(r, uuid, &old) && old.vanished_ms != 0) {
+        old.vanished_ms = 0; /* it is back, as it was */
+        replica_upsert(r, &old);
+    }
 }
 
 /* ---- committing ---- */
@@ -270,36 +270,55 @@ static void keys_add(struct keys *k, const struct dir_entry *e)
         key_add(k, dir_other_hash(e->other[i].type, e->other[i].key));
 }
 
-/* Names the keys of all that changed and counts what is alive afterwards. */
-static void batch_measure(struct replica *r, struct keys *k)
+/* A removal becomes an entry that is marked as vanished, for the time of grace. */
+static bool keep_for_grace(struct replica *r, uint64_t *handle, struct dir_entry *e, int64_t now)
 {
-    for (size_t i = 0; i < r->batched.cap; i++) {
-        struct dir_entry old, new;
-        if (r->batched.key[i] == 0 || r->batched.value[i] == REPLICA_KILLED ||
-            !table_builder_read(r->batch, r->batched.value[i], r->room_new, &new))
-            continue;
-        if (find_old(r, new.uuid, &old)) {
+    e->vanished_ms = now;
+    uint64_t marked = table_builder_add(r->batch, e);
+    if (marked == TABLE_NO_ENTRY)
+        return false;
+    table_builder_kill(r->batch, *handle);
+    *handle = marked;
+    grace_note(r, e, now);
+    return true;
+}
+
+/* Names the keys of all that changes, counts what is there afterwards. */
+static void batch_settle(struct replica *r, struct keys *k)
+{
+    struct dir_entry old, new;
+    uint64_t *handle;
+    int64_t now = clock_wall_ms();
+    for (size_t at = 0; (handle = replica_batch_next(r, &at, &new)) != NULL;) {
+        bool had = replica_find(r, new.uuid, &old), vanished = had && old.vanished_ms != 0;
+        if (had) {
             keys_add(k, &old);
-            r->entries--;
-            r->addresses -= old.n_address;
+            r->entries -= !vanished;
+            r->addresses -= vanished ? 0 : old.n_address;
+            r->vanished -= vanished;
         }
         if (!new.tombstone) {
             keys_add(k, &new);
             r->entries++;
             r->addresses += new.n_address;
+        } else if (had && !vanished && r->o.grace_ms != 0) {
+            r->vanished += keep_for_grace(r, handle, &old, now);
         }
     }
 }
 
-static struct table_meta meta_now(const struct replica *r)
+struct table_meta replica_meta(const struct replica *r)
 {
-    return (struct table_meta){.salt = r->store.salt,
-                               .source_id = r->source_id,
-                               .sequence = r->sequence,
-                               .complete_wall_ms = r->complete_wall_ms,
-                               .live_entries = r->entries,
-                               .live_addresses = r->addresses,
-                               .cookie = buf_str(&r->cookie)};
+    struct table_meta m = {.salt = r->store.salt,
+                           .source_id = r->source_id,
+                           .sequence = r->sequence,
+                           .complete_wall_ms = r->complete_wall_ms,
+                           .live_entries = r->entries,
+                           .live_addresses = r->addresses,
+                           .safety.vanished = r->vanished,
+                           .cookie = buf_str(&r->cookie)};
+    holding_meta(r, &m.safety);
+    return m;
 }
 
 static void take_stack(struct replica *r, struct dir_stack *next)
@@ -328,7 +347,7 @@ void replica_snapshot(struct replica *r)
 {
     struct err e;
     struct table_builder *b = table_builder_new();
-    struct table_meta m = meta_now(r);
+    struct table_meta m = replica_meta(r);
     stack_flatten(r->stack, b);
     struct dir_table *t = store_snapshot(&r->store, b, &m, &e);
     table_builder_free(&b);
@@ -342,7 +361,7 @@ void replica_snapshot(struct replica *r)
     r->o.publish(r->o.arg, &c);
 }
 
-static void commit(struct replica *r, struct str cookie, bool first_end)
+void replica_commit_batch(struct replica *r, struct str cookie, bool first_end)
 {
     struct keys k = {0};
     unsigned n = r->n_batch;
@@ -350,21 +369,24 @@ static void commit(struct replica *r, struct str cookie, bool first_end)
         buf_clear(&r->cookie);
         buf_append_str(&r->cookie, cookie);
     }
-    batch_measure(r, &k);
+    batch_settle(r, &k);
     r->sequence++;
-    struct table_meta m = meta_now(r);
+    struct table_meta m = replica_meta(r);
     struct dir_table *t = table_builder_finish(r->batch, &m);
     batch_clear(r);
     store_append(&r->store, t);
-    take_stack(r, stack_push(r->stack, t));
+    take_stack(r, stack_push(r->stack, table_ref(t)));
     if (n != 0) {
         struct replica_commit c = {.stack = r->stack,
                                    .n_entries = n,
                                    .everything = k.everything,
                                    .n_keys = k.everything ? 0 : k.n,
-                                   .key_hash = k.v};
+                                   .key_hash = k.v,
+                                   .change = t};
         r->o.publish(r->o.arg, &c);
+        grace_say(r);
     }
+    table_unref(&t);
     mem_free(k.v);
     if (r->complete_wall_ms != 0) /* a first sync that broke off begins anew anyway */
         store_sync(&r->store);
@@ -376,7 +398,13 @@ void replica_commit(struct replica *r, struct str cookie)
 {
     bool new_cookie = cookie.p != NULL && !str_eq(cookie, buf_str(&r->cookie));
     if (r->n_batch != 0 || new_cookie)
-        commit(r, cookie, false);
+        replica_commit_batch(r, cookie, false);
+}
+
+void replica_commit_checked(struct replica *r, struct str cookie)
+{
+    if (!holding_stops(r, &cookie, false))
+        replica_commit(r, cookie);
 }
 
 bool replica_sync(struct replica *r)
@@ -392,7 +420,7 @@ void replica_alive(struct replica *r, int64_t wall_ms)
 
 void replica_note_alive(struct replica *r)
 {
-    commit(r, STR_NULL, false);
+    replica_commit_batch(r, STR_NULL, false);
 }
 
 /* ---- refreshing ---- */
@@ -414,7 +442,7 @@ static void delete_absent_entries(struct replica *r)
 {
     struct stack_cursor c = {0};
     struct table_record rec;
-    /* batch_add() may commit during a first sync: the walk keeps its own stack */
+    /* replica_batch_add() may commit during a first sync: the walk keeps its own stack */
     struct dir_stack *stack = stack_ref(r->stack);
     while (stack_next(stack, &c, &rec))
         if (!hashmap_has(&r->present, dir_uuid_hash(table_record_uuid(&rec))))
@@ -422,87 +450,25 @@ static void delete_absent_entries(struct replica *r)
     stack_unref(&stack);
 }
 
-/* How many of the batch remove an entry, or move one: they are what a mass change is made of. */
-static void batch_count_loss(struct replica *r, uint64_t *removed, uint64_t *moved)
-{
-    *removed = *moved = 0;
-    for (size_t i = 0; i < r->batched.cap; i++) {
-        struct dir_entry old, new;
-        if (r->batched.key[i] == 0 || r->batched.value[i] == REPLICA_KILLED ||
-            !table_builder_read(r->batch, r->batched.value[i], r->room_new, &new) ||
-            !find_old(r, new.uuid, &old))
-            continue;
-        *removed += new.tombstone;
-        *moved += !new.tombstone &&dir_entry_moved(&old, &new);
-    }
-}
-
-/* Is `loss` in the batch too much, with what was removed lately? */
-static bool too_much(struct replica *r, uint64_t loss)
-{
-    int64_t now = clock_mono_ms();
-    if (!r->recent_full && now - r->recent_since_ms > RECENT_MS) {
-        r->recent_since_ms = now;
-        r->recent_removed = 0;
-    }
-    uint64_t all = loss + r->recent_removed, of = r->entries + r->recent_removed;
-    r->recent_full =
-        loss != 0 && all > REPLICA_MASS_FLOOR && all * 100 > of * r->o.mass_change_percent;
-    return r->recent_full;
-}
-
-static bool mass_change(struct replica *r, bool one_by_one, struct err *e)
-{
-    uint64_t removed, moved;
-    if (r->complete_wall_ms == 0 || r->o.mass_change_percent >= 100)
-        return false;
-    batch_count_loss(r, &removed, &moved);
-    if (!too_much(r, one_by_one ? removed : removed + moved)) {
-        if (one_by_one)
-            r->recent_removed += removed;
-        return false;
-    }
-    removed += r->recent_removed;
-    err_set(e, ERR_LIMIT, 0,
-            "this would remove %llu and move %llu of %llu entries at once, more than "
-            "mass_change_percent = %u allows; the rest was not applied. If it is meant, set "
-            "mass_change_percent = 100 for this source and reload",
-            (unsigned long long)removed, (unsigned long long)moved,
-            (unsigned long long)(r->entries + r->recent_removed), r->o.mass_change_percent);
-    return true;
-}
-
-bool replica_commit_checked(struct replica *r, struct str cookie, struct err *e)
-{
-    if (r->n_batch != 0 && mass_change(r, true, e)) {
-        replica_abort(r);
-        return false;
-    }
-    replica_commit(r, cookie);
-    return true;
-}
-
 bool replica_refresh_end(struct replica *r, bool delete_absent, struct str cookie, struct err *e)
 {
     ASSERT(r->refreshing);
-    if (delete_absent && r->present.n == 0) {
+    if (delete_absent && r->present.n == 0 && r->complete_wall_ms == 0) {
         replica_abort(r);
         return err_set(e, ERR_LIMIT, 0,
                        "there is not one entry with a mail address in it; nothing was applied");
     }
     if (delete_absent)
         delete_absent_entries(r);
-    if (mass_change(r, false, e)) {
-        replica_abort(r);
-        return false;
-    }
-    bool first = !replica_is_complete(r);
     r->refreshing = false;
     hashmap_free(&r->present);
+    if (holding_stops(r, &cookie, true))
+        return true;
+    bool first = !replica_is_complete(r);
     r->source_id = r->o.source_id;
     replica_alive(r, clock_wall_ms());
     if (first)
-        commit(r, cookie, true); /* even if it is empty: complete is worth keeping */
+        replica_commit_batch(r, cookie, true); /* even if it is empty: complete is worth keeping */
     else
         replica_commit(r, cookie);
     return true;

@@ -10,8 +10,8 @@
  *
  * A refresh is the server telling everything again. The first one is committed as it comes, so that
  * a large directory is usable early, but without a cookie and without being complete. A later one
- * is gathered and applied whole at its end, or not at all: never the half of it, and not when
- * it would remove or move more than the configured share (mass change).
+ * is gathered and applied whole at its end, or not at all: never the half of it. What would remove
+ * or move too much waits for a person (hold.h). What vanishes routes on for a while (grace.c).
  */
 #ifndef DIRECTORY_REPLICA_H
 #define DIRECTORY_REPLICA_H
@@ -19,10 +19,9 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/file.h"
+#include "directory/hold.h"
 #include "directory/stack.h"
 
-/* A smaller change is never a mass change, whatever its share. */
-#define REPLICA_MASS_FLOOR 10
 /* So many changed keys are named in one commit; beyond, `everything`. */
 #define REPLICA_KEYS_MAX 200000
 
@@ -31,18 +30,24 @@ struct replica_commit {
     unsigned n_entries;      /* entries that truly changed; 0: only the tables were rearranged */
     bool everything;
     unsigned n_keys;
-    const uint64_t *key_hash; /* old and new keys of those entries, of every kind */
+    const uint64_t *key_hash;       /* old and new keys of those entries, of every kind */
+    const struct dir_table *change; /* what the commit says; NULL if n_entries is 0 */
 };
 typedef void replica_publish_fn(void *arg, const struct replica_commit *c);
+/* Something is held from now on, or it has changed, or (NULL) is not held any more. */
+typedef void replica_held_fn(void *arg, struct hold *h);
 
 struct replica_options {
     const char *folder, *name;
-    const struct file_ops *ops; /* NULL: file_real */
-    uint64_t source_id;         /* hash of what is asked for. After a change the old entries serve
-                                   on, incomplete and without a cookie, until the next refresh */
-    uint64_t verify_max;        /* store.h; 0: the default */
-    unsigned mass_change_percent;
+    const struct file_ops *ops;   /* NULL: file_real */
+    uint64_t source_id;           /* hash of what is asked for. After a change the old entries serve
+                                     on, incomplete and without a cookie, until the next refresh */
+    uint64_t verify_max;          /* store.h; 0: the default */
+    unsigned mass_change_percent; /* 100: no limit */
+    uint64_t mass_change_count;   /* 0: no limit */
+    int64_t grace_ms;             /* 0: what vanishes is gone at once */
     replica_publish_fn *publish;
+    replica_held_fn *held; /* may be NULL */
     void *arg;
 };
 
@@ -62,7 +67,8 @@ bool replica_is_complete(const struct replica *r);
 int64_t replica_complete_wall_ms(const struct replica *r);
 uint64_t replica_entries(const struct replica *r);
 uint64_t replica_addresses(const struct replica *r);
-uint64_t replica_bytes(const struct replica *r); /* on disk */
+uint64_t replica_vanished(const struct replica *r); /* in their grace period; not among entries */
+uint64_t replica_bytes(const struct replica *r);    /* on disk */
 
 /* The entry's slices need only live for the call. False: too long to keep. */
 bool replica_upsert(struct replica *r, const struct dir_entry *e);
@@ -74,18 +80,28 @@ void replica_present(struct replica *r, const unsigned char *uuid);
 void replica_abort(struct replica *r);
 void replica_refresh_begin(struct replica *r);
 bool replica_is_refreshing(const struct replica *r);
-/* Ends the refresh. `delete_absent`: what was neither upserted nor present is gone. False with
- * ERR_LIMIT: a mass change, or a directory without any entry (which is a wrong filter, a missing
- * right or a file being written, and would turn into 550 for everyone); nothing was applied, and
- * the refresh is over. */
+/* Ends the refresh. `delete_absent`: what was neither upserted nor present is gone. A mass change
+ * is held and not applied, which is no failure: the source goes on as ever. False with ERR_LIMIT:
+ * the first sync found no entry at all (which is a wrong filter, a missing right or a file being
+ * written, and would turn into 550 for everyone); nothing was applied, and the refresh is over. */
 bool replica_refresh_end(struct replica *r, bool delete_absent, struct str cookie, struct err *e);
 /* Publishes the batch. cookie.p NULL: keep the old one. */
 void replica_commit(struct replica *r, struct str cookie);
-/* The same for changes that come one by one: many removals within ten minutes are a mass change,
- * too. (Moves are not: moving mailboxes one after the other is what an administrator is here for.)
- * False with ERR_LIMIT: the batch was dropped, and so will the refresh be that names the rest of
- * it. */
-bool replica_commit_checked(struct replica *r, struct str cookie, struct err *e);
+/* The same for changes that come one by one, with an eye on what they are together: a mass change
+ * is held (hold.h). All that the cookie stands for must be in the batch. */
+void replica_commit_checked(struct replica *r, struct str cookie);
+/* What is held, or NULL; borrowed until the next call. While it is, replica_cookie() stays that of
+ * the last good generation: a session that goes on from what it has gathered keeps its own. */
+const struct hold *replica_hold(const struct replica *r);
+/* Applies exactly `h` (hold.h), with its cookie: end the session first, and begin a new one then.
+ * False with ERR_INPUT: it is not held any more. */
+bool replica_accept(struct replica *r, struct hold *h, struct err *e);
+/* The next mass change within a day is applied and not held. Forgotten by a restart. */
+void replica_accept_next(struct replica *r);
+bool replica_accepts_next(const struct replica *r);
+/* Removes what vanished and has had its grace period, if the replica is not in the middle of
+ * something. Call it now and then: it costs nothing when nothing is due. */
+void replica_expire(struct replica *r);
 /* Known complete at this moment (wall clock): kept with the next commit. */
 void replica_alive(struct replica *r, int64_t wall_ms);
 /* Keeps that moment on disk even if nothing changed. */

@@ -193,7 +193,8 @@ bool rules_source_same(const struct conf_source *a, const struct conf_source *b)
            a->file_bytes_max == b->file_bytes_max && a->line_bytes_max == b->line_bytes_max &&
            a->backoff_min_ms == b->backoff_min_ms && a->backoff_max_ms == b->backoff_max_ms &&
            a->sync == b->sync && a->poll_interval_ms == b->poll_interval_ms &&
-           a->page_size == b->page_size && a->mass_change_percent == b->mass_change_percent;
+           a->page_size == b->page_size && a->mass_change_percent == b->mass_change_percent &&
+           a->mass_change_count == b->mass_change_count && a->grace_ms == b->grace_ms;
 }
 
 static uint64_t mix(uint64_t h, const char *text)

@@ -37,11 +37,10 @@ static const struct {
 
 const char *dir_source_state_text(enum dir_source_state s)
 {
-    static const char *const text[] = {[DIR_SOURCE_STARTING] = "starting",
-                                       [DIR_SOURCE_SYNCING] = "syncing",
-                                       [DIR_SOURCE_CURRENT] = "current",
-                                       [DIR_SOURCE_FAILING] = "failing",
-                                       [DIR_SOURCE_STALE] = "stale"};
+    static const char *const text[] = {
+        [DIR_SOURCE_STARTING] = "starting", [DIR_SOURCE_SYNCING] = "syncing",
+        [DIR_SOURCE_CURRENT] = "current",   [DIR_SOURCE_FAILING] = "failing",
+        [DIR_SOURCE_STALE] = "stale",       [DIR_SOURCE_HELD] = "held"};
     return (unsigned)s < ARRAY_LEN(text) ? text[s] : "unknown";
 }
 
@@ -52,6 +51,8 @@ static void status_measure(struct source *s)
     const struct replica *r = s->replica;
     s->status.entries = replica_entries(r);
     s->status.addresses = replica_addresses(r);
+    s->status.vanished = replica_vanished(r);
+    s->status.accepts_next = replica_accepts_next(r);
     s->status.last_complete_ms = replica_complete_wall_ms(r);
     s->status.complete_once = replica_is_complete(r);
     s->status.snapshot_bytes = replica_bytes(r);
@@ -80,8 +81,21 @@ void source_status(struct source *s, struct dir_source_status *out)
     pthread_mutex_unlock(&s->lock);
     bool once = atomic_load_explicit(&s->fresh->complete_once, memory_order_acquire);
     int64_t last = atomic_load_explicit(&s->fresh->complete_ms, memory_order_relaxed);
-    if (once && limit != 0 && clock_mono_ms() - last > limit)
+    out->is_stale = once && limit != 0 && clock_mono_ms() - last > limit;
+    if (out->is_stale)
         out->state = DIR_SOURCE_STALE;
+    if (out->held_since_ms == 0)
+        return;
+    out->state = DIR_SOURCE_HELD;
+    if (out->last_error[0] == '\0')
+        snprintf(
+            out->last_error, sizeof(out->last_error),
+            "%llu of %llu entries would vanish and %llu move, more than mass_change_percent or "
+            "mass_change_count allow; nothing is applied. `causewayctl directory pending %s` "
+            "shows them",
+            (unsigned long long)(out->held.vanish + out->held.lately),
+            (unsigned long long)(out->held.entries + out->held.lately),
+            (unsigned long long)out->held.move, out->name);
 }
 
 void source_set_state(struct source *s, enum dir_source_state state)
@@ -89,7 +103,7 @@ void source_set_state(struct source *s, enum dir_source_state state)
     pthread_mutex_lock(&s->lock);
     bool changed = s->status.state != state;
     s->status.state = state;
-    if (state == DIR_SOURCE_CURRENT)
+    if (state == DIR_SOURCE_CURRENT || state == DIR_SOURCE_HELD)
         s->status.last_error[0] = '\0';
     pthread_mutex_unlock(&s->lock);
     if (changed)
@@ -154,6 +168,10 @@ static void fresh_from(struct source *s, int64_t now)
 void source_is_current(struct source *s)
 {
     int64_t now = clock_mono_ms();
+    if (replica_hold(s->replica) != NULL) { /* what it says is known, and not believed */
+        source_set_state(s, DIR_SOURCE_HELD);
+        return;
+    }
     replica_alive(s->replica, clock_wall_ms());
     fresh_from(s, now);
     pthread_mutex_lock(&s->lock);
@@ -188,6 +206,7 @@ bool source_must_stop(struct source *s)
 bool source_wait(struct source *s, int fd, int ms, bool *ready)
 {
     struct pollfd p[2] = {{.fd = s->stop_fd, .events = POLLIN}, {.fd = fd, .events = POLLIN}};
+    replica_expire(s->replica);
     log_flush();
     int n = poll(p, fd >= 0 ? 2 : 1, ms);
     if (ready != NULL)
@@ -228,11 +247,18 @@ struct source *source_open(struct directory *d, struct conf *conf, const struct 
                                 .name = c->name,
                                 .source_id = rules_source_id(c),
                                 .mass_change_percent = c->mass_change_percent,
+                                .mass_change_count = c->mass_change_count,
+                                /* what a person deletes by hand is meant */
+                                .grace_ms = c->type != CONF_SOURCE_MANUAL ? c->grace_ms : 0,
                                 .publish = publish,
+                                .held = source_held,
                                 .arg = s};
+    pthread_mutex_init(&s->lock, NULL);
+    s->c = c;
     s->replica = replica_open(&o, e);
     if (s->replica == NULL) {
         err_wrap(e, "directory source \"%s\"", c->name);
+        pthread_mutex_destroy(&s->lock);
         mem_free(s);
         return NULL;
     }
@@ -240,12 +266,10 @@ struct source *source_open(struct directory *d, struct conf *conf, const struct 
     s->id = atomic_fetch_add(&last_id, 1) + 1;
     s->directory = d;
     s->conf = conf_ref(conf);
-    s->c = c;
     s->fresh = fresh_new();
     s->box = c->type == CONF_SOURCE_MANUAL ? manual_box_new() : NULL;
     s->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     ASSERT(s->stop_fd >= 0);
-    pthread_mutex_init(&s->lock, NULL);
     snprintf(s->status.name, sizeof(s->status.name), "%s", c->name);
     snprintf(s->status.type, sizeof(s->status.type), "%s", kind[c->type].type);
     source_retouch(s, c);
@@ -270,7 +294,10 @@ static void *source_main(void *arg)
         freshen(s);
     }
     s->noted_ms = clock_mono_ms();
-    kind[s->c->type].run(s);
+    replica_expire(s->replica); /* finds what is to be expired, while nobody waits */
+    do
+        kind[s->c->type].run(s);
+    while (source_obey(s));
     struct dir_source_status end;
     source_status(s, &end);
     if (end.state == DIR_SOURCE_CURRENT)
@@ -292,6 +319,14 @@ void source_start(struct source *s)
 }
 
 void source_ask_stop(struct source *s)
+{
+    pthread_mutex_lock(&s->lock);
+    s->stopping = true;
+    pthread_mutex_unlock(&s->lock);
+    source_interrupt(s);
+}
+
+void source_interrupt(struct source *s)
 {
     uint64_t one = 1;
     ssize_t n = write(s->stop_fd, &one, sizeof(one));
@@ -315,6 +350,8 @@ void source_close(struct source **sp)
         return;
     source_stop(s);
     replica_close(&s->replica);
+    source_held(s, NULL);
+    hold_unref(&s->accepted);
     fresh_unref(&s->fresh);
     if (s->box != NULL)
         manual_box_close(s->box);

@@ -31,9 +31,15 @@ struct source {
     int64_t noted_ms;
     int64_t said_ms; /* when the last failure was logged */
     struct log_limit bad_values;
-    pthread_mutex_t lock; /* over status and stale_after_ms */
+    pthread_mutex_t lock; /* over what follows */
     int64_t stale_after_ms;
     struct dir_source_status status;
+    bool stopping;
+    /* source_hold.c */
+    struct hold *held;     /* or NULL */
+    struct dir_step shown; /* of what is held: what a person has seen of it */
+    struct hold *accepted; /* what the thread is to apply, or NULL */
+    bool accept_next;      /* likewise, in advance */
 };
 
 /* NULL and *e: the state directory cannot be used. Opens what is on disk; starts nothing. */
@@ -44,12 +50,32 @@ void source_start(struct source *s);
 void source_retouch(struct source *s, const struct conf_source *c);
 /* Asks the thread to end, without waiting; then source_stop() is quick for all. */
 void source_ask_stop(struct source *s);
+/* Makes run() end; any thread. */
+void source_interrupt(struct source *s);
 void source_stop(struct source *s);
 void source_close(struct source **s);
 /* A copy of the status; STALE is worked out here. */
 void source_status(struct source *s, struct dir_source_status *out);
 
-/* ---- for the kinds of sources; on the source's thread ---- */
+/* ---- mass changes: source_hold.c ---- */
+
+/* The replica holds this from now on (NULL: nothing); on the source's thread or before it runs. */
+void source_held(void *arg, struct hold *h);
+/* What is held, or NULL with *e; any thread. `seen`: it is about to be shown to a person. */
+struct hold *source_hold(struct source *s, bool seen, struct err *e);
+/* A reference to what will be applied; NULL as directory_accept(). */
+struct hold *source_accept(struct source *s, struct err *e);
+bool source_accept_next(struct source *s, struct err *e);
+/* Does what was asked for, between two runs of the kind. False: nothing was. */
+bool source_obey(struct source *s);
+
+/* pending.c. Takes over the references. */
+struct dir_pending *pending_new(struct hold *h, struct dir_view *before, struct dir_view *after);
+
+/* ---- for the kinds of sources; on the source's thread ----
+ *
+ * A kind's run() may be ended and begun again at any time, so that something can be done in
+ * between: it begins each time with replica_cookie(). */
 
 void ldif_source_run(struct source *s);
 void csv_source_run(struct source *s);

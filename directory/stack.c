@@ -175,6 +175,7 @@ static struct table_meta meta_of(const struct dir_table *t)
                                .complete_wall_ms = h->complete_wall_ms,
                                .live_entries = h->live_entries,
                                .live_addresses = h->live_addresses,
+                               .safety = h->safety,
                                .cookie = table_cookie(t)};
 }
 

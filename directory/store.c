@@ -95,13 +95,13 @@ static bool open_snapshot(struct store *s, uint64_t verify_max, struct dir_table
 
 /* One record at *at; NULL at the end or at what is not whole, with *e only if that is not known
  * because it cannot be read now. */
-static struct dir_table *read_record(struct store *s, off_t *at, off_t size, struct err *e)
+static struct dir_table *read_record(struct store *s, int fd, off_t *at, off_t size, struct err *e)
 {
     struct journal_record r;
     struct err bad;
     size_t got;
     err_clear(e);
-    if (!file_read_at(s->ops, s->fd, &r, sizeof(r), *at, &got, e) || got != sizeof(r) ||
+    if (!file_read_at(s->ops, fd, &r, sizeof(r), *at, &got, e) || got != sizeof(r) ||
         r.mark != RECORD_MARK || r.size < sizeof(struct table_header) ||
         r.size > (uint64_t)(size - *at) - sizeof(r))
         return NULL;
@@ -111,7 +111,7 @@ static struct dir_table *read_record(struct store *s, off_t *at, off_t size, str
         err_set(e, ERR_SYSTEM, ENOMEM, "%s", s->journal_path);
         return NULL;
     }
-    if (!file_read_at(s->ops, s->fd, image, r.size, *at + (off_t)sizeof(r), &got, e) ||
+    if (!file_read_at(s->ops, fd, image, r.size, *at + (off_t)sizeof(r), &got, e) ||
         got != r.size || hash64_seed(image, r.size, s->salt) != r.checksum) {
         free(image);
         return NULL;
@@ -136,11 +136,11 @@ static bool journal_start(struct store *s, struct err *e)
     return true;
 }
 
-static bool journal_belongs(struct store *s, bool *result, struct err *e)
+static bool journal_belongs(struct store *s, int fd, bool *result, struct err *e)
 {
     struct journal_header h, want = header_for(s->salt);
     size_t got;
-    if (!file_read_at(s->ops, s->fd, &h, sizeof(h), 0, &got, e))
+    if (!file_read_at(s->ops, fd, &h, sizeof(h), 0, &got, e))
         return false;
     *result = got == sizeof(h) && memcmp(&h, &want, sizeof(h)) == 0;
     return true;
@@ -151,7 +151,7 @@ static bool journal_replay(struct store *s, off_t size, struct dir_stack **stack
 {
     struct dir_table **t = NULL, *record;
     size_t n = 0, cap = 0;
-    while ((record = read_record(s, &s->end, size, e)) != NULL) {
+    while ((record = read_record(s, s->fd, &s->end, size, e)) != NULL) {
         if (n == cap) {
             cap = cap == 0 ? 64 : cap * 2;
             t = mem_realloc(t, cap * sizeof(*t));
@@ -176,7 +176,7 @@ static bool journal_open(struct store *s, struct dir_stack **stack, struct err *
     s->fd = s->ops->open(s->journal_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (s->fd < 0)
         return err_set(e, ERR_SYSTEM, errno, "%s", s->journal_path);
-    if (!journal_belongs(s, &ours, e))
+    if (!journal_belongs(s, s->fd, &ours, e))
         return false;
     if (!ours)
         return journal_start(s, e);
@@ -196,6 +196,7 @@ bool store_open(struct store *s, const char *folder, const char *name, const str
     s->name = str_dup(str_c(name));
     s->snapshot_path = mem_printf("%s/directory-%s.snapshot", folder, name);
     s->journal_path = mem_printf("%s/directory-%s.journal", folder, name);
+    s->held_path = mem_printf("%s/directory-%s.held", folder, name);
     struct dir_table *base;
     if (open_snapshot(s, verify_max, &base, e)) {
         *out = stack_new(base);
@@ -215,7 +216,8 @@ void store_close(struct store *s)
     mem_free(s->name);
     mem_free(s->snapshot_path);
     mem_free(s->journal_path);
-    s->name = s->snapshot_path = s->journal_path = NULL;
+    mem_free(s->held_path);
+    s->name = s->snapshot_path = s->journal_path = s->held_path = NULL;
 }
 
 bool store_settle(struct store *s, struct dir_stack **stack)
@@ -240,11 +242,16 @@ bool store_settle(struct store *s, struct dir_stack **stack)
 
 /* ---- writing ---- */
 
+static struct journal_record record_for(const struct store *s, struct str image)
+{
+    return (struct journal_record){
+        .mark = RECORD_MARK, .size = image.n, .checksum = hash64_seed(image.p, image.n, s->salt)};
+}
+
 void store_append(struct store *s, const struct dir_table *t)
 {
     struct str image = table_image(t);
-    struct journal_record r = {
-        .mark = RECORD_MARK, .size = image.n, .checksum = hash64_seed(image.p, image.n, s->salt)};
+    struct journal_record r = record_for(s, image);
     struct iovec iov[] = {{&r, sizeof(r)}, {(void *)image.p, image.n}};
     struct err e;
     if (s->fd < 0)
@@ -289,6 +296,45 @@ struct dir_table *store_snapshot(struct store *s, struct table_builder *b, struc
         return t;
     table_unref(&t);
     return memory;
+}
+
+/* ---- a held change ---- */
+
+bool store_held_read(struct store *s, bool *there, struct dir_table **out, struct err *e)
+{
+    bool ours = false;
+    *out = NULL;
+    int fd = s->ops->open(s->held_path, O_RDONLY | O_CLOEXEC, 0);
+    *there = fd >= 0;
+    if (fd < 0)
+        return errno == ENOENT || err_set(e, ERR_SYSTEM, errno, "%s", s->held_path);
+    off_t at = sizeof(struct journal_header), size = lseek(fd, 0, SEEK_END);
+    bool ok = journal_belongs(s, fd, &ours, e);
+    if (ok && ours) {
+        *out = read_record(s, fd, &at, size, e);
+        ok = *out != NULL || e->class == ERR_NONE;
+    }
+    s->ops->close(fd);
+    return ok;
+}
+
+void store_held_write(struct store *s, const struct dir_table *t)
+{
+    struct str image = table_image(t);
+    struct journal_header h = header_for(s->salt);
+    struct journal_record r = record_for(s, image);
+    struct iovec iov[] = {{&h, sizeof(h)}, {&r, sizeof(r)}, {(void *)image.p, image.n}};
+    struct err e;
+    if (!file_replace_pieces(s->ops, s->held_path, iov, 3, 0600, &e))
+        LOG(ERROR, s->name, "directory-held-change-not-kept", LC("error", e.text),
+            LC("effect", "after a restart it is read from the source again"));
+}
+
+void store_held_drop(struct store *s)
+{
+    if (s->ops->unlink(s->held_path) != 0 && errno != ENOENT)
+        LOG(WARN, s->name, "directory-held-change-not-removed", LC("file", s->held_path),
+            LC("error", strerror(errno)));
 }
 
 uint64_t store_bytes(const struct store *s, const struct dir_stack *stack)

@@ -1,13 +1,15 @@
 /*
- * store.h - what one source keeps on disk: directory-NAME.snapshot,
- * a table, and directory-NAME.journal, the tables of
- * later changes. Both carry the sync cookie of the moment they describe.
+ * store.h - what one source keeps on disk: directory-NAME.snapshot, a table, and
+ * directory-NAME.journal, the tables of later changes. Both carry the sync cookie of the moment
+ * they describe. While a mass change waits for a person there is also directory-NAME.held, with
+ * that change (hold.h).
  *
  * The journal: a header {magic, version, byte order, salt, checksum}, then records {mark, size,
- * checksum, table}. It belongs to the snapshot with the same salt (0: to the empty directory) and
- * is ignored beside any other, so a crash between writing a snapshot and emptying the journal is
- * harmless. Its first record that does not check ends it: what follows was never acknowledged by
- * anyone, and the cookie of the record before makes the server tell it again.
+ * checksum, table}. The held change is a file of the same format with one record. A journal belongs
+ * to the snapshot with the same salt (0: to the empty directory) and is ignored beside any other,
+ * so a crash between writing a snapshot and emptying the journal is harmless. Its first record that
+ * does not check ends it: what follows was never acknowledged by anyone, and the cookie of the
+ * record before makes the server tell it again.
  *
  * A snapshot that does not check is refused, with its journal; the source then syncs from scratch.
  * A journal that cannot be written is given up until the next snapshot: after a restart the old
@@ -23,7 +25,7 @@
 
 struct store {
     const struct file_ops *ops;
-    char *name, *snapshot_path, *journal_path;
+    char *name, *snapshot_path, *journal_path, *held_path;
     int fd;          /* the journal; -1 = given up */
     off_t end;       /* of its last good record */
     uint64_t salt;   /* of the snapshot */
@@ -56,6 +58,12 @@ static inline uint64_t store_journal_bytes(const struct store *s)
 {
     return s->fd >= 0 ? (uint64_t)s->end : 0;
 }
+/* The held change: *there if there is a file, *out NULL if it is damaged or of other data. False:
+ * it cannot be read now. */
+bool store_held_read(struct store *s, bool *there, struct dir_table **out, struct err *e);
+/* Failures are logged: a restart then finds the change anew. */
+void store_held_write(struct store *s, const struct dir_table *t);
+void store_held_drop(struct store *s);
 uint64_t store_bytes(const struct store *s, const struct dir_stack *stack);
 
 #endif

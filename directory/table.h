@@ -54,6 +54,14 @@
 struct table_section {
     uint64_t at, size; /* octets */
 };
+/* What keeps a source's mistakes from becoming ours (hold.h, grace.h). Wall clock. */
+struct table_safety {
+    uint64_t vanished; /* entries in their grace period; not among the living */
+    uint64_t lately;   /* entries removed since lately_ms, step by step */
+    int64_t lately_ms;
+    uint64_t vanish, move; /* of a held change: what it would do */
+    int64_t held_ms;       /* of a held change: since when */
+};
 struct table_header {
     char magic[8];
     uint32_t version, byte_order; /* byte_order 0x01020304 as the host writes it */
@@ -68,7 +76,8 @@ struct table_header {
     uint32_t n_entries, n_tombstones, n_keys, n_strings;
     struct table_section strings, cookie, keys, uuids, entries, sums;
     uint64_t key_types; /* a bit for each type of other keys that some entry has */
-    uint64_t spare[7];
+    struct table_safety safety;
+    uint64_t spare;
 };
 struct table_bucket {
     uint8_t tag[TABLE_SLOTS];
@@ -81,6 +90,7 @@ struct table_meta {
     uint64_t salt, source_id, sequence;
     int64_t complete_wall_ms;
     uint64_t live_entries, live_addresses;
+    struct table_safety safety;
     struct str cookie;
 };
 

@@ -8,8 +8,6 @@
  */
 #include "directory/table_int.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 
 #include "base/buf.h"
@@ -392,6 +390,7 @@ static struct table_header layout(const struct table_builder *b, const struct in
                              .complete_wall_ms = m->complete_wall_ms,
                              .live_entries = m->live_entries,
                              .live_addresses = m->live_addresses,
+                             .safety = m->safety,
                              .n_entries = b->n_entries,
                              .n_tombstones = b->n_tombstones,
                              .n_keys = ix->keys,
@@ -476,27 +475,6 @@ static void summer_add(struct summer *s, const unsigned char *p, uint64_t n)
     }
 }
 
-static bool write_replace(const struct file_ops *ops, const char *path, struct iovec *iov, int n,
-                          struct err *e)
-{
-    char *tmp = mem_printf("%s.tmp", path);
-    long slash = str_rfind(str_c(path), '/');
-    char *dir = slash > 0 ? str_dup(str_n(path, (size_t)slash)) : str_dup(STR("."));
-    int fd = ops->open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    bool ok = fd >= 0 || err_set(e, ERR_SYSTEM, errno, "%s", tmp);
-    ok = ok && file_write_all(ops, fd, iov, n, 0, e);
-    ok = ok && (ops->fsync(fd) == 0 || err_set(e, ERR_SYSTEM, errno, "%s: fsync", tmp));
-    if (fd >= 0 && ops->close(fd) != 0 && ok)
-        ok = err_set(e, ERR_SYSTEM, errno, "%s: close", tmp);
-    ok = ok && (ops->rename(tmp, path) == 0 || err_set(e, ERR_SYSTEM, errno, "%s: rename", tmp));
-    if (!ok && fd >= 0)
-        ops->unlink(tmp);
-    ok = ok && file_sync_dir(ops, dir, e);
-    mem_free(tmp);
-    mem_free(dir);
-    return ok;
-}
-
 bool table_builder_write(struct table_builder *b, const struct table_meta *m,
                          const struct file_ops *ops, const char *path, struct err *e)
 {
@@ -517,7 +495,7 @@ bool table_builder_write(struct table_builder *b, const struct table_meta *m,
                           {b->entries.p, b->entries.n},
                           {(void *)zero, pad},
                           {s.sum, h.sums.size}};
-    bool ok = write_replace(ops, path, iov, ARRAY_LEN(iov), e);
+    bool ok = file_replace_pieces(ops, path, iov, ARRAY_LEN(iov), 0600, e);
     mem_free(head);
     mem_free(s.sum);
     mem_free(ix.bucket);

@@ -72,6 +72,7 @@ struct dir_claim {
     uint8_t recipient_type;          /* 1 + log2(msExchRecipientTypeDetails), or 0 */
     bool require_auth;               /* only authenticated senders may reach it */
     int64_t vanished_ms;             /* wall clock; 0 = its source has it */
+    int64_t routes_until_ms;         /* if it vanished: the end of its grace period */
     const unsigned char *uuid;       /* 16 octets; objectGUID or entryUUID */
     const struct dir_table *table;   /* for dir_claim_dn() */
 };

@@ -70,11 +70,11 @@ struct control_args {
     struct control_filter filter;
     uint64_t *id;
     unsigned n_id;
-    const char *address, *from, *link, *forest;
+    const char *address, *from, *link, *forest, *source;
     uint32_t limit;
-    bool has_limit, all, dsn, counters;
+    bool has_limit, all, dsn, counters, next;
     /* telling a manual source */
-    const char *source, *kind, *target, *flag, *routing, *key, *alias, *csv;
+    const char *kind, *target, *flag, *routing, *key, *alias, *csv;
     const char **text;
     unsigned n_text;
     uint32_t skip;

@@ -28,7 +28,8 @@ typedef void control_fn(void *ctx, struct control_req *r, const struct control_a
 /* One function for each command of commands.def, named by its id:
  * status, queue_list, queue_show, queue_hold, queue_release, queue_retry, queue_remove,
  * queue_export, queue_dests, explain, directory_status, directory_lookup,
- * directory_upsert, directory_delete, directory_load, set, unset, reload, stop,
+ * directory_upsert, directory_delete, directory_load, directory_pending, directory_accept,
+ * set, unset, reload, stop,
  * version. NULL: the command answers "not available". */
 struct control_ops {
     void *ctx;

@@ -191,6 +191,9 @@ json_t *fact_source(const struct dir_source_status *s)
     put(o, "last_complete", fact_time(s->last_complete_ms));
     put(o, "last_change", fact_time(s->last_change_ms));
     put(o, "complete_once", json_boolean(s->complete_once));
+    put(o, "stale", json_boolean(s->is_stale));
+    put(o, "vanished", integer(s->vanished));
+    put(o, "conflicts", integer(s->conflicts));
     put(o, "snapshot_bytes", integer(s->snapshot_bytes));
     put(o, "overlay_entries", integer(s->overlay_entries));
     put_cstr(o, "server", s->server);
@@ -199,6 +202,35 @@ json_t *fact_source(const struct dir_source_status *s)
     put(o, "password_expires", fact_time(s->password_expires_ms));
     put_cstr(o, "notice", s->notice);
     put_cstr(o, "last_error", s->last_error);
+    if (s->accepts_next)
+        put(o, "accepts_next", json_true());
+    if (s->held_since_ms != 0) {
+        json_t *held = fact_step(&s->held);
+        put(held, "since", fact_time(s->held_since_ms));
+        put(o, "held", held);
+    }
+    return o;
+}
+
+json_t *fact_step(const struct dir_step *n)
+{
+    json_t *o = json_object();
+    put(o, "vanish", integer(n->vanish));
+    put(o, "move", integer(n->move));
+    put(o, "appear", integer(n->appear));
+    put(o, "change", integer(n->change));
+    put(o, "lately", integer(n->lately));
+    put(o, "entries", integer(n->entries));
+    return o;
+}
+
+json_t *fact_pending(const struct dir_pending_item *i)
+{
+    json_t *o = json_object();
+    put(o, "address", fact_text(i->address));
+    put_cstr(o, "what", i->vanishes ? "vanishes" : "moves");
+    put(o, "from", fact_text(i->from));
+    put(o, "to", fact_text(i->to));
     return o;
 }
 
@@ -215,6 +247,10 @@ static json_t *claim(const struct dir_view *v, const struct dir_claim *c, bool b
     put(o, "alias", fact_text(c->alias));
     put_cstr(o, "evidence", c->evidence != NULL ? c->evidence : "");
     put(o, "best", json_boolean(best));
+    if (c->vanished_ms != 0) {
+        put(o, "vanished", fact_time(c->vanished_ms));
+        put(o, "routes_until", fact_time(c->routes_until_ms));
+    }
     return o;
 }
 

@@ -53,9 +53,14 @@ json_t *fact_dest(const struct queue_dest_info *d, const char *hosts);
 /* Adds a worker's figures for the same destination. */
 void fact_dest_add(struct queue_dest_info *sum, const struct queue_dest_info *d);
 /* {name, type, forest, state, entries, addresses, generation, last_complete, last_change,
- * complete_once, snapshot_bytes, overlay_entries, server, method, certificate_expires,
- * password_expires, notice, last_error} */
+ * complete_once, stale, vanished, conflicts, snapshot_bytes, overlay_entries, server, method,
+ * certificate_expires, password_expires, notice, last_error}; while something is held also held:
+ * {since, and as fact_step()}; accepts_next if so */
 json_t *fact_source(const struct dir_source_status *s);
+/* {vanish, move, appear, change, lately, entries} */
+json_t *fact_step(const struct dir_step *n);
+/* {address, what: "vanishes" or "moves", from, to} */
+json_t *fact_pending(const struct dir_pending_item *i);
 /* {address, found, why, stale_source, generation, claims: [{source, kind, forest, primary, routing,
  * target, alias, evidence, best}]} */
 json_t *fact_lookup(struct str address, const struct dir_view *v, const struct dir_result *r);

@@ -297,6 +297,8 @@ bool cmdline_parse(int argc, char **argv, struct cmdline *out, struct err *e)
     /* Programs want everything. */
     if (out->json && out->command == CONTROL_status)
         (void)json_object_set_new(out->args, "counters", json_true());
+    if (out->json && out->command == CONTROL_directory_pending)
+        (void)json_object_update_missing_new(out->args, json_pack("{s:i}", "limit", 0));
     return check_required(out, e);
 }
 

@@ -68,6 +68,12 @@ static const struct grid_column source_column[] = {
     {"ENTRIES", true, false, false},   {"ADDRESSES", true, false, true},
     {"COMPLETE", false, false, false}, {"LAST ERROR", false, true, false},
 };
+static const struct grid_column pending_column[] = {
+    {"", false, false, false},
+    {"ADDRESS", false, true, false},
+    {"FROM", false, false, false},
+    {"TO", false, false, false},
+};
 static const struct grid_column rcpt_column[] = {
     {"RECIPIENT", false, true, false},
     {"STATE", false, false, false},
@@ -140,6 +146,15 @@ static void source_row(struct show *s, json_t *d)
     grid_add(t, when(d, "last_complete", text));
     const char *error = text_of(d, "last_error");
     grid_add(t, dash(*error != '\0' ? error : text_of(d, "notice")));
+}
+
+static void pending_row(struct show *s, json_t *p)
+{
+    struct grid *t = &s->grid;
+    grid_add(t, text_of(p, "what"));
+    grid_add(t, text_of(p, "address"));
+    grid_add(t, dash(text_of(p, "from")));
+    grid_add(t, dash(text_of(p, "to")));
 }
 
 /* ---- one thing ---- */
@@ -334,6 +349,53 @@ static int show_lookup(struct show *s, json_t *o, struct buf *out)
     return 0;
 }
 
+/* "30 of 100 entries vanish, 2 move" */
+static void write_step(json_t *o, struct buf *out)
+{
+    buf_printf(out, "%" PRId64 " of %" PRId64 " entries vanish, %" PRId64 " move",
+               number_of(o, "vanish"), number_of(o, "entries"), number_of(o, "move"));
+    if (number_of(o, "appear") + number_of(o, "change") > 0)
+        buf_printf(out, "; %" PRId64 " are new, %" PRId64 " change in other ways",
+                   number_of(o, "appear"), number_of(o, "change"));
+    if (number_of(o, "lately") > 0)
+        buf_printf(out, "; %" PRId64 " vanished in the ten minutes before", number_of(o, "lately"));
+}
+
+static int show_pending(struct show *s, json_t *o, struct buf *out)
+{
+    char text[24];
+    grid_print(&s->grid, out);
+    if (json_is_false(json_object_get(o, "complete")))
+        buf_printf(out, "... and more: the first %" PRIu64 " are shown (--limit 0 shows all)\n",
+                   s->items);
+    buf_append_c(out, s->items > 0 ? "\n" : "");
+    write_step(o, out);
+    buf_printf(
+        out,
+        "\nheld since %s UTC; to apply it: causewayctl directory accept %s\n"
+        "To refuse it, mend the directory: the source goes on by itself when nothing of this "
+        "is left.\n",
+        when(o, "since", text), text_of(o, "source"));
+    return 0;
+}
+
+static int show_accept(json_t *o, struct buf *out)
+{
+    if (json_is_true(json_object_get(o, "next"))) {
+        buf_printf(out, "the next mass change of %s within a day is applied\n",
+                   text_of(o, "source"));
+        return 0;
+    }
+    write_step(o, out);
+    buf_printf(out,
+               json_is_true(json_object_get(o, "applied"))
+                   ? "\napplied, with generation %" PRId64 "\n"
+                   : "\naccepted, and applied as soon as the source's thread is free "
+                     "(generation %" PRId64 " so far)\n",
+               number_of(o, "generation"));
+    return 0;
+}
+
 static int show_reload(json_t *o, struct buf *out)
 {
     buf_printf(out, "read %s\n", dash(text_of(o, "configuration")));
@@ -347,10 +409,11 @@ static int show_reload(json_t *o, struct buf *out)
 /* What the items are called in the one value that a program gets. */
 static const char *items_name(enum control_command c)
 {
-    return c == CONTROL_queue_list         ? "messages"
-           : c == CONTROL_queue_dests      ? "dests"
-           : c == CONTROL_directory_status ? "sources"
-                                           : "chunks";
+    return c == CONTROL_queue_list          ? "messages"
+           : c == CONTROL_queue_dests       ? "dests"
+           : c == CONTROL_directory_status  ? "sources"
+           : c == CONTROL_directory_pending ? "addresses"
+                                            : "chunks";
 }
 
 static void write_json(json_t *v, struct buf *out)
@@ -420,6 +483,8 @@ void show_init(struct show *s, enum control_command c, bool json, unsigned width
         grid_init(&s->grid, dest_column, ARRAY_LEN(dest_column), width);
     else if (c == CONTROL_directory_status)
         grid_init(&s->grid, source_column, ARRAY_LEN(source_column), width);
+    else if (c == CONTROL_directory_pending)
+        grid_init(&s->grid, pending_column, ARRAY_LEN(pending_column), width);
     else
         grid_init(&s->grid, message_column, ARRAY_LEN(message_column), width);
 }
@@ -439,6 +504,8 @@ void show_item(struct show *s, json_t *item, struct buf *out)
         message_row(s, item);
     else if (s->command == CONTROL_queue_dests)
         dest_row(s, item);
+    else if (s->command == CONTROL_directory_pending)
+        pending_row(s, item);
     else
         source_row(s, item);
     s->items++;
@@ -492,6 +559,10 @@ int show_result(struct show *s, json_t *o, struct buf *out)
         buf_printf(out, "%" PRId64 " recipients, %" PRId64 " of them new or changed\n",
                    number_of(o, "recipients"), number_of(o, "changed"));
         return 0;
+    case CONTROL_directory_pending:
+        return show_pending(s, o, out);
+    case CONTROL_directory_accept:
+        return show_accept(o, out);
     case CONTROL_set:
         buf_printf(out, "%s is in forest %s now, whatever the directories say\n",
                    text_of(o, "address"), text_of(o, "forest"));

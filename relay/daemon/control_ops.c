@@ -20,6 +20,7 @@
 #include "relay/control/control.h"
 #include "relay/control/facts.h"
 #include "relay/daemon/bind.h"
+#include "relay/daemon/control_directory.h"
 #include "relay/daemon/control_manual.h"
 #include "relay/daemon/control_queue.h"
 #include "relay/io/listener.h"
@@ -304,6 +305,8 @@ bool control_ops_start(struct daemon *d, struct err *e)
         .directory_upsert = control_directory_upsert,
         .directory_delete = control_directory_delete,
         .directory_load = control_directory_load,
+        .directory_pending = control_directory_pending,
+        .directory_accept = control_directory_accept,
         .set = op_set,
         .unset = op_unset,
         .reload = op_reload,

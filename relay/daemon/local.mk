@@ -3,6 +3,8 @@ noinst_LIBRARIES += libdaemon.a
 libdaemon_a_SOURCES = \
 	relay/daemon/bind.c \
 	relay/daemon/bind.h \
+	relay/daemon/control_directory.c \
+	relay/daemon/control_directory.h \
 	relay/daemon/control_export.c \
 	relay/daemon/control_manual.c \
 	relay/daemon/control_manual.h \

@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 #include "base/assert.h"
+#include "base/clock.h"
 #include "base/escape.h"
 
 void route_say(struct route_work *w, const char *fmt, ...)
@@ -36,6 +37,15 @@ static const char *who(struct route_work *w, const struct dir_claim *c, char *ds
     return dst;
 }
 
+/* By the wall clock: the time of grace itself passes on the other one. */
+static void say_vanished(struct route_work *w, const struct dir_claim *c, const char *source)
+{
+    char at[32], until[32];
+    clock_rfc3339(c->vanished_ms, at, sizeof(at));
+    clock_rfc3339(c->routes_until_ms, until, sizeof(until));
+    route_say(w, "%s no longer has it: vanished at %s, routes until %s", source, at, until);
+}
+
 void route_say_claims(struct route_work *w, const struct dir_result *r)
 {
     char source[80], forest[80], primary[120], target[120];
@@ -56,6 +66,8 @@ void route_say_claims(struct route_work *w, const struct dir_result *r)
                   target[0] ? " and target address " : "", target,
                   forest[0] ? "it lives in forest \"" : "it does not say where it lives", forest,
                   forest[0] ? "\"" : "", c->evidence != NULL ? c->evidence : "no evidence");
+        if (c->vanished_ms != 0)
+            say_vanished(w, c, source);
     }
 }
 

@@ -44,6 +44,7 @@ source "hr" {{
   flag_values = {{"source = old", "target = new"}}
   backoff_min = 100ms
   backoff_max = 500ms
+  grace = 0
   {more}
 }}
 """)

@@ -276,7 +276,8 @@ static struct conf *file_conf(const char *folder, const char *more)
 {
     char *text =
         mem_printf(BASE "source \"hr\" { type = ldif path = \"%s/hr.ldif\" forest = \"old\" "
-                        "flag_attribute = \"ext1\" flag_values = {\"target = new\"} %s }\n",
+                        "flag_attribute = \"ext1\" flag_values = {\"target = new\"} "
+                        "mass_change_percent = 100 grace = 0 %s }\n",
                    folder, more);
     struct conf *c = world_conf(text);
     mem_free(text);
@@ -432,7 +433,8 @@ static void test_reload(void **state)
     char *text =
         mem_printf(/* the flag means something else, the file is not read again for it */
                    BASE "source \"hr\" { type = ldif path = \"%s/hr.ldif\" forest = \"new\" "
-                        "flag_attribute = \"ext1\" flag_values = {\"target = old\"} }\n",
+                        "flag_attribute = \"ext1\" flag_values = {\"target = old\"} "
+                        "mass_change_percent = 100 grace = 0 }\n",
                    folder);
     h.everything = false;
     c = world_conf(text);

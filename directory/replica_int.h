@@ -1,0 +1,98 @@
+/*
+ * replica_int.h - a replica's own parts: replica.c gathers and commits, hold.c stops what needs a
+ * person, grace.c remembers what vanished. All on the source's thread.
+ */
+#ifndef DIRECTORY_REPLICA_INT_H
+#define DIRECTORY_REPLICA_INT_H
+
+#include "base/log.h"
+#include "directory/hashmap.h"
+#include "directory/replica.h"
+#include "directory/store.h"
+
+#define REPLICA_KILLED UINT64_MAX
+
+struct holding {
+    struct hold *now;  /* NULL: nothing is held */
+    struct buf cookie; /* that belongs to the batch while something is held */
+    uint64_t lately;   /* entries that vanished since lately_ms (monotonic) */
+    int64_t lately_ms;
+    int64_t next_until_ms; /* monotonic; until then the next mass change is agreed to */
+    /* `now` as it was made last: of a batch of this size, at this time, in so many ms */
+    size_t made_size;
+    int64_t made_ms, made_took_ms;
+};
+
+struct leaving {
+    unsigned char uuid[DIR_UUID_SIZE];
+    int64_t vanished_ms; /* wall, as the entry has it */
+    int64_t since_ms;    /* monotonic */
+};
+struct grace {
+    bool known; /* those from before this process are in the list, too */
+    struct leaving *v;
+    size_t first, n, cap; /* v[first] .. v[n - 1], oldest first */
+    struct buf names;     /* of this commit, for the log */
+    unsigned named, unnamed;
+    struct log_limit said;
+};
+
+struct replica {
+    struct replica_options o;
+    char *name;
+    struct store store;
+    struct dir_stack *stack;
+    struct buf cookie;
+    uint64_t sequence, entries, addresses, vanished;
+    int64_t complete_wall_ms;
+    uint64_t source_id;        /* of what we hold: o.source_id once that was fully synced */
+    int64_t snapshot_after_ms; /* monotonic; not tried before */
+
+    struct table_builder *batch;
+    struct hashmap batched; /* UUID hash -> handle in batch, or REPLICA_KILLED */
+    unsigned n_batch;
+
+    bool refreshing;
+    struct hashmap present; /* UUID hashes seen in this refresh */
+
+    struct holding holding;
+    struct grace grace;
+    struct dir_entry_room *room_old, *room_new;
+};
+
+/* ---- replica.c ---- */
+
+/* The living entry as it is published; slices live in the stack, lists in room_old. */
+bool replica_find(const struct replica *r, const unsigned char *uuid, struct dir_entry *out);
+/* Walks the batch from *at = 0; `out` uses room_new. Returns its place in `batched`, or NULL at the
+ * end. */
+uint64_t *replica_batch_next(const struct replica *r, size_t *at, struct dir_entry *out);
+bool replica_batch_add(struct replica *r, const struct dir_entry *e);
+void replica_commit_batch(struct replica *r, struct str cookie, bool first_end);
+struct table_meta replica_meta(const struct replica *r);
+
+/* ---- hold.c ---- */
+
+void holding_init(struct replica *r);
+void holding_free(struct replica *r);
+/* What was held before a restart. False: it cannot be read now. */
+bool holding_open(struct replica *r, struct err *e);
+/* What a table's header keeps of the removals lately. */
+void holding_adopt(struct replica *r, const struct table_safety *s);
+void holding_meta(const struct replica *r, struct table_safety *out);
+/* Must the batch wait for a person? Then it stays gathered, with this cookie. *cookie is what to
+ * commit it with if not. */
+bool holding_stops(struct replica *r, struct str *cookie, bool refresh);
+/* Nothing is held any more; `why` for the log. */
+void holding_end(struct replica *r, const char *why);
+
+/* ---- grace.c ---- */
+
+void grace_init(struct replica *r);
+void grace_free(struct replica *r);
+/* While a commit is made: this entry has vanished just now, at that wall time. */
+void grace_note(struct replica *r, const struct dir_entry *e, int64_t vanished_ms);
+/* After it: names them in the log. */
+void grace_say(struct replica *r);
+
+#endif

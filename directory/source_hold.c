@@ -1,0 +1,119 @@
+/*
+ * source_hold.c - a source whose mass change waits for a person, as others see it, and the way of
+ * that person's word to the source's thread: the kind's run() is ended, the change applied between
+ * two runs, and the next run goes on from the cookie that came with it. No kind needs to know.
+ */
+#include "directory/source.h"
+
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "base/stats.h"
+
+void source_held(void *arg, struct hold *h)
+{
+    struct source *s = arg;
+    pthread_mutex_lock(&s->lock);
+    bool was = s->held != NULL;
+    hold_unref(&s->held);
+    s->held = h != NULL ? hold_ref(h) : NULL;
+    s->status.held_since_ms = h != NULL ? h->since_ms : 0;
+    s->status.held = h != NULL ? h->counts : (struct dir_step){0};
+    if (h != NULL && !was)
+        s->shown = h->counts; /* the log and the status tell */
+    pthread_mutex_unlock(&s->lock);
+    stats_add(STAT_directory_held, (h != NULL) - was);
+    if (h != NULL && !was)
+        stats_inc(STAT_directory_mass_changes);
+}
+
+/* Under the lock. */
+static bool is_known(const struct source *s, struct err *e)
+{
+    if (s->held == NULL)
+        return err_set(e, ERR_INPUT, 0, "source \"%s\" is not held: no change of it waits",
+                       s->c->name);
+    if (s->held->change == NULL)
+        return err_set(e, ERR_BUSY, 0,
+                       "what source \"%s\" would change is not known before it was read to the end "
+                       "once more; its state says what is in the way",
+                       s->c->name);
+    return true;
+}
+
+struct hold *source_hold(struct source *s, bool seen, struct err *e)
+{
+    struct hold *h = NULL;
+    pthread_mutex_lock(&s->lock);
+    if (is_known(s, e)) {
+        h = hold_ref(s->held);
+        if (seen)
+            s->shown = h->counts;
+    }
+    pthread_mutex_unlock(&s->lock);
+    return h;
+}
+
+static bool has_grown(const struct dir_step *now, const struct dir_step *shown)
+{
+    return now->vanish > shown->vanish || now->move > shown->move;
+}
+
+struct hold *source_accept(struct source *s, struct err *e)
+{
+    struct hold *h = NULL;
+    pthread_mutex_lock(&s->lock);
+    bool ok = is_known(s, e);
+    if (ok && has_grown(&s->held->counts, &s->shown))
+        ok = err_set(e, ERR_LIMIT, 0,
+                     "it has grown since it was shown: from %llu that vanish and %llu that move to "
+                     "%llu and %llu. Look at it again with `causewayctl directory pending %s`",
+                     (unsigned long long)s->shown.vanish, (unsigned long long)s->shown.move,
+                     (unsigned long long)s->held->counts.vanish,
+                     (unsigned long long)s->held->counts.move, s->c->name);
+    if (ok) {
+        hold_unref(&s->accepted);
+        s->accepted = hold_ref(s->held);
+        h = hold_ref(s->held);
+    }
+    pthread_mutex_unlock(&s->lock);
+    if (ok)
+        source_interrupt(s);
+    return h;
+}
+
+bool source_accept_next(struct source *s, struct err *e)
+{
+    pthread_mutex_lock(&s->lock);
+    bool ok = s->held == NULL ||
+              err_set(e, ERR_INPUT, 0, "a change of source \"%s\" is held already: accept that one",
+                      s->c->name);
+    s->accept_next = s->accept_next || ok;
+    pthread_mutex_unlock(&s->lock);
+    if (ok)
+        source_interrupt(s);
+    return ok;
+}
+
+bool source_obey(struct source *s)
+{
+    struct err e;
+    uint64_t rung;
+    ssize_t n = read(s->stop_fd, &rung, sizeof(rung));
+    pthread_mutex_lock(&s->lock);
+    struct hold *h = s->accepted;
+    bool next = s->accept_next, stopping = s->stopping;
+    s->accept_next = false;
+    if (h != NULL)
+        hold_ref(h);
+    pthread_mutex_unlock(&s->lock);
+    if (next)
+        replica_accept_next(s->replica);
+    if (h != NULL && !replica_accept(s->replica, h, &e))
+        LOG(WARN, s->c->name, "directory-accept-failed", LC("error", e.text));
+    pthread_mutex_lock(&s->lock);
+    hold_unref(&s->accepted);
+    pthread_mutex_unlock(&s->lock);
+    hold_unref(&h);
+    return n > 0 && !stopping;
+}
