@@ -258,7 +258,7 @@ static void test_conflicts(void **state)
         {{"1 mailbox a@x.test mdb", "1 mailbox a@x.test mdb"},
          "a@x.test",
          "conflict old - 2" TWO_OBJECTS},
-        /* vanished: routes on, contradicts nobody, weighs least within its rule */
+        /* vanished: routes on, contradicts nobody, and what is alive decides before it */
         {{"1 mailbox a@x.test mdb vanished=5"}, "a@x.test", "found old - 1"},
         {{"1 mailbox a@x.test mdb vanished=5", "2 mailbox a@x.test mdb"},
          "a@x.test",
@@ -268,7 +268,8 @@ static void test_conflicts(void **state)
          "found old - 2"},
         {{"1 mailbox a@x.test mdb vanished=5", "2 mailuser a@x.test target=a@new.local"},
          "a@x.test",
-         "found old - 2"},
+         "found new a@new.local 2"},
+        {{"1 mailbox a@x.test mdb vanished=5", "2 mailuser a@x.test"}, "a@x.test", "found old - 2"},
         {{"1 mailbox a@x.test mdb vanished=5", "2 mailbox a@x.test mdb vanished=5"},
          "a@x.test",
          "found old - 2"},
