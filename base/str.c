@@ -7,15 +7,51 @@
 
 #include "base/mem.h"
 
+/* ASCII lower case of eight octets at once: adding makes bit 7 of each octet say "at least 'A'" and
+ * "more than 'Z'"; where they differ, and bit 7 was clear, it is a capital. */
+static uint64_t lower8(uint64_t v)
+{
+    const uint64_t each = 0x0101010101010101u;
+    uint64_t low = v & each * 0x7f;
+    uint64_t capital =
+        ((low + each * (0x80 - 'A')) ^ (low + each * (0x7f - 'Z'))) & ~v & each * 0x80;
+    return v | capital >> 2;
+}
+
+static inline bool same8(const char *a, const char *b)
+{
+    uint64_t va, vb;
+    memcpy(&va, a, sizeof(va));
+    memcpy(&vb, b, sizeof(vb));
+    return va == vb || lower8(va) == lower8(vb);
+}
+
+static inline bool same4(const char *a, const char *b)
+{
+    uint32_t va, vb;
+    memcpy(&va, a, sizeof(va));
+    memcpy(&vb, b, sizeof(vb));
+    return va == vb || lower8(va) == lower8(vb);
+}
+
 bool str_eq_nocase(struct str a, struct str b)
 {
-    if (a.n != b.n)
+    size_t n = a.n;
+    if (n != b.n)
         return false;
-    for (size_t i = 0; i < a.n; i++) {
-        if (ascii_lower(a.p[i]) != ascii_lower(b.p[i]))
-            return false;
+    if (n < 4) {
+        for (size_t i = 0; i < n; i++)
+            if (ascii_lower(a.p[i]) != ascii_lower(b.p[i]))
+                return false;
+        return true;
     }
-    return true;
+    /* the last ones may be compared twice: that is quicker than one by one */
+    if (n < 8)
+        return same4(a.p, b.p) && same4(a.p + n - 4, b.p + n - 4);
+    for (size_t i = 0; i + 8 <= n; i += 8)
+        if (!same8(a.p + i, b.p + i))
+            return false;
+    return same8(a.p + n - 8, b.p + n - 8);
 }
 
 bool str_starts(struct str s, struct str prefix)
@@ -59,11 +95,10 @@ long str_find(struct str s, char c)
 
 long str_rfind(struct str s, char c)
 {
-    for (size_t i = s.n; i > 0; i--) {
-        if (s.p[i - 1] == c)
-            return (long)(i - 1);
-    }
-    return -1;
+    if (s.n == 0)
+        return -1;
+    const char *at = memrchr(s.p, c, s.n);
+    return at != NULL ? (long)(at - s.p) : -1;
 }
 
 struct str str_from(struct str s, size_t start)

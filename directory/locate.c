@@ -333,16 +333,24 @@ static void lookup_begin(struct lookup *l, const struct dir_view *v, struct dir_
     stats_inc(STAT_directory_lookups);
 }
 
+/* Of the domain that was asked for, else of the person's primary address. */
+static enum conf_evidence evidence_for(const struct lookup *l, struct str key)
+{
+    const struct dir_rules *rules = l->v->rules;
+    if (rules->one_evidence)
+        return rules->evidence;
+    return rules_evidence(rules, key.n != 0 ? str_from(key, (size_t)(str_rfind(key, '@') + 1))
+                                            : l->person.m[l->person.order[0]].first.domain);
+}
+
 /* l->person is found. */
 static void judge(struct lookup *l, struct str key, int64_t now_ms)
 {
     struct person *p = &l->person;
     struct dir_result *out = l->out;
-    struct str domain = key.n != 0  ? str_from(key, (size_t)(str_rfind(key, '@') + 1))
-                        : p->n != 0 ? p->m[p->order[0]].first.domain
-                                    : STR_NULL;
-    l->evidence = rules_evidence(l->v->rules, domain);
     claim_override(l, key);
+    if (p->n != 0)
+        l->evidence = evidence_for(l, key);
     for (unsigned i = 0; i < p->n && out->n_claims < DIR_CLAIMS_MAX; i++)
         claim_member(l, &p->m[p->order[i]]);
     if (!decide(l))

@@ -17,8 +17,11 @@ static void source_init(struct rules_source *r, const struct conf *c, const stru
     r->forest = conf_find_forest(c, str_c(s->forest));
     r->flag_text = mem_printf("flag %s", s->flag_attribute != NULL ? s->flag_attribute : "");
     r->flag_forest = mem_array(s->n_flag + 1, sizeof(*r->flag_forest));
-    for (unsigned i = 0; i < s->n_flag; i++)
+    r->flag_value = mem_array(s->n_flag + 1, sizeof(*r->flag_value));
+    for (unsigned i = 0; i < s->n_flag; i++) {
+        r->flag_value[i] = str_c(s->flag[i].left);
         r->flag_forest[i] = conf_find_forest(c, str_c(s->flag[i].right));
+    }
 }
 
 static unsigned joins_of(const struct conf *c)
@@ -83,6 +86,7 @@ void rules_unref(struct dir_rules **rp)
     if (r == NULL || atomic_fetch_sub_explicit(&r->refs, 1, memory_order_acq_rel) != 1)
         return;
     for (unsigned i = 0; i < r->n; i++) {
+        mem_free(r->source[i].flag_value);
         mem_free(r->source[i].flag_forest);
         mem_free(r->source[i].flag_text);
     }
@@ -102,7 +106,7 @@ enum conf_evidence rules_evidence(const struct dir_rules *r, struct str domain)
 int rules_flag_forest(const struct rules_source *s, struct str value)
 {
     for (unsigned i = 0; i < s->conf->n_flag; i++)
-        if (str_eq_nocase(value, str_c(s->conf->flag[i].left)))
+        if (str_eq_nocase(value, s->flag_value[i]))
             return s->flag_forest[i];
     return CONF_NONE;
 }

@@ -12,6 +12,7 @@ struct rules_source {
     const struct conf_source *conf;
     struct str name;
     int forest; /* index, or CONF_NONE */
+    struct str *flag_value; /* as in conf->flag, and the forest of each */
     int *flag_forest;
     char *flag_text; /* "flag extensionAttribute1" */
 };

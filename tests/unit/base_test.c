@@ -65,6 +65,15 @@ static void str_comparing(void **state)
     assert_true(str_eq_nocase(STR("Zoe@Example.COM"), STR("zOE@eXAMPLE.com")));
     assert_false(str_eq_nocase(STR("a"), STR("b")));
     assert_false(str_eq_nocase(STR("a"), STR("ab")));
+    char one[20] = "aZ@[`{9_\x80\xc1\xda-Qq.zA", two[20];
+    for (size_t n = 1; n <= 17; n++) /* every octet at every place, compared as one by one */
+        for (size_t at = 0; at < n; at++)
+            for (unsigned c = 0; c < 256; c++) {
+                memcpy(two, one, sizeof(two));
+                two[at] = (char)c;
+                assert_int_equal(str_eq_nocase(str_n(one, n), str_n(two, n)),
+                                 ascii_lower(one[at]) == ascii_lower((char)c));
+            }
     /* Only ASCII letters have a case: '@' and '`', '[' and '{' are 32 apart too. */
     assert_false(str_eq_nocase(STR("@["), STR("`{")));
     assert_false(str_eq_nocase(STR("\xc3\x84"), STR("\xc3\xa4")));
