@@ -15,6 +15,9 @@ libdirectory_a_SOURCES = \
 	directory/der.c directory/der.h \
 	directory/directory.c directory/directory.h \
 	directory/dirsync.c directory/dirsync.h \
+	directory/doctor.c directory/doctor.def directory/doctor.h directory/doctor_int.h \
+	directory/doctor_finding.c directory/doctor_object.c directory/doctor_person.c \
+	directory/doctor_setting.c directory/doctor_table.c directory/doctor_target.c \
 	directory/entry.c directory/entry.h \
 	directory/file_source.c directory/file_source.h \
 	directory/grace.c \
@@ -54,6 +57,7 @@ DIRECTORY_MODEL = tests/unit/directory_model.c tests/unit/directory_model.h
 DIRECTORY_WORLD = $(DIRECTORY_MODEL) tests/unit/directory_world.c tests/unit/directory_world.h
 check_PROGRAMS += \
 	tests/unit/directory_ad_test \
+	tests/unit/directory_doctor_test \
 	tests/unit/directory_join_test \
 	tests/unit/directory_csv_test \
 	tests/unit/directory_ldif_test \
@@ -63,6 +67,8 @@ check_PROGRAMS += \
 	tests/unit/directory_syncrepl_test \
 	tests/unit/directory_table_test \
 	tests/unit/directory_view_test
+tests_unit_directory_doctor_test_SOURCES = tests/unit/directory_doctor_test.c $(DIRECTORY_WORLD)
+tests_unit_directory_doctor_test_LDADD = $(DIRECTORY_LIBS) $(CMOCKA_LIBS)
 tests_unit_directory_join_test_SOURCES = tests/unit/directory_join_test.c $(DIRECTORY_WORLD)
 tests_unit_directory_join_test_LDADD = $(DIRECTORY_LIBS) $(CMOCKA_LIBS)
 tests_unit_directory_csv_test_SOURCES = tests/unit/directory_csv_test.c $(DIRECTORY_MODEL)
