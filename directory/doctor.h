@@ -78,8 +78,9 @@ typedef bool doctor_found_fn(void *arg, const struct doctor_finding *f);
 
 /* ---- a pass ---- */
 
-/* Does the forest's routing_template make an address from these claims? */
-typedef bool doctor_template_fn(const struct conf *c, int forest, const struct dir_result *r);
+/* Is the hosting forest of this recipient told another address than this one? Asked where the
+ * entries offer none: a routing template may make one (relay/route). */
+typedef bool doctor_readdress_fn(const struct dir_view *v, struct str key, int64_t now_ms);
 
 struct doctor_options {
     uint64_t checks;             /* bit 1 << check; 0 = all */
@@ -88,7 +89,7 @@ struct doctor_options {
     int64_t now_ms, wall_ms;     /* monotonic, wall */
     unsigned n_status;
     const struct dir_source_status *status; /* borrowed for as long as the pass lives */
-    doctor_template_fn *template_fits;      /* NULL: no template ever does */
+    doctor_readdress_fn *is_readdressed;    /* NULL: never */
 };
 
 struct doctor;

@@ -260,7 +260,7 @@ static void check_routing(struct doctor *d, const struct dir_result *r, int fore
     const struct doctor_object *o = &d->person.object[0];
     if (c->forest[forest].routing_domain[0] == '\0' || r->best->routing.n != 0 ||
         doctor_is_incomplete(d, forest) ||
-        (d->o.template_fits != NULL && d->o.template_fits(c, forest, r)) ||
+        (d->o.is_readdressed != NULL && d->o.is_readdressed(d->view, d->person.key, d->o.now_ms)) ||
         !doctor_begin(d, DOCTOR_no_routing_address, o))
         return;
     doctor_say(d, "nothing says by which address in %s forest %s knows %s",

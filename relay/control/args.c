@@ -9,6 +9,7 @@
 #include "base/assert.h"
 #include "base/escape.h"
 #include "base/mem.h"
+#include "directory/doctor.h"
 #include "relay/control/facts.h"
 #include "relay/queue/queue.h"
 #include "relay/spool/spool.h"
@@ -32,6 +33,7 @@ static const char *type_text(enum control_arg_type t)
         [CONTROL_TEXTS] = "an array of 1 to 1024 texts of at most 1100 octets",
         [CONTROL_KIND] = "mailbox, mail-user, contact or group",
         [CONTROL_CSV] = "the text of rows of CSV with a header",
+        [CONTROL_CHECKS] = "an array of names of checks, as causeway-doctor(7) lists them",
     };
     return text[t];
 }
@@ -145,6 +147,19 @@ static bool take_texts(json_t *v, struct control_args *out)
     return true;
 }
 
+static bool take_checks(json_t *v, uint64_t *to)
+{
+    size_t n = json_array_size(v); /* 0 if it is no array */
+    for (size_t i = 0; i < n; i++) {
+        json_t *name = json_array_get(v, i);
+        int check = json_is_string(name) ? doctor_check_find(str_c(json_string_value(name))) : -1;
+        if (check < 0)
+            return false;
+        *to |= UINT64_C(1) << check;
+    }
+    return n > 0;
+}
+
 static bool take_number(json_t *v, json_int_t max, json_int_t *n)
 {
     if (!json_is_integer(v))
@@ -180,6 +195,8 @@ static bool take(const struct control_arg *a, json_t *v, struct control_args *ou
         return take_ids(v, out);
     case CONTROL_TEXTS:
         return take_texts(v, out);
+    case CONTROL_CHECKS:
+        return take_checks(v, to);
     default:
         break;
     }
@@ -205,6 +222,7 @@ void control_args_init(struct control_args *out)
                                  .key = "",
                                  .alias = "",
                                  .csv = "",
+                                 .domain = "",
                                  .limit = 1000};
 }
 

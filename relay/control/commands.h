@@ -49,6 +49,7 @@ enum control_arg_type {
     CONTROL_TEXTS,   /* array of them */
     CONTROL_KIND,    /* "mailbox", "mail-user", "contact", "group" */
     CONTROL_CSV,     /* rows with a header; a file on the command line */
+    CONTROL_CHECKS,  /* array of names of the doctor's checks (directory/doctor.def) */
 };
 enum {
     CONTROL_REQUIRED = 1,
@@ -70,7 +71,8 @@ struct control_args {
     struct control_filter filter;
     uint64_t *id;
     unsigned n_id;
-    const char *address, *from, *link, *forest, *source;
+    const char *address, *from, *link, *forest, *source, *domain;
+    uint64_t checks; /* bit 1 << enum doctor_check; 0 = all */
     uint32_t limit;
     bool has_limit, all, dsn, counters, next;
     /* telling a manual source */

@@ -29,8 +29,8 @@ typedef void control_fn(void *ctx, struct control_req *r, const struct control_a
  * status, queue_list, queue_show, queue_hold, queue_release, queue_retry, queue_remove,
  * queue_export, queue_dests, explain, directory_status, directory_lookup,
  * directory_upsert, directory_delete, directory_load, directory_pending, directory_accept,
- * set, unset, reload, stop,
- * version. NULL: the command answers "not available". */
+ * doctor, set, unset, reload,
+ * stop, version. NULL: the command answers "not available". */
 struct control_ops {
     void *ctx;
 #define COMMAND(id, name, streams, change, summary, detail) control_fn *id;

@@ -298,6 +298,38 @@ json_t *fact_decision(struct str address, const struct decision *d, const struct
     return o;
 }
 
+/* A mend is text to be used as it is; the doctor makes it so that it can be. */
+static json_t *exact_text(struct str s)
+{
+    json_t *j = json_stringn(s.n != 0 ? s.p : "", s.n);
+    return j != NULL ? j : fact_text(s);
+}
+
+json_t *fact_finding(const struct doctor_finding *f)
+{
+    const struct doctor_check_info *check = &doctor_check_info[f->check];
+    json_t *o = json_object(), *evidence = json_array(), *mends = json_array();
+    put_cstr(o, "check", check->name);
+    put_cstr(o, "severity", doctor_severity_text(check->severity));
+    put_cstr(o, "title", check->title);
+    put(o, "address", fact_text(f->address));
+    put_cstr(o, "source", f->source);
+    put(o, "object", fact_text(f->object));
+    put(o, "text", exact_text(f->text));
+    for (unsigned i = 0; i < f->n_evidence; i++)
+        (void)json_array_append_new(evidence, exact_text(f->evidence[i]));
+    for (unsigned i = 0; i < f->n_mends; i++) {
+        json_t *m = json_object();
+        put_cstr(m, "means", doctor_means_text(f->mend[i].means));
+        put_cstr(m, "source", f->mend[i].source);
+        put(m, "text", exact_text(f->mend[i].text));
+        (void)json_array_append_new(mends, m);
+    }
+    put(o, "evidence", evidence);
+    put(o, "mend", mends);
+    return o;
+}
+
 json_t *fact_counters(void)
 {
     json_t *o = json_object();

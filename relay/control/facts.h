@@ -11,6 +11,7 @@
 #include <jansson.h>
 
 #include "directory/directory.h"
+#include "directory/doctor.h"
 #include "directory/view.h"
 #include "relay/control/commands.h"
 #include "relay/mail/decision.h"
@@ -66,6 +67,9 @@ json_t *fact_pending(const struct dir_pending_item *i);
 json_t *fact_lookup(struct str address, const struct dir_view *v, const struct dir_result *r);
 /* {address, decision, dest, next_address, rule, reply, generation, reasons: [...]} */
 json_t *fact_decision(struct str address, const struct decision *d, const struct route_trace *t);
+/* {check, severity, title, address, source, object, text, evidence: [...], mend: [{means, source,
+ * text}]} */
+json_t *fact_finding(const struct doctor_finding *f);
 /* {name: value} of all counters */
 json_t *fact_counters(void);
 /* RFC 3339 text, "" for 0. */

@@ -11,6 +11,7 @@
 
 #include "base/assert.h"
 #include "conf/conf.h"
+#include "directory/doctor.h"
 
 /* A group without a second word. */
 static const struct {
@@ -102,6 +103,18 @@ static bool bad_value(const struct control_arg *a, const char *value, const char
     return err_set(e, ERR_INPUT, 0, "--%s %s: must be %s", a->name, value, right);
 }
 
+/* Of an argument that is an array. */
+static bool put_element(struct cmdline *c, const struct control_arg *a, const char *value,
+                        const char *right, struct err *e)
+{
+    json_t *v = json_object_get(c->args, a->name);
+    if (v == NULL) {
+        v = json_array();
+        (void)json_object_set_new(c->args, a->name, v);
+    }
+    return json_array_append_new(v, json_string(value)) == 0 || bad_value(a, value, right, e);
+}
+
 static bool put_value(struct cmdline *c, const struct control_arg *a, const char *value,
                       struct err *e)
 {
@@ -122,16 +135,13 @@ static bool put_value(struct cmdline *c, const struct control_arg *a, const char
             return bad_value(a, value, "an age like 90s, 15m, 2h or 3d", e);
         v = json_integer(ms);
         break;
+    case CONTROL_CHECKS:
+        if (doctor_check_find(str_c(value)) < 0)
+            return bad_value(a, value, "the name of a check, see causeway-doctor(7)", e);
+        return put_element(c, a, value, "the name of a check", e);
     case CONTROL_IDS:
     case CONTROL_TEXTS:
-        v = json_object_get(c->args, a->name);
-        if (v == NULL) {
-            v = json_array();
-            (void)json_object_set_new(c->args, a->name, v);
-        }
-        if (json_array_append_new(v, json_string(value)) != 0)
-            return bad_value(a, value, "UTF-8", e);
-        return true;
+        return put_element(c, a, value, "UTF-8", e);
     case CONTROL_CSV:
         c->file = value; /* load.c sends it */
         v = json_string("");

@@ -38,5 +38,7 @@ void cmdline_words(const char *name, char *dst, size_t cap);
 void help_write(int command, struct buf *out);
 /* The list of commands for causewayctl(8), mdoc. */
 void help_write_man(struct buf *out);
+/* The list of the doctor's checks for causeway-doctor(7), mdoc. */
+void help_write_checks(struct buf *out);
 
 #endif

@@ -1,8 +1,10 @@
 /*
- * help.c - help texts, and the list of commands in causewayctl(8), from the table of commands.
+ * help.c - help texts, and the lists in causewayctl(8) and causeway-doctor(7), from the table of
+ * commands and that of the doctor's checks.
  */
 #include <string.h>
 
+#include "directory/doctor.h"
 #include "relay/ctl/cmdline.h"
 
 /* What is not in the table, because no daemon is asked. */
@@ -58,7 +60,7 @@ static void write_overview(struct buf *out)
         "--socket PATH  the control socket (%s)\n"
         "--json         answers as JSON, for programs\n"
         "`causewayctl COMMAND --help` tells more.\nExit: 0 done, 1 refused or failed, 2 wrong "
-        "command line.\n",
+        "command line; of doctor: see there.\n",
         CONTROL_SOCKET);
 }
 
@@ -86,6 +88,10 @@ void help_write(int command, struct buf *out)
             buf_printf(&b, "--%s%s%s", a[i].name, a[i].value[0] != '\0' ? " " : "", a[i].value);
         write_line(out, buf_cstr(&b), a[i].help);
         buf_free(&b);
+    }
+    for (int i = 0; command == CONTROL_doctor && i < DOCTOR_CHECKS; i++) {
+        buf_append_c(out, i == 0 ? "\nchecks:\n" : "");
+        write_line(out, doctor_check_info[i].name, doctor_check_info[i].title);
     }
 }
 
@@ -155,5 +161,18 @@ void help_write_man(struct buf *out)
             man_text(out, local_command[i].detail);
             buf_append_char(out, '\n');
         }
+    }
+}
+
+void help_write_checks(struct buf *out)
+{
+    for (int i = 0; i < DOCTOR_CHECKS; i++) {
+        const struct doctor_check_info *c = &doctor_check_info[i];
+        buf_printf(out, ".It Cm %s Pq %s: %s\n", c->name, doctor_severity_text(c->severity),
+                   c->title);
+        man_text(out, c->explanation);
+        buf_append_c(out, "\n.br\nMend: ");
+        man_text(out, c->mend);
+        buf_append_char(out, '\n');
     }
 }

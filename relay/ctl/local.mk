@@ -6,24 +6,27 @@ libctl_a_SOURCES = \
 	relay/ctl/cmdline.c relay/ctl/cmdline.h \
 	relay/ctl/help.c \
 	relay/ctl/load.c relay/ctl/load.h \
-	relay/ctl/show.c relay/ctl/show.h \
+	relay/ctl/show.c relay/ctl/show.h relay/ctl/show_doctor.c \
 	relay/ctl/grid.c relay/ctl/grid.h
 
-CTL_LIBS = libctl.a libcontrol.a libspool.a libio.a libmail.a libproto.a librewrite.a libconf.a \
+CTL_LIBS = libctl.a libcontrol.a libdirectory.a libspool.a libio.a libmail.a libproto.a librewrite.a libconf.a \
 	libbase.a $(EVENT_LIBS) $(CARES_LIBS) $(CONFUSE_LIBS) $(JANSSON_LIBS) $(XXHASH_LIBS)
 
 sbin_PROGRAMS += causewayctl
 causewayctl_SOURCES = relay/ctl/main.c
 causewayctl_LDADD = $(CTL_LIBS)
 
-# causewayctl(8), its list of commands made from the table
+# causewayctl(8) and causeway-doctor(7), their lists made from the tables
 noinst_PROGRAMS += relay/ctl/ctl-gen
 relay_ctl_ctl_gen_SOURCES = relay/ctl/gen.c
 relay_ctl_ctl_gen_LDADD = $(CTL_LIBS)
-man_MANS += doc/causewayctl.8
-CLEANFILES += doc/causewayctl.8
+man_MANS += doc/causewayctl.8 doc/causeway-doctor.7
+CLEANFILES += doc/causewayctl.8 doc/causeway-doctor.7
 doc/causewayctl.8: doc/causewayctl.8.in relay/ctl/ctl-gen$(EXEEXT)
 	$(AM_V_GEN)$(MKDIR_P) doc && relay/ctl/ctl-gen$(EXEEXT) $(srcdir)/doc/causewayctl.8.in > $@.tmp && \
+		mv -f $@.tmp $@
+doc/causeway-doctor.7: doc/causeway-doctor.7.in relay/ctl/ctl-gen$(EXEEXT)
+	$(AM_V_GEN)$(MKDIR_P) doc && relay/ctl/ctl-gen$(EXEEXT) $(srcdir)/doc/causeway-doctor.7.in > $@.tmp && \
 		mv -f $@.tmp $@
 
 if HAVE_CMOCKA

@@ -1,6 +1,7 @@
 /*
  * main.c - causewayctl: asks and steers a running causewayd through its control socket, or checks a
- * spool offline. Exit: 0 done, 1 refused or failed, 2 wrong command line.
+ * spool offline. Exit: 0 done, 1 refused or failed, 2 wrong command line; for doctor: 0 nothing to
+ * mend, 1 something to mend, 2 all else.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -61,7 +62,9 @@ static int ask(const struct cmdline *c)
     struct err e = {0};
     json_t *result;
     bool refused;
-    int code = 1;
+    /* doctor's 1 says that it found something */
+    const int failed = c->command == CONTROL_doctor ? 2 : 1;
+    int code = failed;
     show_init(&r.show, (enum control_command)c->command, c->json, terminal_width(),
               clock_wall_ms());
     bool ok = c->command == CONTROL_directory_load
@@ -75,7 +78,7 @@ static int ask(const struct cmdline *c)
         (void)complain(&e);
     }
     if (!put_out(&r.out) || fflush(stdout) != 0)
-        code = 1;
+        code = failed;
     show_free(&r.show);
     buf_free(&r.out);
     return code;

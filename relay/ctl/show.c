@@ -412,6 +412,7 @@ static const char *items_name(enum control_command c)
     return c == CONTROL_queue_list          ? "messages"
            : c == CONTROL_queue_dests       ? "dests"
            : c == CONTROL_directory_status  ? "sources"
+           : c == CONTROL_doctor            ? "findings"
            : c == CONTROL_directory_pending ? "addresses"
                                             : "chunks";
 }
@@ -506,6 +507,8 @@ void show_item(struct show *s, json_t *item, struct buf *out)
         dest_row(s, item);
     else if (s->command == CONTROL_directory_pending)
         pending_row(s, item);
+    else if (s->command == CONTROL_doctor)
+        show_finding(item, out);
     else
         source_row(s, item);
     s->items++;
@@ -529,6 +532,8 @@ int show_result(struct show *s, json_t *o, struct buf *out)
 {
     if (s->json) {
         json_result(s, o, out);
+        if (s->command == CONTROL_doctor)
+            return show_doctor_code(o);
         return json_array_size(json_object_get(o, "not_found")) > 0 ? 1 : 0;
     }
     switch (s->command) {
@@ -538,6 +543,8 @@ int show_result(struct show *s, json_t *o, struct buf *out)
     case CONTROL_queue_dests:
     case CONTROL_directory_status:
         return show_list_end(s, o, out);
+    case CONTROL_doctor:
+        return show_doctor_end(o, out);
     case CONTROL_queue_show:
         return show_message(s, o, out);
     case CONTROL_queue_hold:

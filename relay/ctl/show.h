@@ -25,4 +25,12 @@ void show_item(struct show *s, json_t *item, struct buf *out);
 /* The end. Returns the exit code: 1 if not all that was asked for was done. */
 int show_result(struct show *s, json_t *result, struct buf *out);
 
+/* ---- show_doctor.c ---- */
+
+/* One finding, for people. */
+void show_finding(json_t *finding, struct buf *out);
+/* The end of the list; both return the exit code: 1 if there is something to mend. */
+int show_doctor_end(json_t *result, struct buf *out);
+int show_doctor_code(json_t *result);
+
 #endif

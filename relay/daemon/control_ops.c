@@ -22,6 +22,7 @@
 #include "relay/daemon/bind.h"
 #include "relay/daemon/control_directory.h"
 #include "relay/daemon/control_manual.h"
+#include "relay/daemon/control_doctor.h"
 #include "relay/daemon/control_queue.h"
 #include "relay/io/listener.h"
 #include "rewrite/address.h"
@@ -307,6 +308,7 @@ bool control_ops_start(struct daemon *d, struct err *e)
         .directory_load = control_directory_load,
         .directory_pending = control_directory_pending,
         .directory_accept = control_directory_accept,
+        .doctor = control_doctor,
         .set = op_set,
         .unset = op_unset,
         .reload = op_reload,

@@ -5,6 +5,8 @@ libdaemon_a_SOURCES = \
 	relay/daemon/bind.h \
 	relay/daemon/control_directory.c \
 	relay/daemon/control_directory.h \
+	relay/daemon/control_doctor.c \
+	relay/daemon/control_doctor.h \
 	relay/daemon/control_export.c \
 	relay/daemon/control_manual.c \
 	relay/daemon/control_manual.h \

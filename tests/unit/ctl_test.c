@@ -58,6 +58,9 @@ static void test_command_lines(void **state)
          "queue.remove"},
         {"queue hold --all", "{\"all\": true}", "queue.hold"},
         {"queue show X", "{\"id\": \"X\"}", "queue.show"},
+        {"doctor --check no-mailbox --source s --check vanished",
+         "{\"check\": [\"no-mailbox\", \"vanished\"], \"source\": \"s\"}", "doctor"},
+        {"doctor --check no-mailboxes", NULL, "the name of a check"},
         {"stats", NULL, "did you mean \"status\"?"},
         {"queue hld 1", NULL, "did you mean \"queue hold\"?"},
         {"lookup a@b.cd", NULL, "did you mean \"directory lookup\"?"},
@@ -345,6 +348,14 @@ static void test_answers_for_people(void **state)
         {CONTROL_status, NULL, "{}", 0, "queue      0 messages"},
         {CONTROL_reload, NULL, "{\"configuration\":\"/x\",\"needs_restart\":\"workers\"}", 0,
          "only after a restart: workers"},
+        {CONTROL_doctor, finding,
+         "{\"count\":1,\"found\":3,\"to_mend\":3,\"checks\":{\"vanished\":3},\"entries\":9}", 1,
+         "fault: nobody: a@b.cd  [no-mailbox]\n    why\n    object CN=a in source ad\n"
+         "    - who says what\n    mend by ldapmodify at source ad:\n        dn: CN=a\n"
+         "        changetype: delete\n    or   here:\n        causewayctl unset a@b.cd\n\n"
+         "... and 2 more (--limit 0 shows all)\n     3 vanished\nfound in 9 entries"},
+        {CONTROL_doctor, NULL, "{\"found\":2,\"count\":2,\"to_mend\":0}", 0, "found in 0"},
+        {CONTROL_doctor, NULL, "{\"found\":0}", 0, "nothing found in 0"},
         {CONTROL_version, NULL, "{\"version\":\"9\",\"protocol\":1}", 0, "causewayd 9"},
         {CONTROL_stop, NULL, "{}", 0, "stopping"},
     };
@@ -368,6 +379,7 @@ static void test_answers_for_programs_are_one_value(void **state)
     } streams[] = {{CONTROL_queue_list, "messages"},
                    {CONTROL_queue_dests, "dests"},
                    {CONTROL_directory_status, "sources"},
+                   {CONTROL_doctor, "findings"},
                    {CONTROL_queue_export, "chunks"}};
     for (size_t i = 0; i < ARRAY_LEN(streams); i++) {
         for (size_t n = 0; n < 3; n++) {

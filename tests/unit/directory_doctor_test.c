@@ -244,10 +244,11 @@ static void test_incomplete(void **state)
     world_end(&w);
 }
 
-static bool always_fits(const struct conf *c, int forest, const struct dir_result *r)
+static bool by_template(const struct dir_view *v, struct str key, int64_t now_ms)
 {
-    (void)c;
-    return forest == 0 && r->best->alias.n != 0;
+    assert_int_equal(dir_view_generation(v), 7);
+    assert_int_equal(now_ms, 2000);
+    return str_eq(key, STR("a@x.test"));
 }
 
 static void test_template(void **state)
@@ -256,13 +257,13 @@ static void test_template(void **state)
     struct world w;
     struct heard h;
     world_begin(&w, TWO_SOURCES);
-    put(&w, 1, "1 mailbox a@x.test alias=a mdb");
+    put(&w, 1, "1 mailbox a@x.test mdb");
     put(&w, 2, "1 mailbox b@x.test mdb");
-    put(&w, 3, "2 mailbox c@x.test alias=c mdb");
+    put(&w, 3, "2 mailbox c@x.test c@new.local mdb");
     world_view(&w);
     heard_begin(&h);
-    examine(&w, (struct doctor_options){.template_fits = always_fits}, &h);
-    assert_string_equal(buf_cstr(&h.text), "no-routing-address s1/2; no-routing-address s2/3");
+    examine(&w, (struct doctor_options){.is_readdressed = by_template}, &h);
+    assert_string_equal(buf_cstr(&h.text), "no-routing-address s1/2");
     heard_end(&h);
     world_end(&w);
 }
