@@ -212,15 +212,14 @@ static void add_address(struct doctor *d, const struct dir_address *a, int fores
 static void add_other_key(struct doctor *d, const struct dir_other_key *k)
 {
     struct table_record found[PERSON_OBJECTS_MAX];
+    unsigned types =
+        is_x500(k->type) ? 1u << DIR_KEY_X500 | 1u << DIR_KEY_LEGACY_DN : 1u << k->type;
+    uint64_t hash = dir_other_hash(k->type, k->key);
     for (unsigned slot = 0; slot < d->view->n; slot++) {
         const struct dir_stack *s = d->view->source[slot].stack;
-        unsigned n = stack_find_other(s, k->type, k->key, found, PERSON_OBJECTS_MAX);
-        add_records(d, slot, found, n, false);
-        if (!is_x500(k->type))
-            continue;
-        n = stack_find_other(s, k->type == DIR_KEY_X500 ? DIR_KEY_LEGACY_DN : DIR_KEY_X500, k->key,
-                             found, PERSON_OBJECTS_MAX);
-        add_records(d, slot, found, n, false);
+        if (s->key_types & types)
+            add_records(d, slot, found,
+                        stack_find_other(s, types, k->key, hash, found, PERSON_OBJECTS_MAX), false);
     }
 }
 

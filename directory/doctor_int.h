@@ -70,10 +70,17 @@ static inline const struct dir_rules *doctor_rules(const struct doctor *d)
 /* Fills in what the record says, in o->room. False: damaged, or vanished. */
 bool doctor_object_read(struct doctor *d, unsigned slot, const struct table_record *r,
                         struct doctor_object *o);
+/* An account of Active Directory that has a mail attribute and nothing of a mailbox, as accounts
+ * have long before their mailbox (locate.c thinks so, too). */
+static inline bool doctor_is_weak(const struct doctor_object *o)
+{
+    return o->s->conf->type == CONF_SOURCE_ACTIVE_DIRECTORY && o->e.kind == DIR_MAILBOX &&
+           o->e.evidence == DIR_EVIDENCE_SOURCE;
+}
 /* Mail for the recipient ends at this object: it does not say "elsewhere". */
 static inline bool doctor_is_home(const struct doctor_object *o)
 {
-    return o->home != CONF_NONE && o->place == o->home;
+    return o->home != CONF_NONE && o->place == o->home && !doctor_is_weak(o);
 }
 /* A mailbox that its directory shows by Exchange's own attributes. */
 bool doctor_is_mailbox(const struct doctor_object *o);

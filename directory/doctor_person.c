@@ -52,7 +52,7 @@ static bool nothing_places(const struct doctor_person *p)
 bool doctor_nobody_has_it(struct doctor *d)
 {
     const struct doctor_person *p = &d->person;
-    bool goes_round = false;
+    bool goes_round = false, all_weak = true;
     if (doctor_find_home(p, CONF_NONE) != NULL || is_decided_by_hand(doctor_result(d)))
         return false;
     for (unsigned i = 0; i < p->n; i++) {
@@ -60,8 +60,9 @@ bool doctor_nobody_has_it(struct doctor *d)
         if (forest != CONF_NONE && !doctor_knows_forest(d, forest))
             return false;
         goes_round = goes_round || (forest != CONF_NONE && has_object_in(p, forest));
+        all_weak = all_weak && doctor_is_weak(&p->object[i]);
     }
-    return goes_round || nothing_places(p);
+    return !all_weak && (goes_round || nothing_places(p));
 }
 
 /* A mailbox that is there and is redirected by a target address, left over from before its move. */
@@ -279,11 +280,11 @@ void doctor_check_person(struct doctor *d)
     int forest = best_forest(d, r);
     if (check_nobody(d) || forest == CONF_NONE)
         return;
-    if (r->found == DIR_CONFLICT && is_by_flag(r->best))
+    if (is_by_flag(r->best) && r->conflict == dir_conflict_forests)
         check_flags(d, forest);
-    else if (r->found == DIR_CONFLICT)
-        check_mailboxes(d, forest);
     else if (is_by_flag(r->best))
         check_flag_against(d, forest);
+    else if (r->conflict == dir_conflict_forests)
+        check_mailboxes(d, forest);
     check_routing(d, r, forest);
 }

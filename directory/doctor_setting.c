@@ -11,33 +11,71 @@
 
 /* ---- sources ---- */
 
+#define DAY_MS              INT64_C(86400000)
+#define CERTIFICATE_WARN_MS (30 * DAY_MS)
+#define PASSWORD_WARN_MS    (14 * DAY_MS)
+
+static bool begin_source(struct doctor *d, enum doctor_check c, const struct dir_source_status *s)
+{
+    if (!doctor_begin(d, c, NULL))
+        return false;
+    d->finding.source = s->name;
+    return true;
+}
+
 static void report_state(struct doctor *d, enum doctor_check c, const struct dir_source_status *s,
-                         const char *what, const char *mend)
+                         const char *what)
 {
     char last[40] = "never";
-    if (!doctor_begin(d, c, NULL))
+    if (!begin_source(d, c, s))
         return;
-    d->finding.source = s->name;
     if (s->last_complete_ms != 0)
         clock_rfc3339(s->last_complete_ms, last, sizeof(last));
     doctor_say(d, "source %s %s", s->name, what);
     doctor_evidence(d, "state %s, last complete %s, %llu entries", dir_source_state_text(s->state),
                     last, (unsigned long long)s->entries);
+    if (s->server[0] != '\0')
+        doctor_evidence(d, "server %s", doctor_shown(d, str_c(s->server)));
     if (s->last_error[0] != '\0')
         doctor_evidence(d, "%s", doctor_shown(d, str_c(s->last_error)));
-    doctor_mend(d, DOCTOR_BY_HAND, "%s", mend);
+    doctor_end(d);
+}
+
+static void report_expiry(struct doctor *d, enum doctor_check c, const struct dir_source_status *s,
+                          const char *what, int64_t at_ms, int64_t warn_ms)
+{
+    char at[40];
+    if (at_ms == 0 || at_ms > d->o.wall_ms + warn_ms || !begin_source(d, c, s))
+        return;
+    clock_rfc3339(at_ms, at, sizeof(at));
+    doctor_say(d, "%s of source %s %s %s", what, s->name,
+               at_ms <= d->o.wall_ms ? "has expired:" : "expires", at);
+    doctor_evidence(d, "server %s", doctor_shown(d, str_c(s->server)));
+    doctor_end(d);
+}
+
+static void check_notice(struct doctor *d, const struct dir_source_status *s)
+{
+    if (s->notice[0] == '\0' || !begin_source(d, DOCTOR_source_notice, s))
+        return;
+    doctor_say(d, "source %s: %s", s->name, doctor_shown(d, str_c(s->notice)));
+    doctor_evidence(d, "server %s", doctor_shown(d, str_c(s->server)));
     doctor_end(d);
 }
 
 void doctor_check_source(struct doctor *d, const struct dir_source_status *s)
 {
-    const char *mend = s->last_error[0] != '\0' ? "see the error" : "see the log";
     if (!s->complete_once)
-        report_state(d, DOCTOR_source_incomplete, s, "was never read to its end", mend);
+        report_state(d, DOCTOR_source_incomplete, s, "was never read to its end");
     if (s->state == DIR_SOURCE_STALE)
-        report_state(d, DOCTOR_source_stale, s, "is older than its stale_after", mend);
+        report_state(d, DOCTOR_source_stale, s, "is older than its stale_after");
     else if (s->state == DIR_SOURCE_FAILING)
-        report_state(d, DOCTOR_source_failing, s, "cannot be read", mend);
+        report_state(d, DOCTOR_source_failing, s, "cannot be read");
+    check_notice(d, s);
+    report_expiry(d, DOCTOR_certificate_expires, s, "the certificate of the server",
+                  s->certificate_expires_ms, CERTIFICATE_WARN_MS);
+    report_expiry(d, DOCTOR_password_expires, s, "the password of the account",
+                  s->password_expires_ms, PASSWORD_WARN_MS);
 }
 
 /* ---- overrides ---- */

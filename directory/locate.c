@@ -268,6 +268,9 @@ static bool has_vanished(const struct lookup *l, unsigned i)
     return l->member[i] != NULL && l->member[i]->entry.vanished_ms != 0;
 }
 
+const char dir_conflict_forests[] = "two forests claim it";
+const char dir_conflict_objects[] = "the address is on two objects that are not one person";
+
 /* What the claim `i` has against the best one, or NULL. */
 static const char *contradiction(const struct lookup *l, unsigned best, unsigned i)
 {
@@ -275,13 +278,13 @@ static const char *contradiction(const struct lookup *l, unsigned best, unsigned
     if (b->rank == RANK_OVERRIDE || has_vanished(l, i) || l->member[i] == NULL)
         return NULL;
     if (!is_same_person(l, best, i) && l->member[i]->direct)
-        return "the address is on two objects that are not one person";
+        return dir_conflict_objects;
     if (p->rank == RANK_NONE || p->forest == b->forest)
         return NULL;
     /* a group and a mailbox with one address are as much a conflict as two mailboxes */
     bool equal = p->rank == b->rank ||
                  (b->rank == RANK_GROUP && (p->rank == RANK_MAILBOX || p->rank == RANK_ENTRY));
-    return equal ? "two forests claim it" : NULL;
+    return equal ? dir_conflict_forests : NULL;
 }
 
 /* By rank, but whatever is alive and says where before what has vanished: a mailbox that went to

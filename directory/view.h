@@ -100,11 +100,13 @@ struct dir_result {
     const char
         *why; /* static text: the location rule that decided, or which state stands in the way */
     const char *stale_source; /* for DIR_NOT_FOUND_YET */
-    const char *conflict;     /* static text: what contradicts; NULL = nothing does */
+    const char *conflict;     /* what contradicts, one of those below; NULL = nothing does */
     unsigned text_used;
     char text[DIR_RESULT_TEXT]; /* primary, routing and target addresses, put together; not
                                    initialised beyond text_used */
 };
+
+extern const char dir_conflict_forests[], dir_conflict_objects[];
 
 /* `key` is an address key (rewrite/address.h: address_key()). now_ms: monotonic, for staleness. */
 void dir_view_lookup(const struct dir_view *v, struct str key, int64_t now_ms,

@@ -304,6 +304,14 @@ static void test_answers_for_people(void **state)
     static const char *const dest[] = {
         "{\"dest\":\"mx:x.test\",\"closed_for_ms\":90000,\"last_error\":\"421 no\"}", NULL};
     static const char *const source[] = {"{\"name\":\"ad\",\"state\":\"failing\"}", NULL};
+    static const char *const finding[] = {
+        "{\"check\":\"no-mailbox\",\"severity\":\"fault\",\"title\":\"nobody\",\"address\":\"a@b."
+        "cd\","
+        "\"source\":\"ad\",\"object\":\"CN=a\",\"text\":\"why\",\"evidence\":[\"who says what\"],"
+        "\"mend\":[{\"means\":\"ldif\",\"source\":\"ad\",\"text\":\"dn: CN=a\\nchangetype: "
+        "delete\\n\"},{\"means\":\"causewayctl\",\"source\":\"\",\"text\":\"causewayctl unset "
+        "a@b.cd\"}]}",
+        NULL};
     static const char *const eml[] = {"{\"data\":\"RnJvbTo=\"}", "{\"data\":\"IGENCg==\"}", NULL};
     const struct {
         enum control_command c;

@@ -210,6 +210,12 @@ static void test_other_worlds(void **state)
         {{OLD_BOX " a@cloud.test", "set a@x.test cloud"}, ""},
         {{OLD_BOX " flag=cloud"}, "flag-unknown s1/1"},
     };
+    /* in Active Directory an account with a mail attribute is no mailbox yet */
+    static const struct example accounts[] = {
+        {{OLD_BOX, "2 mailbox a@x.test"}, ""},
+        {{"2 mailbox a@x.test a@new.local"}, ""},
+        {{OLD_USER, "2 mailbox a@x.test a@new.local"}, "no-mailbox s1/1"},
+    };
     static const struct example flags[] = {
         {{"1 mailbox a@x.test flag=source a@old.local"}, ""},
         {{"1 mailbox a@x.test"}, "no-mailbox hr/1"},
@@ -220,6 +226,11 @@ static void test_other_worlds(void **state)
     check_examples(TWO_SOURCES
                    "forest \"cloud\" { host \"mx.cloud\" {} routing_domain = \"cloud.test\" }\n",
                    cloud, ARRAY_LEN(cloud));
+    check_examples(
+        WORLD_BASE WORLD_SOURCE("s1", "old", "1",
+                                "") "source \"s2\" { type = active-directory uri = {\"ldap://dc\"} "
+                                    "base = \"dc=x\" forest = \"new\" priority = 2 }",
+        accounts, ARRAY_LEN(accounts));
     check_examples(WORLD_BASE WORLD_SOURCE("hr", "", "1", "") WORLD_SOURCE("s2", "new", "2", ""),
                    flags, ARRAY_LEN(flags));
 }
@@ -241,6 +252,40 @@ static void test_incomplete(void **state)
     examine(&w, (struct doctor_options){.status = &status, .n_status = 1}, &h);
     assert_string_equal(buf_cstr(&h.text), "source-incomplete s2/");
     heard_end(&h);
+    world_end(&w);
+}
+
+/* What a source tells about itself; at wall clock 0. */
+static void test_sources(void **state)
+{
+    static const struct {
+        struct dir_source_status s;
+        const char *found;
+    } cases[] = {
+        {{.state = DIR_SOURCE_CURRENT}, ""},
+        {{.state = DIR_SOURCE_STALE, .last_error = "no answer"}, "source-stale s1/"},
+        {{.state = DIR_SOURCE_FAILING}, "source-failing s1/"},
+        {{.state = DIR_SOURCE_CURRENT, .notice = "no right"}, "source-notice s1/"},
+        {{.certificate_expires_ms = INT64_C(29) * 86400000}, "certificate-expires s1/"},
+        {{.certificate_expires_ms = INT64_C(31) * 86400000}, ""},
+        {{.certificate_expires_ms = -1}, "certificate-expires s1/"},
+        {{.password_expires_ms = INT64_C(13) * 86400000}, "password-expires s1/"},
+        {{.password_expires_ms = INT64_C(15) * 86400000}, ""},
+    };
+    (void)state;
+    struct world w;
+    world_begin(&w, TWO_SOURCES);
+    world_view(&w);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct heard h;
+        struct dir_source_status s = cases[i].s;
+        s.complete_once = true;
+        str_copy(STR("s1"), s.name, sizeof(s.name));
+        heard_begin(&h);
+        examine(&w, (struct doctor_options){.status = &s, .n_status = 1}, &h);
+        assert_string_equal(h.text.n != 0 ? buf_cstr(&h.text) : "", cases[i].found);
+        heard_end(&h);
+    }
     world_end(&w);
 }
 
@@ -414,9 +459,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_healthy),      cmocka_unit_test(test_faults),
         cmocka_unit_test(test_other_worlds), cmocka_unit_test(test_incomplete),
-        cmocka_unit_test(test_template),     cmocka_unit_test(test_mends),
-        cmocka_unit_test(test_options),      cmocka_unit_test(test_steps),
-        cmocka_unit_test(test_table),
+        cmocka_unit_test(test_template),     cmocka_unit_test(test_sources),
+        cmocka_unit_test(test_mends),        cmocka_unit_test(test_options),
+        cmocka_unit_test(test_steps),        cmocka_unit_test(test_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
