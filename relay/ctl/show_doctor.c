@@ -46,8 +46,10 @@ static void write_means(json_t *mend, bool first, struct buf *out)
 static void write_lines(const char *text, struct buf *out)
 {
     struct str rest = str_c(text);
-    while (rest.n != 0)
-        buf_printf(out, "        %.*s\n", STR_ARG(str_split(&rest, '\n')));
+    while (rest.n != 0) {
+        struct str line = str_split(&rest, '\n');
+        buf_printf(out, "        %.*s\n", STR_ARG(line));
+    }
 }
 
 void show_finding(json_t *f, struct buf *out)
