@@ -157,9 +157,9 @@ static void describe_place(struct doctor *d, const struct doctor_object *o, stru
                    doctor_forest_name(d, o->flag));
     else if (o->e.flag.n != 0)
         buf_printf(b, ", flag \"%s\" without a meaning", doctor_shown(d, o->e.flag));
-    if (o->place == CONF_NONE)
+    if (o->place == CONF_NONE && o->flag == CONF_NONE)
         buf_append_c(b, ", in no forest");
-    else
+    else if (o->place != CONF_NONE)
         buf_printf(b, ", in forest %s by %s", doctor_forest_name(d, o->place),
                    o->e.target.local.n != 0 && o->e.kind != DIR_GROUP
                        ? "targetAddress"

@@ -235,21 +235,29 @@ static struct str new_address(struct doctor *d, const struct doctor_object *o, c
     return STR_NULL;
 }
 
-static void mend_routing(struct doctor *d, int forest)
+/* The object to give it to: the hosting forest's own, else one of a directory of no forest. */
+static const struct doctor_object *object_of(const struct doctor_person *p, int forest)
 {
-    const struct doctor_person *p = &d->person;
-    const char *domain = doctor_rules(d)->conf->forest[forest].routing_domain;
+    const struct doctor_object *found = NULL;
     for (unsigned i = 0; i < p->n; i++) {
         const struct doctor_object *o = &p->object[i];
-        if (o->home != forest || o->by_target)
-            continue;
-        struct str address = new_address(d, o, domain);
-        if (address.n == 0)
-            break;
+        if (o->home == forest && !o->by_target)
+            return o;
+        if (o->home == CONF_NONE && found == NULL)
+            found = o;
+    }
+    return found;
+}
+
+static void mend_routing(struct doctor *d, int forest)
+{
+    const char *domain = doctor_rules(d)->conf->forest[forest].routing_domain;
+    const struct doctor_object *o = object_of(&d->person, forest);
+    struct str address = o != NULL ? new_address(d, o, domain) : STR_NULL;
+    if (address.n != 0) {
         struct str value = doctor_value(d, "smtp:", address);
         doctor_mend_attribute(d, o, "add", "proxyAddresses", value);
         doctor_mend_exchange(d, o, "Set", "-EmailAddresses @{Add=%s}", doctor_quoted(d, value));
-        break;
     }
     doctor_mend(d, DOCTOR_BY_CONFIGURATION, "in forest \"%s\": routing_template = \"%%m@%s\"",
                 doctor_forest_name(d, forest), domain);

@@ -83,17 +83,16 @@ int show_doctor_code(json_t *result)
 int show_doctor_end(json_t *result, struct buf *out)
 {
     int64_t found = number_of(result, "found"), shown = number_of(result, "count");
-    char took[24];
     const char *check;
     json_t *n;
-    text_duration(number_of(result, "ms"), took);
     if (found > shown)
         buf_printf(out, "... and %" PRId64 " more (--limit 0 shows all)\n", found - shown);
     json_object_foreach(json_object_get(result, "checks"), check, n)
     {
         buf_printf(out, "%6" PRId64 " %s\n", (int64_t)json_integer_value(n), check);
     }
-    buf_printf(out, "%s in %" PRId64 " entries, looked at in %s\n",
-               found == 0 ? "nothing found" : "found", number_of(result, "entries"), took);
+    buf_printf(out, "%s in %" PRId64 " entries, looked at in %.1f s\n",
+               found == 0 ? "nothing found" : "found", number_of(result, "entries"),
+               (double)number_of(result, "ms") / 1000);
     return show_doctor_code(result);
 }
