@@ -24,12 +24,13 @@ def source(name, **options):
 
 
 class Dirwatch:
-    def __init__(self, conf, state):
+    def __init__(self, conf, state, env=None):
         build = os.environ.get("CAUSEWAY_BUILD", ".")
         state.mkdir(exist_ok=True)
         self.log = open(state.parent / "dirwatch.log", "ab")
         self.process = subprocess.Popen([os.path.join(build, "tests/system/dirwatch"), conf, state],
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True)
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True,
+                                        env={**os.environ, **(env or {})})
         self.answers = queue.Queue()
         self.states, self.errors, self.changes = {}, {}, []
         self.reader = threading.Thread(target=self._read, daemon=True)
@@ -42,7 +43,7 @@ class Dirwatch:
                 self.changes.append((time.monotonic(), int(field[2]), field[3] == "1"))
             elif field[0] == "source":
                 self.states[field[1]] = field[2:6]
-                self.errors.setdefault(field[1], []).append(field[6])
+                self.errors.setdefault(field[1], []).extend([field[6], field[8]])
             else:
                 self.answers.put(field)
 
@@ -50,6 +51,10 @@ class Dirwatch:
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
         return self.answers.get(timeout=wait.PATIENCE)
+
+    def said(self):
+        """The states, and each error once."""
+        return self.states, {name: list(dict.fromkeys(errors)) for name, errors in self.errors.items()}
 
     def lookup(self, key):
         """(found, forest, evidence, routing, claims, why)"""
@@ -60,15 +65,16 @@ class Dirwatch:
         return " ".join(self.lookup(key)[:2]).strip()
 
     def until(self, key, place):
-        wait.until(lambda: f"{key} to be {place}, not {self.place(key)}; {self.errors}",
+        wait.until(lambda: f"{key} to be {place}, not {self.place(key)}; {self.said()}",
                    lambda: self.place(key) == place)
 
     def until_state(self, source, state):
-        wait.until(lambda: f"{source} to be {state}: {self.states} {self.errors}",
+        wait.until(lambda: f"{source} to be {state}: {self.said()}",
                    lambda: self.states.get(source, [""])[0] == state)
 
     def until_error(self, source, words):
-        wait.until(lambda: f"{words!r} in {self.errors}",
+        """An error, or a notice of what works but should be mended."""
+        wait.until(lambda: f"{words!r} in {self.said()}",
                    lambda: any(words in e for e in self.errors.get(source, [])))
 
     def status(self, source):

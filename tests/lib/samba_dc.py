@@ -16,6 +16,7 @@ import wait
 from certificate import certificate
 
 PORTS = (389, 636, 3268, 3269)
+KERBEROS_PORTS = (88, 464)
 ADMIN_PASSWORD = "Passw0rd!23"
 PASSWORD = "Causeway!23"  # of the service accounts
 SHOW_DELETED = "1.2.840.113556.1.4.417"
@@ -27,7 +28,7 @@ SMB_CONF = """\
     realm = {realm}
     workgroup = {netbios}
     server role = active directory domain controller
-    server services = ldap
+    server services = {services}
     interfaces = {address}/8
     bind interfaces only = yes
     ldap server require strong auth = no
@@ -50,6 +51,20 @@ SMB_CONF = """\
     dsdb:schema update allowed = true
     name resolve order = host
     disable netbios = yes
+"""
+KRB5_CONF = """\
+[libdefaults]
+    default_realm = {realm}
+    dns_lookup_kdc = false
+    dns_lookup_realm = false
+    dns_canonicalize_hostname = false
+    rdns = false
+[realms]
+    {realm} = {{
+        kdc = {address}
+    }}
+[domain_realm]
+    {address} = {realm}
 """
 # A mailbox database, because homeMDB must point at something that exists; a unit for people and one to move them to.
 TREE = """\
@@ -77,7 +92,7 @@ def free_address():
     while True:
         address = f"127.{random.randrange(10, 250)}.{random.randrange(256)}.{random.randrange(1, 255)}"
         try:
-            for port in PORTS:
+            for port in PORTS + KERBEROS_PORTS:
                 with socket.socket() as s:
                     s.bind((address, port))
             return address
@@ -108,11 +123,15 @@ class Domain:
     def provision(self):
         with open(self.folder / "provision.log", "wb") as log:
             subprocess.run(["samba-tool", "domain", "provision", f"--targetdir={self.folder}", "--server-role=dc",
-                            "--dns-backend=NONE", f"--realm={self.name.upper()}", f"--domain={self.netbios}",
+                            "--dns-backend=NONE", f"--realm={self.realm}", f"--domain={self.netbios}",
                             f"--adminpass={ADMIN_PASSWORD}", "--host-name=dc1", "--host-ip=127.0.0.1",
                             "--option=interfaces=127.0.0.1/8", "--option=bind interfaces only=yes"],
                            check=True, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         write_conf(self.folder, self, "127.0.0.1")
+
+    @property
+    def realm(self):
+        return self.name.upper()
 
     @property
     def netbios(self):
@@ -145,8 +164,9 @@ class Domains:
         return self.made[name]
 
 
-def write_conf(folder, domain, address):
-    text = SMB_CONF.format(realm=domain.name.upper(), netbios=domain.netbios, address=address, folder=folder)
+def write_conf(folder, domain, address, services="ldap"):
+    text = SMB_CONF.format(realm=domain.realm, netbios=domain.netbios, address=address, folder=folder,
+                           services=services)
     (folder / "etc" / "smb.conf").write_text(text)
     for name in ("run", "ncalrpc", "log", "tls"):
         (folder / name).mkdir(exist_ok=True)
@@ -192,6 +212,19 @@ class Samba:
 
     def account(self, name="causeway"):
         return f"CN={name},CN=Users,{self.base}"
+
+    def kerberos(self):
+        """It gives tickets, too, from the next start on. The environment in which a program has the account's key."""
+        write_conf(self.folder, self.domain, self.address, "ldap kdc")
+        self.change(f"dn: CN=DC1,OU=Domain Controllers,{self.base}\nchangetype: modify\nadd: servicePrincipalName\n"
+                    f"servicePrincipalName: ldap/{self.address}\n-\n")
+        conf, keys = self.folder / "krb5.conf", self.folder / "account.keytab"
+        conf.write_text(KRB5_CONF.format(realm=self.domain.realm, address=self.address))
+        # A key is made from the password, the realm and the account's name.
+        subprocess.run(["ktutil"], check=True, text=True, stdout=subprocess.DEVNULL, input=(
+            f"addent -password -p causeway@{self.domain.realm} -k 1 -e aes256-cts-hmac-sha1-96 "
+            f"-s {self.domain.realm}causeway\n{PASSWORD}\nwkt {keys}\nquit\n"))
+        return {"KRB5_CONFIG": str(conf), "KRB5_CLIENT_KTNAME": str(keys), "KRB5CCNAME": str(self.folder / "tickets")}
 
     # ---- process ----
 
