@@ -15,6 +15,7 @@ libbase_a_SOURCES = \
 	base/list.h \
 	base/log.c base/log.h \
 	base/mem.c base/mem.h \
+	base/moment.c base/moment.h \
 	base/random.c base/random.h \
 	base/stats.c base/stats.def base/stats.h \
 	base/str.c base/str.h

@@ -10,6 +10,8 @@
 
 #include <arpa/inet.h>
 
+#include "conf/blackout.h"
+
 /* Letters, digits and hyphens in labels of 1 to 63; no hyphen at either end of a label. */
 static bool is_name(struct str s, bool underscore, unsigned min_labels)
 {
@@ -219,6 +221,15 @@ const char *conf_check_ip(const char *v)
     if (v[0] == '\0' || is_ip(str_c(v), false))
         return NULL;
     return "is not an IP address; write one like \"192.0.2.1\" or \"2001:db8::1\"";
+}
+
+const char *conf_check_blackout(const char *v)
+{
+    struct blackout b;
+    if (blackout_parse(str_c(v), &b))
+        return NULL;
+    return "is not a time window; write \"Mon-Fri 08:00-18:00\", \"daily 22:00-06:00\" or "
+           "\"2026-12-24 00:00 - 2026-12-27 00:00\"";
 }
 
 const char *conf_check_servers(const char *v)

@@ -181,6 +181,8 @@ struct conf {
     struct conf_nets application_hosts;
     unsigned n_join;
     char **join; /* of "smtp", "x500", "key": what makes objects one person; none = all */
+    unsigned n_blackout;
+    char **blackout; /* conf/blackout.h */
 
     unsigned n_listener;
     struct conf_listener *listener;

@@ -3,7 +3,8 @@ noinst_LIBRARIES += libconf.a
 libconf_a_SOURCES = conf/conf.h conf/options.h conf/options.def \
 	conf/attributes.def conf/load.h \
 	conf/table.c conf/value.c conf/checks.c conf/text.c conf/suggest.c conf/load.c \
-	conf/check.c conf/conf.c conf/sample.c conf/man.c
+	conf/check.c conf/conf.c conf/sample.c conf/man.c \
+	conf/blackout.c conf/blackout.h
 
 # What is made from the table when the program is built
 noinst_PROGRAMS += conf/conf-gen
@@ -27,6 +28,9 @@ tests_unit_conf_test_SOURCES = tests/unit/conf_test.c
 tests_unit_conf_test_LDADD = libconf.a libbase.a $(CONFUSE_LIBS) $(XXHASH_LIBS) $(CMOCKA_LIBS)
 tests_unit_conf_errors_test_SOURCES = tests/unit/conf_errors_test.c
 tests_unit_conf_errors_test_LDADD = $(tests_unit_conf_test_LDADD)
+check_PROGRAMS += tests/unit/blackout_test
+tests_unit_blackout_test_SOURCES = tests/unit/blackout_test.c
+tests_unit_blackout_test_LDADD = $(tests_unit_conf_test_LDADD)
 endif
 
 FUZZERS += tests/fuzz/fuzz_conf

@@ -53,6 +53,9 @@ static const struct {
      "level, outside all sections"},
     {"gobbledygook = 1", "1: gobbledygook: there is no such option at the top level; "
                          "causeway.conf(5) lists all options"},
+    {"blackout = { \"Mon-Fri\" }",
+     "1: blackout: \"Mon-Fri\" is not a time window; write \"Mon-Fri 08:00-18:00\", \"daily "
+     "22:00-06:00\" or \"2026-12-24 00:00 - 2026-12-27 00:00\""},
     /* numbers */
     {"workers = many", "1: workers: \"many\" is not a whole number; write one from 0 to 256"},
     {"\n\nworkers = 257", "3: workers: 257 is too much; write at most 256 threads"},
