@@ -12,7 +12,6 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "directory/override.h"
 #include "directory/person.h"
 #include "directory/source.h"
 
@@ -297,35 +296,86 @@ void directory_reload(struct directory *d, const struct conf *c)
 
 /* ---- overrides ---- */
 
-/* Under `publishing`. */
-static void publish_override(struct directory *d, struct str key)
+/* Shows the outcome of a change of the overrides, all its addresses at once, and lets go of the
+ * lock. */
+static bool publish_overrides(struct directory *d, bool ok)
 {
     struct key_list keys = {0};
-    view_related_keys(d->view, key, key_list_add, &keys);
-    view_replace(d, view_with(d, 0, NULL));
-    tell(d, false, keys.n, keys.v);
+    struct wave_address *const *changed;
+    unsigned n = ok ? overrides_changed(d->overrides, &changed) : 0;
+    for (unsigned i = 0; i < n; i++)
+        view_related_keys(d->view, changed[i]->key, key_list_add, &keys);
+    if (n != 0) {
+        view_replace(d, view_with(d, 0, NULL));
+        tell(d, false, keys.n, keys.v);
+    }
     mem_free(keys.v);
+    overrides_tidy(d->overrides);
+    pthread_mutex_unlock(&d->publishing);
+    return ok;
+}
+
+/* Takes the lock; the generation that the change will have. */
+static uint64_t next_generation(struct directory *d)
+{
+    pthread_mutex_lock(&d->publishing);
+    return d->view->generation + 1;
+}
+
+bool directory_move(struct directory *d, const struct wave_order *order, uint32_t *wave,
+                    struct err *e)
+{
+    uint64_t g = next_generation(d);
+    return publish_overrides(
+        d,
+        overrides_order(d->overrides, order, order->at_ms != 0 || order->written ? 0 : g, wave, e));
+}
+
+bool directory_begin_wave(struct directory *d, uint32_t wave, struct err *e)
+{
+    uint64_t g = next_generation(d);
+    return publish_overrides(d, overrides_begin(d->overrides, wave, g, e));
+}
+
+bool directory_expire_wave(struct directory *d, uint32_t wave, struct err *e)
+{
+    uint64_t g = next_generation(d);
+    return publish_overrides(d, overrides_expire(d->overrides, wave, g, e));
+}
+
+bool directory_undo_wave(struct directory *d, uint32_t wave, struct str key, struct str who,
+                         struct err *e)
+{
+    uint64_t g = next_generation(d);
+    return publish_overrides(d, overrides_undo(d->overrides, wave, key, who, g, e));
+}
+
+static bool move_one(struct directory *d, struct str key, struct str forest, struct str who,
+                     struct err *e)
+{
+    uint32_t wave;
+    const struct wave_move m = {.key = key, .forest = forest};
+    const struct wave_order order = {.n = 1, .move = &m, .who = who};
+    return directory_move(d, &order, &wave, e);
 }
 
 bool directory_set_override(struct directory *d, struct str key, struct str forest, struct str who,
                             struct err *e)
 {
-    pthread_mutex_lock(&d->publishing);
-    bool ok = overrides_set(d->overrides, key, forest, who, e);
-    if (ok)
-        publish_override(d, key);
-    pthread_mutex_unlock(&d->publishing);
-    return ok;
+    return forest.n != 0 ? move_one(d, key, forest, who, e) : err_set(e, ERR_INPUT, 0, "no forest");
 }
 
 bool directory_unset_override(struct directory *d, struct str key, struct str who, struct err *e)
 {
-    pthread_mutex_lock(&d->publishing);
-    bool ok = overrides_unset(d->overrides, key, who, e);
-    if (ok)
-        publish_override(d, key);
-    pthread_mutex_unlock(&d->publishing);
-    return ok;
+    const struct wave_address *now = overrides_effective(d->overrides, key);
+    if (now == NULL || now->forest.n == 0)
+        return err_set(e, ERR_INPUT, 0, "there is no override for this address");
+    return move_one(d, key, STR_NULL, who, e);
+}
+
+const struct overrides *directory_overrides(const struct directory *d)
+{
+    return d->overrides;
 }
 
 /* ---- manual sources ---- */

@@ -13,6 +13,7 @@
 #include "base/err.h"
 #include "conf/conf.h"
 #include "directory/manual.h"
+#include "directory/override.h"
 #include "directory/view.h"
 
 /* What changed between two generations, as hashes of the keys of all objects of the people it
@@ -40,12 +41,22 @@ void directory_reload(struct directory *d, const struct conf *c);
 void directory_stop(struct directory *d); /* joins the threads */
 void directory_close(struct directory **d);
 
-/* Manual override, journalled with time and who; survives a restart. forest is checked by the
- * caller. */
+/* Moves by hand (override.h): journalled and synced, then published in one generation, with all
+ * that moved named to the listeners at once. Main thread. False: nothing was changed. */
+bool directory_move(struct directory *d, const struct wave_order *order, uint32_t *wave,
+                    struct err *e);
+bool directory_begin_wave(struct directory *d, uint32_t wave, struct err *e);
+bool directory_expire_wave(struct directory *d, uint32_t wave, struct err *e);
+/* key empty: the whole wave. */
+bool directory_undo_wave(struct directory *d, uint32_t wave, struct str key, struct str who,
+                         struct err *e);
+/* A wave of one address, now and for good. */
 bool directory_set_override(struct directory *d, struct str key, struct str forest, struct str who,
                             struct err *e);
 /* False with ERR_INPUT if there is none. */
 bool directory_unset_override(struct directory *d, struct str key, struct str who, struct err *e);
+/* To read; main thread. */
+const struct overrides *directory_overrides(const struct directory *d);
 
 /* A reference to the box of a manual source (manual.h); NULL and *e: there is no such source. */
 struct manual_box *directory_manual_box(struct directory *d, struct str source, struct err *e);

@@ -32,8 +32,10 @@ libdirectory_a_SOURCES = \
 	directory/manual.c directory/manual.h \
 	directory/map.c directory/map.h \
 	directory/openldap.c \
-	directory/override.c directory/override.h \
 	directory/pending.c \
+	directory/override.c directory/override.h directory/override_int.h \
+	directory/override_line.c directory/override_line.h \
+	directory/override_wave.c \
 	directory/person.c directory/person.h \
 	directory/record.c \
 	directory/replica.c directory/replica.h directory/replica_int.h \

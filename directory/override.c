@@ -1,30 +1,37 @@
 /*
- * override.c - see override.h. A torn last line is cut on opening. A journal longer than 16 MB is
- * rewritten with only what counts now.
+ * override.c - the journal of moves: read at the start, appended to with each change, and the stack
+ * that lookups see. See override.h.
+ *
+ * A change is made as lines, which are written and synced at once and then applied as if they had
+ * been read. A torn end, and a wave without its commit line at the end, are cut on opening. A
+ * journal that has become long is written anew with what still counts or can count again.
  */
 #include "directory/override.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <unistd.h>
 
-#include "base/buf.h"
 #include "base/clock.h"
 #include "base/escape.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "directory/map.h"
-#include "rewrite/address.h"
+#include "directory/override_int.h"
 
 #define FILE_MAX      ((size_t)256 << 20)
-#define COMPACT_BYTES ((size_t)16 << 20)
+#define COMPACT_BYTES ((off_t)16 << 20)
+#define WHO_MAX       200
+#define WHY_MAX       400
 
 struct overrides {
     const struct file_ops *ops;
     char *path;
     int fd; /* -1 after a compaction, until the next change */
-    off_t end;
+    off_t end, compact_at;
+    struct waves waves;
     struct dir_stack *stack;
 };
 
@@ -33,81 +40,81 @@ struct dir_stack *overrides_stack(const struct overrides *o)
     return o->stack;
 }
 
-static bool key_split(struct str key, struct dir_address *out)
-{
-    long at = str_rfind(key, '@');
-    if (at <= 0 || (size_t)at + 1 == key.n || key.n > ADDRESS_MAX)
-        return false;
-    for (size_t i = 0; i < key.n; i++)
-        if ((unsigned char)key.p[i] < ' ' || key.p[i] == 0x7f)
-            return false;
-    *out = (struct dir_address){str_upto(key, (size_t)at), str_from(key, (size_t)at + 1)};
-    return true;
-}
+/* ---- what lookups see ---- */
 
-/* forest empty: unset. */
-static void entry_of(const struct dir_address *a, struct str key, struct str forest,
-                     struct dir_entry *out)
+/* Adds what counts now for an address to a table; nothing: a tombstone. */
+static void add_entry(const struct overrides *o, struct table_builder *b, struct str key)
 {
-    *out = (struct dir_entry){.tombstone = forest.n == 0,
-                              .kind = DIR_OVERRIDE,
-                              .evidence = DIR_EVIDENCE_OVERRIDE,
-                              .flag = forest,
-                              .n_address = 1,
-                              .address = (struct dir_address *)a};
-    map_uuid_from_dn(key, out->uuid);
+    const struct wave_address *now = waves_effective(&o->waves, key);
+    struct str forest = now != NULL ? now->forest : STR_NULL;
+    struct dir_address a;
+    if (!wave_key_split(key, &a))
+        return;
+    struct dir_entry e = {.tombstone = forest.n == 0,
+                          .kind = DIR_OVERRIDE,
+                          .evidence = DIR_EVIDENCE_OVERRIDE,
+                          .flag = forest,
+                          .n_address = 1,
+                          .address = &a};
+    map_uuid_from_dn(key, e.uuid);
+    (void)table_builder_add(b, &e);
 }
 
 static void push(struct overrides *o, struct table_builder *b)
 {
     struct table_meta m = {0};
-    struct dir_stack *next = stack_push(o->stack, table_builder_finish(b, &m));
-    stack_unref(&o->stack);
-    o->stack = next;
-}
-
-static bool has(const struct overrides *o, struct str key)
-{
-    struct table_record r;
-    return stack_find_key(o->stack, key, hash64(key.p, key.n), &r, 1) != 0;
-}
-
-/* ---- the journal ---- */
-
-/* One line, without its newline: time, verb, key, forest, who. */
-static bool line_read(struct str line, struct str *key, struct str *forest)
-{
-    struct dir_address a;
-    str_split(&line, '\t');
-    struct str verb = str_split(&line, '\t');
-    *key = str_split(&line, '\t');
-    *forest = str_split(&line, '\t');
-    if (str_eq(verb, STR("unset")))
-        *forest = STR_NULL;
-    else if (!str_eq(verb, STR("set")) || forest->n == 0 || forest->n > DIR_FLAG_MAX)
-        return false;
-    return key_split(*key, &a);
-}
-
-static void load_lines(struct overrides *o, struct str text)
-{
-    unsigned number = 0;
-    struct table_builder *b = table_builder_new();
-    for (; text.n != 0; number++) {
-        struct str line = str_split(&text, '\n'), key, forest;
-        struct dir_address a;
-        struct dir_entry e;
-        if (!line_read(line, &key, &forest) || !key_split(key, &a)) {
-            LOG(ERROR, "overrides", "directory-override-skipped", LC("file", o->path),
-                LU("line", number + 1), LC("why", "not a line of this file's form"));
-            continue;
-        }
-        /* one table per change is slow for a long journal and right; the stack merges them */
-        entry_of(&a, key, forest, &e);
-        if (table_builder_add(b, &e) != TABLE_NO_ENTRY)
-            push(o, b);
+    if (table_builder_entries(b) != 0) {
+        struct dir_stack *next = stack_push(o->stack, table_builder_finish(b, &m));
+        stack_unref(&o->stack);
+        o->stack = next;
     }
     table_builder_free(&b);
+}
+
+static void push_changed(struct overrides *o)
+{
+    struct table_builder *b = table_builder_new();
+    for (unsigned i = 0; i < o->waves.n_changed; i++)
+        add_entry(o, b, o->waves.changed[i]->key);
+    push(o, b);
+}
+
+static void push_all(struct overrides *o)
+{
+    struct table_builder *b = table_builder_new();
+    for (unsigned i = 0; i < o->waves.n; i++) {
+        const struct wave *w = o->waves.wave[i];
+        for (unsigned k = 0; k < w->n; k++)
+            if (waves_effective(&o->waves, w->address[k].key) == &w->address[k] &&
+                w->address[k].forest.n != 0)
+                add_entry(o, b, w->address[k].key);
+    }
+    push(o, b);
+}
+
+/* ---- reading the journal ---- */
+
+/* Returns how many octets of the text count: up to the last line that is not part of an open wave.
+ */
+static size_t load_lines(struct overrides *o, struct str text)
+{
+    const char *begin = text.p, *good = text.p;
+    for (unsigned number = 1; text.n != 0; number++) {
+        struct override_line l;
+        struct str line = str_split(&text, '\n');
+        if (!override_line_read(line, &l) || !waves_apply(&o->waves, &l))
+            LOG(ERROR, "overrides", "directory-override-skipped", LC("file", o->path),
+                LU("line", number), LC("why", "not a line of this file's form"));
+        if (o->waves.open == NULL)
+            good = line.p + line.n + 1;
+    }
+    if (o->waves.open != NULL)
+        LOG(WARN, "overrides", "directory-wave-cut", LC("file", o->path),
+            LU("wave", o->waves.open->id), LU("addresses", o->waves.open->n),
+            LC("why", "its order was not acknowledged: the daemon ended while it was written"));
+    waves_drop_open(&o->waves);
+    o->waves.n_changed = 0;
+    return (size_t)(good - begin);
 }
 
 static bool load(struct overrides *o, struct err *e)
@@ -116,8 +123,8 @@ static bool load(struct overrides *o, struct err *e)
     bool ok = file_read_all(o->path, &text, e);
     if (ok) {
         long last = str_rfind(buf_str(&text), '\n');
-        o->end = last + 1;
-        load_lines(o, str_upto(buf_str(&text), (size_t)(last + 1)));
+        o->end = (off_t)load_lines(o, str_upto(buf_str(&text), (size_t)(last + 1)));
+        push_all(o);
         ok = o->ops->ftruncate(o->fd, o->end) == 0 || err_set(e, ERR_SYSTEM, errno, "%s", o->path);
     }
     buf_free(&text);
@@ -153,6 +160,8 @@ struct overrides *overrides_open(const char *state_dir, const struct file_ops *o
     o->ops = ops;
     o->path = mem_printf("%s/overrides.journal", state_dir);
     o->stack = stack_new(NULL);
+    o->compact_at = COMPACT_BYTES;
+    waves_init(&o->waves);
     if (file_open(o, O_CREAT, e) && load(o, e))
         return o;
     overrides_close(&o);
@@ -166,101 +175,202 @@ void overrides_close(struct overrides **op)
     if (o == NULL)
         return;
     file_drop(o);
+    waves_free(&o->waves);
     stack_unref(&o->stack);
     mem_free(o->path);
     mem_free(o);
 }
 
-static bool line_format(struct buf *out, const char *verb, struct str key, struct str forest,
-                        struct str who)
-{
-    char when[40];
-    clock_rfc3339(clock_wall_ms(), when, sizeof(when));
-    return buf_printf(out, "%s\t%s\t", when, verb) && buf_append_str(out, key) &&
-           buf_append_char(out, '\t') && buf_append_str(out, forest) &&
-           buf_append_char(out, '\t') && escape_append(out, who, 200) && buf_append_char(out, '\n');
-}
+/* ---- writing it ---- */
 
-static bool append(struct overrides *o, const char *verb, struct str key, struct str forest,
-                   struct str who, struct err *e)
+static bool append(struct overrides *o, const struct buf *lines, struct err *e)
 {
-    struct buf line = BUF_INIT(4096);
-    bool ok = line_format(&line, verb, key, forest, who) ||
-              err_set(e, ERR_INPUT, 0, "the address or the name is too long");
-    struct iovec iov = {line.p, line.n};
-    ok = ok && (o->fd >= 0 || file_turn(o, e));
-    ok = ok && file_write_all(o->ops, o->fd, &iov, 1, o->end, e);
+    struct iovec iov = {lines->p, lines->n};
+    bool ok = (o->fd >= 0 || file_turn(o, e)) && file_write_all(o->ops, o->fd, &iov, 1, o->end, e);
     ok = ok &&
          (o->ops->fdatasync(o->fd) == 0 || err_set(e, ERR_SYSTEM, errno, "%s: fdatasync", o->path));
     if (ok)
-        o->end += (off_t)line.n;
+        o->end += (off_t)lines->n;
     else if (o->fd >= 0 && o->ops->ftruncate(o->fd, o->end) != 0)
         err_wrap(e, "%s is damaged at its end", o->path);
-    buf_free(&line);
     return ok;
 }
 
-/* What counts now, as if it had been set just now by "compaction". */
-static void compact(struct overrides *o)
+void overrides_tidy(struct overrides *o)
 {
+    if (o->end <= o->compact_at)
+        return;
     struct buf text = BUF_INIT(FILE_MAX);
-    struct stack_cursor c = {0};
-    struct table_record r;
     struct err e;
-    bool ok = true;
-    while (ok && stack_next(o->stack, &c, &r)) {
-        struct dir_entry entry;
-        struct dir_address first;
-        char key[ADDRESS_MAX + 1];
-        ok = table_record_head(&r, &entry, &first) &&
-             line_format(&text, "set", dir_address_key(&first, key), entry.flag, STR("compaction"));
-    }
-    if (ok && text.n < COMPACT_BYTES / 2) {
-        bool replaced = file_replace(o->ops, o->path, text.p, text.n, 0600, &e);
-        if (!replaced)
+    waves_prune(&o->waves);
+    if (waves_write(&o->waves, &text)) {
+        if (!file_replace(o->ops, o->path, text.p, text.n, 0600, &e))
             LOG(ERROR, "overrides", "directory-overrides-not-compacted", LC("error", e.text));
         /* Even then the new file may be in place: nothing more is written to the old one. If it
          * cannot be opened now, the next change opens it or fails. */
         if (!file_turn(o, &e))
             LOG(ERROR, "overrides", "directory-overrides-failed", LC("error", e.text));
     }
+    o->compact_at = COMPACT_BYTES + 2 * (off_t)text.n;
     buf_free(&text);
 }
 
-static void apply(struct overrides *o, const struct dir_address *a, struct str key,
-                  struct str forest)
+/* Journals the lines and does what they say. Frees them. */
+static bool change(struct overrides *o, struct buf *lines, bool complete, struct err *e)
 {
-    struct dir_entry entry;
-    struct table_builder *b = table_builder_new();
-    entry_of(a, key, forest, &entry);
-    if (table_builder_add(b, &entry) != TABLE_NO_ENTRY)
-        push(o, b);
-    table_builder_free(&b);
-    if (o->end > (off_t)COMPACT_BYTES)
-        compact(o);
+    bool ok = complete || err_set(e, ERR_LIMIT, 0, "too many addresses at once");
+    ok = ok && append(o, lines, e);
+    struct str text = ok ? buf_str(lines) : STR_NULL;
+    while (text.n != 0) {
+        struct override_line l;
+        if (!override_line_read(str_split(&text, '\n'), &l) || !waves_apply(&o->waves, &l))
+            LOG(ERROR, "overrides", "directory-override-skipped", LC("file", o->path));
+    }
+    if (ok)
+        push_changed(o);
+    buf_free(lines);
+    return ok;
 }
 
-bool overrides_set(struct overrides *o, struct str key, struct str forest, struct str who,
-                   struct err *e)
+static struct str escaped(struct buf *b, struct str s, size_t max)
+{
+    (void)escape_append(b, s, max);
+    return buf_str(b);
+}
+
+static bool move_is_fine(const struct wave_move *m, struct err *e)
 {
     struct dir_address a;
-    if (!key_split(key, &a))
+    if (!wave_key_split(m->key, &a))
         return err_set(e, ERR_INPUT, 0, "not an address; expected local@domain");
-    if (forest.n == 0 || forest.n > DIR_FLAG_MAX)
+    if (m->forest.n > DIR_FLAG_MAX)
         return err_set(e, ERR_INPUT, 0, "the forest's name must have 1 to %d octets", DIR_FLAG_MAX);
-    if (!append(o, "set", key, forest, who, e))
-        return false;
-    apply(o, &a, key, forest);
     return true;
 }
 
-bool overrides_unset(struct overrides *o, struct str key, struct str who, struct err *e)
+static enum override_action action_of(const struct wave_order *w, const struct wave_move *m)
 {
-    struct dir_address a;
-    if (!key_split(key, &a) || !has(o, key))
-        return err_set(e, ERR_INPUT, 0, "there is no override for this address");
-    if (!append(o, "unset", key, STR("-"), who, e))
-        return false;
-    apply(o, &a, key, STR_NULL);
-    return true;
+    return w->written         ? OVERRIDE_WRITE
+           : m->forest.n == 0 ? OVERRIDE_UNSET
+           : w->at_ms != 0    ? OVERRIDE_PLAN
+                              : OVERRIDE_SET;
+}
+
+bool overrides_order(struct overrides *o, const struct wave_order *w, uint64_t generation,
+                     uint32_t *id, struct err *e)
+{
+    struct buf lines = BUF_INIT(FILE_MAX), who = BUF_INIT(WHO_MAX + 16),
+               why = BUF_INIT(WHY_MAX + 16);
+    char count[24];
+    struct override_line l = {.time_ms = clock_wall_ms(),
+                              .who = escaped(&who, w->who, WHO_MAX),
+                              .why = escaped(&why, w->why, WHY_MAX),
+                              .generation = generation,
+                              .wave = o->waves.last_id + 1,
+                              .until_ms = w->until_ms,
+                              .at_ms = w->at_ms};
+    bool ok = w->n != 0 || err_set(e, ERR_INPUT, 0, "no address");
+    bool room = true;
+    for (unsigned i = 0; ok && room && i < w->n; i++) {
+        const struct wave_move *m = &w->move[i];
+        const struct wave_address *now = waves_effective(&o->waves, m->key);
+        ok = move_is_fine(m, e);
+        l.action = action_of(w, m);
+        l.key = m->key;
+        l.forest = m->forest;
+        l.previous = w->written ? m->previous : now != NULL ? now->forest : STR_NULL;
+        room = ok && override_line_write(&lines, &l);
+    }
+    (void)snprintf(count, sizeof(count), "%u", w->n);
+    l.action = OVERRIDE_COMMIT;
+    l.key = l.forest = STR_NULL;
+    l.previous = str_c(count);
+    room = room && override_line_write(&lines, &l);
+    if (ok)
+        ok = change(o, &lines, room, e);
+    buf_free(&lines);
+    buf_free(&who);
+    buf_free(&why);
+    *id = l.wave;
+    return ok;
+}
+
+static bool change_wave(struct overrides *o, uint32_t id, enum override_action action,
+                        struct str key, struct str who, uint64_t generation, struct err *e)
+{
+    struct buf line = BUF_INIT(4096), text = BUF_INIT(WHO_MAX + 16);
+    struct override_line l = {.time_ms = clock_wall_ms(),
+                              .action = action,
+                              .key = key,
+                              .who = escaped(&text, who, WHO_MAX),
+                              .generation = generation,
+                              .wave = id};
+    bool complete = override_line_write(&line, &l);
+    buf_free(&text);
+    return change(o, &line, complete, e);
+}
+
+bool overrides_begin(struct overrides *o, uint32_t id, uint64_t generation, struct err *e)
+{
+    const struct wave *w = waves_find(&o->waves, id);
+    if (w == NULL || w->state != WAVE_PENDING)
+        return err_set(e, ERR_INPUT, 0, "wave %u does not wait for its time", id);
+    return change_wave(o, id, OVERRIDE_BEGIN, STR_NULL, STR_NULL, generation, e);
+}
+
+static bool has_ended(const struct wave *w)
+{
+    return w->state != WAVE_PENDING && w->state != WAVE_ACTIVE;
+}
+
+bool overrides_expire(struct overrides *o, uint32_t id, uint64_t generation, struct err *e)
+{
+    const struct wave *w = waves_find(&o->waves, id);
+    if (w == NULL || has_ended(w))
+        return err_set(e, ERR_INPUT, 0, "wave %u has ended already", id);
+    return change_wave(o, id, OVERRIDE_EXPIRE, STR_NULL, STR_NULL, generation, e);
+}
+
+bool overrides_undo(struct overrides *o, uint32_t id, struct str key, struct str who,
+                    uint64_t generation, struct err *e)
+{
+    const struct wave *w = waves_find(&o->waves, id);
+    if (w == NULL)
+        return err_set(e, ERR_INPUT, 0, "there is no wave %u; `causewayctl moves` lists them", id);
+    if (has_ended(w))
+        return err_set(e, ERR_INPUT, 0, "wave %u is %s already", id, wave_state_text(w->state));
+    bool found = key.n == 0;
+    for (unsigned i = 0; i < w->n && !found; i++)
+        found = !w->address[i].undone && str_eq(w->address[i].key, key);
+    if (!found)
+        return err_set(e, ERR_INPUT, 0, "wave %u does not move %.*s", id, STR_ARG(key));
+    return change_wave(o, id, OVERRIDE_UNDO, key, who, generation, e);
+}
+
+unsigned overrides_changed(const struct overrides *o, struct wave_address *const **list)
+{
+    *list = o->waves.changed;
+    return o->waves.n_changed;
+}
+
+/* ---- reading ---- */
+
+const struct wave *overrides_wave(const struct overrides *o, unsigned i)
+{
+    return i < o->waves.n ? o->waves.wave[i] : NULL;
+}
+
+const struct wave *overrides_find(const struct overrides *o, uint32_t id)
+{
+    return waves_find(&o->waves, id);
+}
+
+const struct wave_address *overrides_find_key(const struct overrides *o, struct str key)
+{
+    return waves_find_key(&o->waves, key);
+}
+
+const struct wave_address *overrides_effective(const struct overrides *o, struct str key)
+{
+    return waves_effective(&o->waves, key);
 }
