@@ -7,9 +7,12 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/clock.h"
 #include "base/escape.h"
 #include "base/mem.h"
+#include "base/moment.h"
 #include "directory/doctor.h"
+#include "directory/override.h"
 #include "relay/control/facts.h"
 #include "relay/queue/queue.h"
 #include "relay/spool/spool.h"
@@ -34,6 +37,13 @@ static const char *type_text(enum control_arg_type t)
         [CONTROL_KIND] = "mailbox, mail-user, contact or group",
         [CONTROL_CSV] = "the text of rows of CSV with a header",
         [CONTROL_CHECKS] = "an array of names of checks, as causeway-doctor(7) lists them",
+        [CONTROL_MOVES] =
+            "an array of 1 to 50000 addresses like user@example.org, or of objects with "
+            "\"address\" and \"forest\"",
+        [CONTROL_FILE] = "\"addresses\" here; only causewayctl reads files",
+        [CONTROL_TIME] = "a moment like 2026-11-21T18:00:00Z",
+        [CONTROL_MOVED] = "the number of a wave, or an address like user@example.org",
+        [CONTROL_WAVE_STATE] = "pending, active, expired, undone or replaced",
     };
     return text[t];
 }
@@ -95,6 +105,23 @@ static bool take_state(struct str s, void *to)
     return false;
 }
 
+static bool take_wave_state(struct str s, void *to)
+{
+    for (int i = WAVE_PENDING; i <= WAVE_REPLACED; i++) {
+        if (str_eq(s, str_c(wave_state_text((enum wave_state)i)))) {
+            *(int *)to = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_moved(struct str s)
+{
+    uint64_t wave;
+    return str_to_u64(s, UINT32_MAX - 1, &wave) || is_address(s);
+}
+
 static bool take_text(const struct control_arg *a, struct str s, void *to)
 {
     bool ok = a->type == CONTROL_ADDRESS  ? is_address(s)
@@ -103,6 +130,7 @@ static bool take_text(const struct control_arg *a, struct str s, void *to)
               : a->type == CONTROL_DEST   ? is_dest(s)
               : a->type == CONTROL_TEXT   ? s.n <= CONTROL_TEXT_MAX
               : a->type == CONTROL_KIND   ? is_kind(s)
+              : a->type == CONTROL_MOVED  ? is_moved(s)
               : a->type == CONTROL_LINK   ? is_link(s)
                                           : a->type == CONTROL_CSV;
     if (ok)
@@ -160,6 +188,44 @@ static bool take_checks(json_t *v, uint64_t *to)
     return n > 0;
 }
 
+/* A text without a NUL inside, which would end the C string early. */
+static const char *plain_text(json_t *v)
+{
+    const char *z = json_string_value(v);
+    return z != NULL && strlen(z) == json_string_length(v) ? z : NULL;
+}
+
+static bool take_move(json_t *v, struct control_move *out)
+{
+    json_t *forest = json_object_get(v, "forest");
+    out->address = plain_text(json_is_object(v) ? json_object_get(v, "address") : v);
+    out->forest = forest != NULL ? plain_text(forest) : "";
+    return out->address != NULL && is_address(str_c(out->address)) && out->forest != NULL &&
+           (forest == NULL || is_name(str_c(out->forest)));
+}
+
+static bool take_moves(json_t *v, struct control_args *out, struct err *e)
+{
+    size_t n = json_array_size(v);
+    if (n == 0 || n > CONTROL_MOVES_MAX)
+        return false;
+    mem_free(out->move);
+    out->move = mem_array(n, sizeof(*out->move));
+    out->n_move = (unsigned)n;
+    for (size_t i = 0; i < n; i++) {
+        if (take_move(json_array_get(v, i), &out->move[i]))
+            continue;
+        char shown[120] = "";
+        if (out->move[i].address != NULL)
+            escape_cstr(str_c(out->move[i].address), shown, sizeof(shown));
+        return err_set(e, ERR_INPUT, 0,
+                       "address %zu, \"%s\", is not one like user@example.org, or its forest is no "
+                       "name; nothing was done",
+                       i + 1, shown);
+    }
+    return true;
+}
+
 static bool take_number(json_t *v, json_int_t max, json_int_t *n)
 {
     if (!json_is_integer(v))
@@ -168,7 +234,8 @@ static bool take_number(json_t *v, json_int_t max, json_int_t *n)
     return *n >= 0 && *n <= max;
 }
 
-static bool take(const struct control_arg *a, json_t *v, struct control_args *out)
+/* *e may say more than that the type is not right. */
+static bool take(const struct control_arg *a, json_t *v, struct control_args *out, struct err *e)
 {
     void *to = (char *)out + a->offset;
     json_int_t n;
@@ -197,14 +264,17 @@ static bool take(const struct control_arg *a, json_t *v, struct control_args *ou
         return take_texts(v, out);
     case CONTROL_CHECKS:
         return take_checks(v, to);
+    case CONTROL_MOVES:
+        return take_moves(v, out, e);
     default:
         break;
     }
-    /* A NUL inside would end the C string early. */
-    if (!json_is_string(v) || strlen(json_string_value(v)) != json_string_length(v))
-        return false;
-    struct str s = str_n(json_string_value(v), json_string_length(v));
-    return a->type == CONTROL_STATE ? take_state(s, to) : take_text(a, s, to);
+    struct str s = str_c(plain_text(v));
+    return s.p == NULL                     ? false
+           : a->type == CONTROL_STATE      ? take_state(s, to)
+           : a->type == CONTROL_WAVE_STATE ? take_wave_state(s, to)
+           : a->type == CONTROL_TIME       ? moment_parse(s, clock_wall_ms(), to)
+                                           : take_text(a, s, to);
 }
 
 void control_args_init(struct control_args *out)
@@ -223,6 +293,10 @@ void control_args_init(struct control_args *out)
                                  .alias = "",
                                  .csv = "",
                                  .domain = "",
+                                 .why = "",
+                                 .who = "",
+                                 .moved = "",
+                                 .wave_state = -1,
                                  .limit = 1000};
 }
 
@@ -230,14 +304,18 @@ void control_args_free(struct control_args *out)
 {
     mem_free(out->id);
     mem_free(out->text);
+    mem_free(out->move);
     out->id = NULL;
     out->text = NULL;
+    out->move = NULL;
 }
 
 /* Nobody holds or removes everything by forgetting an argument. */
 static bool check_selection(enum control_command c, const struct control_args *a, struct err *e)
 {
     const char *command = control_command_info[c].name;
+    if (control_arg_find(c, STR("addresses")) != NULL && a->n_move == 0)
+        return err_set(e, ERR_INPUT, 0, "%s needs addresses", command);
     if (control_arg_find(c, STR("all")) == NULL)
         return true;
     bool filter = !control_filter_is_empty(&a->filter);
@@ -262,9 +340,11 @@ bool control_args_read(enum control_command c, json_t *args, struct control_args
         escape_cstr(str_c(key), shown, sizeof(shown));
         if (a == NULL)
             return err_set(e, ERR_INPUT, 0, "%s has no argument \"%s\"", command, shown);
-        if (!take(a, value, out))
-            return err_set(e, ERR_INPUT, 0, "%s: \"%s\" must be %s", command, shown,
-                           type_text(a->type));
+        struct err why = {0};
+        if (!take(a, value, out, &why))
+            return why.text[0] != '\0' ? err_set(e, ERR_INPUT, 0, "%s: %s", command, why.text)
+                                       : err_set(e, ERR_INPUT, 0, "%s: \"%s\" must be %s", command,
+                                                 shown, type_text(a->type));
     }
     const struct control_arg *a = control_command_args(c, &n);
     for (unsigned i = 0; i < n; i++) {

@@ -15,11 +15,12 @@
 
 #define CONTROL_PROTOCOL     1
 #define CONTROL_SOCKET       "/run/causeway/control.sock" /* as control.socket has it by default */
-#define CONTROL_LINE_MAX     65536                        /* bytes of a request, newline included */
-#define CONTROL_DEPTH_MAX    8                            /* of nesting in a request */
-#define CONTROL_IDS_MAX      4096                         /* queue IDs in a request */
-#define CONTROL_TEXT_MAX     1100                         /* octets of a free text */
-#define CONTROL_TEXTS_MAX    1024                         /* texts in a request */
+#define CONTROL_LINE_MAX     (4u << 20) /* bytes of a request, newline included: a large wave */
+#define CONTROL_DEPTH_MAX    8          /* of nesting in a request */
+#define CONTROL_IDS_MAX      4096       /* queue IDs in a request */
+#define CONTROL_MOVES_MAX    50000      /* addresses in a request */
+#define CONTROL_TEXT_MAX     1100       /* octets of a free text */
+#define CONTROL_TEXTS_MAX    1024       /* texts in a request */
 #define CONTROL_EXPORT_CHUNK 12288 /* content bytes in an item of queue.export; divisible by 3 */
 
 enum control_command {
@@ -34,22 +35,27 @@ enum control_command {
 };
 
 enum control_arg_type {
-    CONTROL_FLAG,    /* true, false */
-    CONTROL_COUNT,   /* 0 .. 4294967295 */
-    CONTROL_AGE,     /* milliseconds; "2h" on the command line */
-    CONTROL_ID,      /* queue ID in its text form */
-    CONTROL_IDS,     /* array of them */
-    CONTROL_ADDRESS, /* local@domain */
-    CONTROL_SENDER,  /* the same, or empty */
-    CONTROL_NAME,    /* letters, digits, - _ . */
-    CONTROL_DEST,    /* "forest:source", "route:default", "mx:example.org" */
-    CONTROL_STATE,   /* "active", "waiting", "parked", "held" */
-    CONTROL_LINK,    /* "internet", "application", "local", "forest:NAME" */
-    CONTROL_TEXT,    /* free */
-    CONTROL_TEXTS,   /* array of them */
-    CONTROL_KIND,    /* "mailbox", "mail-user", "contact", "group" */
-    CONTROL_CSV,     /* rows with a header; a file on the command line */
-    CONTROL_CHECKS,  /* array of names of the doctor's checks (directory/doctor.def) */
+    CONTROL_FLAG,       /* true, false */
+    CONTROL_COUNT,      /* 0 .. 4294967295 */
+    CONTROL_AGE,        /* milliseconds; "2h" on the command line */
+    CONTROL_ID,         /* queue ID in its text form */
+    CONTROL_IDS,        /* array of them */
+    CONTROL_ADDRESS,    /* local@domain */
+    CONTROL_SENDER,     /* the same, or empty */
+    CONTROL_NAME,       /* letters, digits, - _ . */
+    CONTROL_DEST,       /* "forest:source", "route:default", "mx:example.org" */
+    CONTROL_STATE,      /* "active", "waiting", "parked", "held" */
+    CONTROL_LINK,       /* "internet", "application", "local", "forest:NAME" */
+    CONTROL_MOVES,      /* array of addresses, or of {"address": ..., "forest": ...} */
+    CONTROL_FILE,       /* of the command line only: read there, and sent as MOVES */
+    CONTROL_TIME,       /* a moment: RFC 3339; on the command line also local time */
+    CONTROL_TEXT,       /* free */
+    CONTROL_TEXTS,      /* array of them */
+    CONTROL_KIND,       /* "mailbox", "mail-user", "contact", "group" */
+    CONTROL_CSV,        /* rows with a header; a file on the command line */
+    CONTROL_CHECKS,     /* array of names of the doctor's checks (directory/doctor.def) */
+    CONTROL_MOVED,      /* the number of a wave, or an address */
+    CONTROL_WAVE_STATE, /* "pending", "active", ... */
 };
 enum {
     CONTROL_REQUIRED = 1,
@@ -63,6 +69,10 @@ struct control_filter {
     const char *sender; /* without case; "" = the null sender; "@domain" = everyone there */
     const char *rcpt;   /* likewise; of the recipients that are left */
     int64_t older_ms;   /* 0 = any age */
+};
+
+struct control_move {
+    const char *address, *forest; /* "" = the one for all */
 };
 
 /* The arguments of a request, checked. Strings are "" and never NULL where the request has none,
@@ -80,7 +90,14 @@ struct control_args {
     const char **text;
     unsigned n_text;
     uint32_t skip;
-    bool dry_run, more;
+    bool more;
+    /* moving mailboxes */
+    struct control_move *move;
+    unsigned n_move;
+    int64_t at_ms, for_ms; /* wall clock; 0 = not said */
+    const char *why, *who, *moved;
+    int wave_state; /* enum wave_state, or -1 */
+    bool dry_run, write, force;
 };
 
 struct control_arg {

@@ -29,8 +29,8 @@ typedef void control_fn(void *ctx, struct control_req *r, const struct control_a
  * status, queue_list, queue_show, queue_hold, queue_release, queue_retry, queue_remove,
  * queue_export, queue_dests, explain, directory_status, directory_lookup,
  * directory_upsert, directory_delete, directory_load, directory_pending, directory_accept,
- * doctor, set, unset, reload,
- * stop, version. NULL: the command answers "not available". */
+ * doctor, move, undo, moves, set, unset, reload, stop,
+ * version. NULL: the command answers "not available". */
 struct control_ops {
     void *ctx;
 #define COMMAND(id, name, streams, change, summary, detail) control_fn *id;
@@ -79,7 +79,8 @@ typedef void control_ready_fn(void *arg, struct control_req *r);
 void control_wait(struct control_req *r, control_ready_fn *fn, void *arg);
 /* The client has closed: work that only produces items may stop. */
 bool control_is_gone(const struct control_req *r);
-/* Who asks, for logs and journals: "root", "uid 1000" (by the kernel's word, SO_PEERCRED). Valid
+/* Who asks, for logs and journals: "root", "alice", "uid 1000" where the user has no name (by the
+ * kernel's word, SO_PEERCRED). Valid
  * until the request is ended. */
 const char *control_who(const struct control_req *r);
 enum control_command control_command_of(const struct control_req *r);

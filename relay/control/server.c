@@ -10,6 +10,7 @@
  */
 #include "relay/control/control.h"
 
+#include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -46,7 +47,7 @@ struct client {
     struct control_req *req;
     bool paused, eof;
     unsigned depth; /* callbacks that still look at it */
-    char who[32];
+    char who[64];
 };
 
 struct control_req {
@@ -57,7 +58,7 @@ struct control_req {
     struct loop_task task; /* runs `ready` */
     control_ready_fn *ready;
     void *ready_arg;
-    char who[32];
+    char who[64];
 };
 
 /* ---- the end of a client ---- */
@@ -394,10 +395,14 @@ static void peer_name(int fd, char *dst, size_t cap)
 {
     struct ucred cred;
     socklen_t n = sizeof(cred);
+    struct passwd entry, *found = NULL;
+    char text[1024];
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &n) != 0 || n != sizeof(cred))
         (void)snprintf(dst, cap, "unknown");
     else if (cred.uid == 0)
         (void)snprintf(dst, cap, "root");
+    else if (getpwuid_r(cred.uid, &entry, text, sizeof(text), &found) == 0 && found != NULL)
+        (void)snprintf(dst, cap, "%s", entry.pw_name);
     else
         (void)snprintf(dst, cap, "uid %u", (unsigned)cred.uid);
 }

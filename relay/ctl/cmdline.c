@@ -10,8 +10,11 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/clock.h"
+#include "base/moment.h"
 #include "conf/conf.h"
 #include "directory/doctor.h"
+#include "relay/ctl/wave_file.h"
 
 /* A group without a second word. */
 static const struct {
@@ -103,16 +106,27 @@ static bool bad_value(const struct control_arg *a, const char *value, const char
     return err_set(e, ERR_INPUT, 0, "--%s %s: must be %s", a->name, value, right);
 }
 
-/* Of an argument that is an array. */
+static bool is_list(enum control_arg_type t)
+{
+    return t == CONTROL_IDS || t == CONTROL_MOVES;
+}
+
+/* The array of this argument. */
+static json_t *list_of(struct cmdline *c, const char *name)
+{
+    json_t *v = json_object_get(c->args, name);
+    if (v == NULL) {
+        v = json_array();
+        (void)json_object_set_new(c->args, name, v);
+    }
+    return v;
+}
+
 static bool put_element(struct cmdline *c, const struct control_arg *a, const char *value,
                         const char *right, struct err *e)
 {
-    json_t *v = json_object_get(c->args, a->name);
-    if (v == NULL) {
-        v = json_array();
-        (void)json_object_set_new(c->args, a->name, v);
-    }
-    return json_array_append_new(v, json_string(value)) == 0 || bad_value(a, value, right, e);
+    return json_array_append_new(list_of(c, a->name), json_string(value)) == 0 ||
+           bad_value(a, value, right, e);
 }
 
 static bool put_value(struct cmdline *c, const struct control_arg *a, const char *value,
@@ -120,6 +134,7 @@ static bool put_value(struct cmdline *c, const struct control_arg *a, const char
 {
     uint64_t n;
     int64_t ms;
+    char moment[40];
     json_t *v = NULL;
     switch (a->type) {
     case CONTROL_FLAG:
@@ -135,12 +150,22 @@ static bool put_value(struct cmdline *c, const struct control_arg *a, const char
             return bad_value(a, value, "an age like 90s, 15m, 2h or 3d", e);
         v = json_integer(ms);
         break;
+    case CONTROL_TIME:
+        if (!moment_parse(str_c(value), clock_wall_ms(), &ms))
+            return bad_value(a, value,
+                             "a time like 18:00, \"2026-11-21 18:00\" or 2026-11-21T18:00:00Z", e);
+        clock_rfc3339(ms, moment, sizeof(moment));
+        v = json_string(moment);
+        break;
+    case CONTROL_FILE:
+        return wave_file_read(value, list_of(c, "addresses"), e);
     case CONTROL_CHECKS:
         if (doctor_check_find(str_c(value)) < 0)
             return bad_value(a, value, "the name of a check, see causeway-doctor(7)", e);
         return put_element(c, a, value, "the name of a check", e);
     case CONTROL_IDS:
     case CONTROL_TEXTS:
+    case CONTROL_MOVES:
         return put_element(c, a, value, "UTF-8", e);
     case CONTROL_CSV:
         c->file = value; /* load.c sends it */
@@ -163,7 +188,7 @@ static const struct control_arg *position(enum control_command c, unsigned n)
     for (unsigned i = 0; i < count; i++) {
         if (!(a[i].flags & CONTROL_POSITION))
             continue;
-        if (at == n || a[i].type == CONTROL_IDS)
+        if (at == n || is_list(a[i].type))
             return &a[i];
         at++;
     }
@@ -180,6 +205,19 @@ static bool no_such_option(int command, const char *option, struct err *e)
                    words[0] != '\0' ? " for " : "", words, words, words[0] != '\0' ? " " : "");
 }
 
+/* "--dry-run" is the argument "dry_run". */
+static const struct control_arg *find_option(int command, struct str name)
+{
+    char words[64];
+    if (!str_copy(name, words, sizeof(words)))
+        return NULL;
+    for (char *p = words; *p != '\0'; p++) {
+        if (*p == '-')
+            *p = '_';
+    }
+    return control_arg_find((enum control_command)command, str_c(words));
+}
+
 /* One "--name value" or "--name=value" of the command; moves *at to its last word. */
 static bool take_option(int argc, char **argv, int *at, struct cmdline *out, struct err *e)
 {
@@ -187,13 +225,12 @@ static bool take_option(int argc, char **argv, int *at, struct cmdline *out, str
     struct str name = equals != NULL ? str_n(word, (size_t)(equals - word)) : str_c(word);
     if (!str_starts(name, STR("--")) || out->command < 0)
         return no_such_option(out->command, word, e);
-    const struct control_arg *a =
-        control_arg_find((enum control_command)out->command, str_from(name, 2));
+    const struct control_arg *a = find_option(out->command, str_from(name, 2));
     if (a == NULL)
         return no_such_option(out->command, word, e);
     if (a->type == CONTROL_FLAG) {
         if (equals != NULL)
-            return err_set(e, ERR_INPUT, 0, "--%s takes no value", a->name);
+            return err_set(e, ERR_INPUT, 0, "%.*s takes no value", STR_ARG(name));
         return put_value(out, a, NULL, e);
     }
     if (equals != NULL)

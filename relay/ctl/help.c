@@ -18,6 +18,17 @@ static const struct {
 };
 #define LOCAL_COMMANDS (sizeof(local_command) / sizeof(local_command[0]))
 
+/* "dry-run" of the argument "dry_run". */
+static const char *option_name(const struct control_arg *a, char dst[64])
+{
+    (void)str_copy(str_c(a->name), dst, 64);
+    for (char *p = dst; *p != '\0'; p++) {
+        if (*p == '_')
+            *p = '-';
+    }
+    return dst;
+}
+
 static void write_usage(enum control_command c, struct buf *out)
 {
     unsigned n;
@@ -80,12 +91,13 @@ void help_write(int command, struct buf *out)
         buf_printf(out, "%s\n", info->detail);
     buf_append_c(out, n > 0 ? "\n" : "");
     for (unsigned i = 0; i < n; i++) {
-        char left[64];
+        char left[64], name[64];
         struct buf b = BUF_INIT(sizeof(left));
         if (a[i].flags & CONTROL_POSITION)
             buf_append_c(&b, a[i].value);
         else
-            buf_printf(&b, "--%s%s%s", a[i].name, a[i].value[0] != '\0' ? " " : "", a[i].value);
+            buf_printf(&b, "--%s%s%s", option_name(&a[i], name), a[i].value[0] != '\0' ? " " : "",
+                       a[i].value);
         write_line(out, buf_cstr(&b), a[i].help);
         buf_free(&b);
     }
@@ -120,6 +132,7 @@ static void man_command(struct buf *out, enum control_command c)
     unsigned n;
     const struct control_command_info *info = &control_command_info[c];
     const struct control_arg *a = control_command_args(c, &n);
+    char name[64];
     man_words(out, info->name);
     for (unsigned i = 0; i < n; i++) {
         if (a[i].flags & CONTROL_POSITION)
@@ -139,7 +152,7 @@ static void man_command(struct buf *out, enum control_command c)
         if (!list)
             buf_append_c(out, ".Bl -tag -width Ds -compact\n");
         list = true;
-        buf_printf(out, ".It Fl -%s", a[i].name);
+        buf_printf(out, ".It Fl -%s", option_name(&a[i], name));
         if (a[i].value[0] != '\0')
             buf_printf(out, " Ar %s", a[i].value);
         buf_append_char(out, '\n');

@@ -11,7 +11,7 @@
 
 #define FILE_MAX ((size_t)1 << 30)
 /* Of a part, before JSON: a quote or a line end takes two octets there, a control octet six. */
-#define PART_MAX (CONTROL_LINE_MAX / 4)
+#define PART_MAX (16u << 10) /* what the daemon does at one go: others wait meanwhile */
 
 struct loading {
     const struct cmdline *c;

@@ -7,7 +7,9 @@ libctl_a_SOURCES = \
 	relay/ctl/help.c \
 	relay/ctl/load.c relay/ctl/load.h \
 	relay/ctl/show.c relay/ctl/show.h relay/ctl/show_doctor.c \
-	relay/ctl/grid.c relay/ctl/grid.h
+	relay/ctl/show_moves.c relay/ctl/show_int.h \
+	relay/ctl/grid.c relay/ctl/grid.h \
+	relay/ctl/wave_file.c relay/ctl/wave_file.h
 
 CTL_LIBS = libctl.a libcontrol.a libdirectory.a libspool.a libio.a libmail.a libproto.a librewrite.a libconf.a \
 	libbase.a $(EVENT_LIBS) $(CARES_LIBS) $(CONFUSE_LIBS) $(JANSSON_LIBS) $(XXHASH_LIBS)

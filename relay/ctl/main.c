@@ -75,6 +75,9 @@ static int ask(const struct cmdline *c)
         code = show_result(&r.show, result, &r.out);
         json_decref(result);
     } else {
+        show_refused(&r.show, &r.out); /* what stands in the way, before the word about it */
+        (void)put_out(&r.out);
+        (void)fflush(stdout);
         (void)complain(&e);
     }
     if (!put_out(&r.out) || fflush(stdout) != 0)

@@ -2,7 +2,7 @@
  * show.c - what causewayctl prints. Every member of an answer is optional here: an older or newer
  * daemon must not make it fail, only show less. doc/control-protocol.md has the shapes.
  */
-#include "relay/ctl/show.h"
+#include "relay/ctl/show_int.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -12,23 +12,6 @@
 
 #define ROWS_AT_ONCE 500
 
-static const char *string(json_t *v)
-{
-    const char *z = json_string_value(v);
-    return z != NULL ? z : "";
-}
-static const char *text_of(json_t *o, const char *key)
-{
-    return string(json_object_get(o, key));
-}
-static int64_t number_of(json_t *o, const char *key)
-{
-    return json_integer_value(json_object_get(o, key));
-}
-static const char *dash(const char *z)
-{
-    return z[0] != '\0' ? z : "-";
-}
 static void add_number(struct grid *t, int64_t n)
 {
     char text[24];
@@ -407,9 +390,11 @@ static int show_reload(json_t *o, struct buf *out)
 /* ---- JSON ---- */
 
 /* What the items are called in the one value that a program gets. */
-static const char *items_name(enum control_command c)
+static const char *items_name(enum control_command c, json_t *first)
 {
-    return c == CONTROL_queue_list          ? "messages"
+    return c == CONTROL_moves               ? show_moves_items(first)
+           : c == CONTROL_move              ? "addresses"
+           : c == CONTROL_queue_list        ? "messages"
            : c == CONTROL_queue_dests       ? "dests"
            : c == CONTROL_directory_status  ? "sources"
            : c == CONTROL_doctor            ? "findings"
@@ -434,7 +419,7 @@ static void json_result(struct show *s, json_t *result, struct buf *out)
         return;
     }
     if (s->items == 0)
-        buf_printf(out, "{\"%s\":[", items_name(s->command));
+        buf_printf(out, "{\"%s\":[", items_name(s->command, NULL));
     buf_append_c(out, s->items == 0 ? "]" : "\n]");
     json_object_foreach(result, key, v)
     {
@@ -447,7 +432,7 @@ static void json_result(struct show *s, json_t *result, struct buf *out)
 static void json_item(struct show *s, json_t *item, struct buf *out)
 {
     if (s->items == 0)
-        buf_printf(out, "{\"%s\":[\n", items_name(s->command));
+        buf_printf(out, "{\"%s\":[\n", items_name(s->command, item));
     else
         buf_append_c(out, ",\n");
     write_json(item, out);
@@ -509,6 +494,8 @@ void show_item(struct show *s, json_t *item, struct buf *out)
         pending_row(s, item);
     else if (s->command == CONTROL_doctor)
         show_finding(item, out);
+    else if (s->command == CONTROL_move || s->command == CONTROL_moves)
+        show_move_item(s, item);
     else
         source_row(s, item);
     s->items++;
@@ -570,13 +557,12 @@ int show_result(struct show *s, json_t *o, struct buf *out)
         return show_pending(s, o, out);
     case CONTROL_directory_accept:
         return show_accept(o, out);
+    case CONTROL_move:
+    case CONTROL_undo:
+    case CONTROL_moves:
     case CONTROL_set:
-        buf_printf(out, "%s is in forest %s now, whatever the directories say\n",
-                   text_of(o, "address"), text_of(o, "forest"));
-        return 0;
     case CONTROL_unset:
-        buf_printf(out, "%s is where the directories say\n", text_of(o, "address"));
-        return 0;
+        return show_move_result(s, o, out);
     case CONTROL_reload:
         return show_reload(o, out);
     case CONTROL_stop:
@@ -591,4 +577,12 @@ int show_result(struct show *s, json_t *o, struct buf *out)
         break;
     }
     return 0;
+}
+
+void show_refused(struct show *s, struct buf *out)
+{
+    if (s->json && s->items != 0)
+        buf_append_c(out, "\n]}\n");
+    else if (!s->json)
+        grid_print(&s->grid, out);
 }

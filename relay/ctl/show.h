@@ -24,6 +24,8 @@ void show_free(struct show *s);
 void show_item(struct show *s, json_t *item, struct buf *out);
 /* The end. Returns the exit code: 1 if not all that was asked for was done. */
 int show_result(struct show *s, json_t *result, struct buf *out);
+/* The end of a request that was refused: items that came before. */
+void show_refused(struct show *s, struct buf *out);
 
 /* ---- show_doctor.c ---- */
 

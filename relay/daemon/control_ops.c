@@ -1,6 +1,7 @@
 /*
  * control_ops.c - the control commands that the main thread answers by itself: status, explain, the
- * directory, overrides, reload, stop. Those that ask the workers' queues are in control_queue.c.
+ * directory, reload, stop. Those that ask the workers' queues are in control_queue.c, those that
+ * move mailboxes in control_move.c.
  *
  * The socket is made while still root, so that it can live in a directory that only root may write.
  */
@@ -23,6 +24,7 @@
 #include "relay/daemon/control_directory.h"
 #include "relay/daemon/control_manual.h"
 #include "relay/daemon/control_doctor.h"
+#include "relay/daemon/control_move.h"
 #include "relay/daemon/control_queue.h"
 #include "relay/io/listener.h"
 #include "rewrite/address.h"
@@ -138,7 +140,9 @@ static void op_explain(void *ctx, struct control_req *r, const struct control_ar
     struct decision decision;
     arena_init(&arena, 4096, 0);
     route_admit(&q, &arena, &trace, &decision);
-    control_reply(r, fact_decision(q.recipient, &decision, &trace));
+    json_t *out = fact_decision(q.recipient, &decision, &trace);
+    control_moves_explain(d, a->address, json_object_get(out, "reasons"));
+    control_reply(r, out);
     dir_view_unref(&view);
     arena_free(&arena);
 }
@@ -157,20 +161,11 @@ static void op_directory_status(void *ctx, struct control_req *r, const struct c
     control_reply(r, o);
 }
 
-/* The key of a request's address. The protocol has checked its form. */
-static size_t key_of(const char *text, char key[ADDRESS_MAX + 1])
-{
-    struct address a;
-    if (address_parse(str_c(text), ADDRESS_ALLOW_UTF8 | ADDRESS_ALLOW_POSTMASTER, &a) != ADDRESS_OK)
-        return 0;
-    return address_key(&a, key, ADDRESS_MAX + 1);
-}
-
 static void op_directory_lookup(void *ctx, struct control_req *r, const struct control_args *a)
 {
     struct daemon *d = ctx;
     char key[ADDRESS_MAX + 1];
-    size_t n = key_of(a->address, key);
+    size_t n = control_key(a->address, key);
     struct dir_view *view = directory_view(d->directory);
     struct dir_result *result = mem_alloc(sizeof(*result));
     dir_view_lookup(view, str_n(key, n), clock_mono_ms(), result);
@@ -184,50 +179,6 @@ static void op_directory_lookup(void *ctx, struct control_req *r, const struct c
         control_reply(r, fact_lookup(str_n(key, n), view, result));
     mem_free(result);
     dir_view_unref(&view);
-}
-
-static void op_set(void *ctx, struct control_req *r, const struct control_args *a)
-{
-    struct daemon *d = ctx;
-    char key[ADDRESS_MAX + 1];
-    struct err e;
-    int forest = conf_find_forest(d->conf, str_c(a->forest));
-    if (forest == CONF_NONE) {
-        control_error(r, CONTROL_ERR_ARGUMENT, "there is no forest \"%s\" in the configuration",
-                      a->forest);
-        return;
-    }
-    struct str name = str_c(d->conf->forest[forest].name);
-    if (!directory_set_override(d->directory, str_n(key, key_of(a->address, key)), name,
-                                str_c(control_who(r)), &e)) {
-        control_error(r, CONTROL_ERR_FAILED, "%s", e.text);
-        return;
-    }
-    LOG(INFO, NULL, "override-set", LC("address", a->address), LS("forest", name),
-        LC("by", control_who(r)));
-    json_t *o = json_object();
-    put(o, "address", fact_text(str_c(a->address)));
-    put(o, "forest", fact_text(name));
-    put(o, "generation", json_integer((json_int_t)directory_generation(d->directory)));
-    control_reply(r, o);
-}
-
-static void op_unset(void *ctx, struct control_req *r, const struct control_args *a)
-{
-    struct daemon *d = ctx;
-    char key[ADDRESS_MAX + 1];
-    struct err e;
-    if (!directory_unset_override(d->directory, str_n(key, key_of(a->address, key)),
-                                  str_c(control_who(r)), &e)) {
-        control_error(r, e.class == ERR_INPUT ? CONTROL_ERR_NOT_FOUND : CONTROL_ERR_FAILED, "%s",
-                      e.text);
-        return;
-    }
-    LOG(INFO, NULL, "override-unset", LC("address", a->address), LC("by", control_who(r)));
-    json_t *o = json_object();
-    put(o, "address", fact_text(str_c(a->address)));
-    put(o, "generation", json_integer((json_int_t)directory_generation(d->directory)));
-    control_reply(r, o);
 }
 
 /* ---- reload, stop ---- */
@@ -309,8 +260,11 @@ bool control_ops_start(struct daemon *d, struct err *e)
         .directory_pending = control_directory_pending,
         .directory_accept = control_directory_accept,
         .doctor = control_doctor,
-        .set = op_set,
-        .unset = op_unset,
+        .move = control_move,
+        .undo = control_undo,
+        .moves = control_moves,
+        .set = control_set,
+        .unset = control_unset,
         .reload = op_reload,
         .stop = op_stop,
         .version = op_version,

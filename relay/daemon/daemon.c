@@ -24,6 +24,7 @@
 #include "base/mem.h"
 #include "relay/daemon/bind.h"
 #include "relay/daemon/control_ops.h"
+#include "relay/daemon/cutover.h"
 
 #define STOP_TIMEOUT_MS 25000
 #define WORKERS_MAX     64
@@ -170,6 +171,7 @@ static bool start_service(struct daemon *d, struct worker_socket **sockets, unsi
     if (!make_workers(d, sockets, per_worker, e))
         return false;
     directory_listen(d->directory, directory_changed, d);
+    d->cutover = cutover_start(d); /* before the first message is routed */
     directory_start(d->directory);
     for (unsigned i = 0; i < d->n_worker; i++)
         if (!worker_start(d->worker[i], e))
@@ -247,6 +249,7 @@ bool daemon_reload(struct daemon *d, struct buf *note, struct err *e)
     directory_reload(d->directory, c);
     conf_unref(&d->conf);
     d->conf = c;
+    cutover_look(d->cutover);
     d->reloaded_ms = clock_wall_ms();
     LOG(INFO, NULL, "reloaded", LC("configuration", d->conf_path));
     return true;
@@ -265,6 +268,7 @@ void daemon_close(struct daemon *d)
 {
     bool had_service = d->recovery != NULL;
     control_ops_stop(d);
+    cutover_stop(&d->cutover);
     jobs_free(&d->jobs);
     if (d->recovery != NULL)
         recovery_free(&d->recovery);

@@ -12,6 +12,7 @@
 #include "relay/daemon/worker.h"
 
 struct control;
+struct cutover;
 
 struct daemon {
     const char *conf_path;
@@ -25,6 +26,7 @@ struct daemon {
     struct worker **worker;
     struct recovery *recovery;
     struct jobs *jobs; /* slow control requests */
+    struct cutover *cutover;
     struct control *control;
     int state_lock;     /* -1: not held */
     int control_fd;     /* until the control server takes it */

@@ -10,16 +10,23 @@ libdaemon_a_SOURCES = \
 	relay/daemon/control_export.c \
 	relay/daemon/control_manual.c \
 	relay/daemon/control_manual.h \
+	relay/daemon/control_move.c \
+	relay/daemon/control_move.h \
+	relay/daemon/control_moves.c \
 	relay/daemon/control_ops.c \
 	relay/daemon/control_ops.h \
 	relay/daemon/control_queue.c \
 	relay/daemon/control_queue.h \
 	relay/daemon/control_walk.c \
 	relay/daemon/control_walk.h \
+	relay/daemon/cutover.c \
+	relay/daemon/cutover.h \
 	relay/daemon/daemon.c \
 	relay/daemon/daemon.h \
 	relay/daemon/job.c \
 	relay/daemon/job.h \
+	relay/daemon/move_plan.c \
+	relay/daemon/move_plan.h \
 	relay/daemon/privileges.c \
 	relay/daemon/recovery.c \
 	relay/daemon/recovery.h \

@@ -1,0 +1,302 @@
+"""Moving mailboxes by hand: waves, at a time and for a time, taken back, within blackout windows, over restarts."""
+import getpass
+import os
+import re
+import time
+
+import pytest
+
+from client import Client, message
+from relay import DOMAIN
+from wait import free_port, until
+
+SLOW = ["retry_min = 10m", "retry_max = 10m", "dest_backoff_min = 10m", "dest_backoff_max = 10m"]
+MANY = int(os.environ.get("CAUSEWAY_TEST_MOVES", "2000"))
+
+
+def address(local):
+    return f"{local}@{DOMAIN}"
+
+
+def send(r, *locals_):
+    with Client(r.port) as c:
+        for x in locals_:
+            assert c.send("s@sender.test", address(x), message(f"for-{x}"))[0] == 250
+
+
+def local_time(seconds):
+    """A moment from now, as --at takes it."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time.time() + seconds))
+
+
+def forest_of(r, *locals_):
+    return [r.goes_to(x).removeprefix("forest:") for x in locals_]
+
+
+def until_in(r, forest, *locals_):
+    until(lambda: f"{locals_} to be in {forest}: {forest_of(r, *locals_)}",
+          lambda: forest_of(r, *locals_) == [forest] * len(locals_))
+
+
+def waves(r, *args):
+    return r.ctl_json("moves", *args).get("waves", [])
+
+
+def states(r):
+    return [w["state"] for w in waves(r)]
+
+
+@pytest.fixture
+def start(relay, sinks):
+    """start(people=..., top=...) -> the relay; r.a is the sink of forest A, who is not there yet, r.b that of B."""
+    def make(people=("anna", "bob", "carl"), top=(), **kw):
+        port = free_port()
+        b = sinks()
+        r = relay(forests={"A": [port], "B": [b.port]}, people={x: "A" for x in people},
+                  sections={"queue": SLOW, "": list(top), **kw})
+        r.start()
+        r.b = b
+        return r
+    return make
+
+
+def test_a_wave_by_file(start, tmp_path):
+    """Queued mail follows at once, all of it; the wave is in the journal with who and why."""
+    r = start()
+    send(r, "anna", "bob", "carl")
+    until("the mail to wait for forest A", lambda: r.ask("queue.dests")["items"] and not r.b.keys())
+    wave = tmp_path / "wave.csv"
+    wave.write_text(f"# the pilot group\naddress,forest\n{address('anna')},B\n\n\"{address('Bob')}\";B\n{address('carl')}\n")
+    code, text = r.ctl("move", "--file", str(wave), "--to", "B", "--why", "pilot, ticket 7")
+    assert code == 0 and "wave 1: 3 addresses moved" in text and "causewayctl undo 1" in text, text
+    r.b.wait(3)
+    r.wait_empty()
+    assert sorted(r.b.keys()) == [(f"for-{x}", address(x)) for x in ("anna", "bob", "carl")]
+    w, = waves(r)
+    assert (w["wave"], w["state"], w["forest"], w["addresses"], w["why"]) == (1, "active", "B", 3, "pilot, ticket 7")
+    assert w["who"] == getpass.getuser() and w["generation"] == r.ask("directory.status")["generation"]
+    listed = r.ctl_json("moves", "1")
+    assert [(a["address"], a["forest"], a["previous"], a["state"]) for a in listed["addresses"]] == \
+        [(address(x), "B", "", "active") for x in ("anna", "bob", "carl")]
+    code, text = r.ctl("moves")
+    assert code == 0 and "pilot, ticket 7" in text and "active" in text
+    code, text = r.ctl("explain", address("anna"))
+    assert code == 0 and "wave 1 by" in text and "pilot, ticket 7" in text
+    assert re.search(r"wave-ordered.*wave=1.*addresses=3", r.log())
+    journal = open(os.path.join(r.dir, "state", "overrides.journal"), encoding="utf-8").read()
+    assert journal.count("\tset\t") == 3 and journal.count("\tcommit\t") == 1 and "pilot, ticket 7" in journal
+
+
+@pytest.mark.parametrize("text, says", [
+    (f"{address('anna')}\nbob\n", "line 2: not an address: \"bob\"; write user@example.org"),
+    (f"{address('anna')},B,C\n", "line 1: there are more than two columns"),
+    (f"\n\"{address('anna')}\n", "line 2: a quotation mark is not closed"),
+    ("# nothing\naddress\n", "it has no address"),
+    (f"{address('anna')},\n{address('bob')},Z\n", "no forest \"Z\" in the configuration; it has \"A\", \"B\""),
+    (f"{address('anna')},A\n{address('ANNA')},B\n", "anna@example.test is there twice, with different forests"),
+    (f"{address('anna')}\n{address('nobody')}\n", "1 of 2 addresses are not known to any directory; nothing was done"),
+])
+def test_a_wrong_file_changes_nothing(start, tmp_path, text, says):
+    r = start()
+    wave = tmp_path / "wave.csv"
+    wave.write_text(text)
+    code, out = r.ctl("move", "--file", str(wave), "--to", "B")
+    assert code != 0 and says in out, out
+    assert forest_of(r, "anna", "bob") == ["A", "A"] and waves(r) == []
+
+
+def test_a_file_without_a_forest_needs_one(start, tmp_path):
+    r = start()
+    code, text = r.ctl("move", address("anna"))
+    assert code == 1 and "to which forest? --to" in text
+    code, text = r.ctl("move", "--to", "B")
+    assert code == 1 and "move needs addresses" in text
+    code, text = r.ctl("move", "--file", str(tmp_path / "none.csv"), "--to", "B")
+    assert code == 2 and "none.csv" in text
+    code, text = r.ctl("move", address("anna"), "--to", "B", "--at", "tomorrow")
+    assert code == 2 and "--at tomorrow: must be a time like 18:00" in text
+    code, text = r.ctl("move", address("anna"), "--to", "B", "--at", "2020-01-01 00:00")
+    assert code == 1 and "is past" in text
+    assert waves(r) == []
+
+
+def test_dry_run(start):
+    r = start()
+    r.flip("carl", "B")
+    generation = r.ask("directory.status")["generation"]
+    code, text = r.ctl("move", *[address(x) for x in ("anna", "carl", "nobody")], "--to", "B", "--dry-run")
+    assert code == 0, text
+    lines = text.splitlines()
+    assert re.search(r"anna@example\.test +A +B .*flag: the cutover flag names the forest", text), text
+    assert re.search(r"carl@example\.test +B +B +is there already", text), text
+    assert re.search(r"nobody@example\.test +- +B +not known", text), text
+    assert "1 address would move" in text or "2 addresses would move" in text
+    assert lines[-1] == "nothing was changed (--dry-run)"
+    assert r.ask("directory.status")["generation"] == generation and waves(r) == []
+    assert forest_of(r, "anna") == ["A"]
+
+
+def test_there_already_and_unknown(start):
+    """Who is there is left alone; unknown addresses move only by force."""
+    r = start()
+    code, text = r.ctl("move", address("anna"), "--to", "A")
+    assert code == 0 and "nothing to move" in text and waves(r) == []
+    code, text = r.ctl("move", address("nobody"), address("anna"), "--to", "B")
+    assert code == 1 and "nobody@example.test" in text and "anna" not in text and waves(r) == []
+    assert r.ctl("move", address("nobody"), address("anna"), "--to", "B", "--force")[0] == 0
+    assert forest_of(r, "anna", "nobody") == ["B", "B"]
+
+
+def test_undo(start):
+    """A wave taken away leaves what was there before it, whatever came since."""
+    r = start()
+    assert r.ctl("undo")[0] == 1
+    for who in (["anna", "bob"], ["anna"]):
+        assert r.ctl("move", *map(address, who), "--to", "B" if len(who) == 2 else "A")[0] == 0
+    assert forest_of(r, "anna", "bob") == ["A", "B"]
+    code, text = r.ctl("undo", "1")
+    assert code == 0 and "1 address taken back; 1 had been moved again since" in text, text
+    assert forest_of(r, "anna", "bob") == ["A", "A"]
+    code, text = r.ctl("undo", "1")
+    assert code == 1 and "wave 1 is undone already" in text
+    code, text = r.ctl("undo", "77")
+    assert code == 1 and "there is no wave 77" in text
+    assert r.ctl("undo")[0] == 0  # the second
+    assert states(r) == ["undone", "undone"]
+    send(r, "anna", "bob")
+    assert r.ctl("move", address("anna"), address("bob"), "--to", "B")[0] == 0
+    r.b.wait(2)
+    assert r.ctl("undo", address("anna"))[0] == 0
+    assert forest_of(r, "anna", "bob") == ["A", "B"]
+    code, text = r.ctl("undo", address("anna"))
+    assert code == 1 and "not moved by hand" in text
+    r.kill()
+    r.start()
+    assert forest_of(r, "anna", "bob") == ["A", "B"] and states(r) == ["undone", "undone", "active"]
+    assert [a["state"] for a in r.ctl_json("moves", "3")["addresses"]] == ["undone", "active"]
+    assert [w["wave"] for w in waves(r, address("bob"))] == [1, 3]
+
+
+def test_set_and_unset_are_moves(start):
+    r = start()
+    assert r.ctl("move", address("anna"), "--to", "B")[0] == 0
+    assert r.ctl("set", address("anna"), "A", "--why", "back for a day")[0] == 0
+    assert r.ctl("unset", address("anna"))[0] == 0
+    assert forest_of(r, "anna") == ["A"] and r.ctl_json("explain", address("anna"))["rule"] == "directory"
+    assert [w["forest"] for w in waves(r)] == ["B", "A", ""]
+    assert r.ctl("undo")[0] == 0 and r.ctl_json("explain", address("anna"))["rule"] == "override"
+    assert r.ctl("undo", "2")[0] == 0 and forest_of(r, "anna") == ["B"]
+
+
+def test_at_a_time_and_for_a_time(start):
+    """It begins and comes back by itself, and queued mail follows both times."""
+    r = start()
+    send(r, "anna")
+    assert r.ctl("move", address("anna"), "--to", "B", "--at", local_time(2), "--for", "3s")[0] == 0
+    w, = waves(r)
+    assert w["state"] == "pending" and forest_of(r, "anna") == ["A"] and not r.b.keys()
+    assert "moves to forest \"B\" at" in r.ctl("explain", address("anna"))[1]
+    r.b.wait(1)
+    w, = waves(r)
+    assert w["state"] == "active" and w["generation"] > 0 and w["begun"] >= w["at"]
+    assert "; back at" in r.ctl("explain", address("anna"))[1]
+    until_in(r, "A", "anna")
+    w, = waves(r)
+    assert w["state"] == "expired" and w["ended"] >= w["until"] and w["ended_by"] == ""
+    assert re.search("wave-begun.*wave=1", r.log()) and re.search("wave-over.*wave=1", r.log())
+
+
+def test_what_comes_back_is_what_was_there(start):
+    """A temporary move that ends beneath another changes nothing; the other then ends on what is left."""
+    r = start()
+    assert r.ctl("move", address("anna"), address("bob"), "--to", "B", "--for", "2s")[0] == 0
+    assert r.ctl("move", address("anna"), "--to", "A", "--for", "4s")[0] == 0
+    assert forest_of(r, "anna", "bob") == ["A", "B"]
+    until_in(r, "A", "bob")
+    assert forest_of(r, "anna") == ["A"] and states(r) == ["expired", "active"]
+    until("the second to end", lambda: states(r) == ["expired", "expired"])
+    assert r.ctl_json("explain", address("anna"))["rule"] == "directory"
+
+
+def test_a_pending_move_is_dropped(start):
+    r = start()
+    assert r.ctl("move", address("anna"), "--to", "B", "--at", local_time(2))[0] == 0
+    code, text = r.ctl("undo")
+    assert code == 0 and "dropped before its time" in text
+    time.sleep(2.5)
+    assert forest_of(r, "anna") == ["A"] and states(r) == ["undone"]
+
+
+def test_restarts(start):
+    """What was due while the relay was down is done at its start, and said; what is not yet due stays."""
+    r = start()
+    for args in (["anna", "--at", local_time(1.5)], ["bob", "--for", "1500ms"],
+                 ["carl", "--at", local_time(1), "--for", "1s"]):
+        assert r.ctl("move", address(args[0]), "--to", "B", *args[1:])[0] == 0
+    assert r.ctl("move", address("anna"), "--to", "A", "--at", local_time(3600))[0] == 0
+    r.kill()
+    time.sleep(2.5)
+    r.start()
+    assert forest_of(r, "anna", "bob", "carl") == ["B", "A", "A"]
+    assert states(r) == ["active", "expired", "expired", "pending"]
+    assert "wave-missed" in r.log()
+    assert r.terminate() == 0
+    r.start()
+    assert forest_of(r, "anna", "bob", "carl") == ["B", "A", "A"]
+
+
+BLACKOUT = 'blackout = { "2020-01-01 00:00 - 2037-01-01 00:00" }'
+
+
+def test_blackout(start):
+    """Nothing moves, by hand or by its time, until the window is over; force does."""
+    r = start()
+    assert r.ctl("move", address("bob"), "--to", "B", "--for", "3s")[0] == 0
+    r.sections[""] = [BLACKOUT]
+    r.write_conf()
+    assert r.ctl("reload")[0] == 0
+    for args in (["move", address("anna"), "--to", "B"], ["set", address("anna"), "B"], ["undo"], ["unset", address("bob")]):
+        code, text = r.ctl(*args)
+        assert code == 1 and "nothing moves until 2037-01-01 00:00" in text and "--force" in text, text
+    assert r.ctl("move", address("anna"), "--to", "B", "--dry-run")[0] == 0
+    code, text = r.ctl("move", address("carl"), "--to", "B", "--at", local_time(1))
+    assert code == 0 and "a blackout holds that up until 2037-01-01 00:00" in text, text
+    assert r.ctl("move", address("anna"), "--to", "B", "--force")[0] == 0
+    assert forest_of(r, "anna") == ["B"]
+    time.sleep(3.5)
+    assert forest_of(r, "bob", "carl") == ["B", "A"]
+    assert all(w["waits_until"] == "" or w["waits_until"].startswith("203") for w in waves(r))
+    assert [bool(w["waits_until"]) for w in waves(r)] == [True, True, False]
+    code, text = r.ctl("explain", address("carl"))
+    assert "a blackout holds that up until 2037" in text
+    r.sections[""] = []
+    r.write_conf()
+    assert r.ctl("reload")[0] == 0
+    until_in(r, "B", "carl")
+    assert forest_of(r, "bob") == ["A"]
+
+
+def test_a_large_wave(start, tmp_path):
+    """Quick: one write and one sync, one generation; and the mail for all of them follows."""
+    people = [f"u{i}" for i in range(MANY)]
+    r = start(people=people)
+    with Client(r.port) as c:
+        for i in range(0, MANY, 50):
+            assert c.send("s@sender.test", [address(x) for x in people[i:i + 50]], message(f"m{i}"))[0] == 250
+    wave = tmp_path / "wave.csv"
+    wave.write_text("".join(address(x) + "\n" for x in people))
+    generation = r.ask("directory.status")["generation"]
+    began = time.monotonic()
+    code, text = r.ctl("move", "--file", str(wave), "--to", "B")
+    took = time.monotonic() - began
+    assert code == 0 and f"wave 1: {MANY:d} addresses moved" in text, text
+    assert r.ask("directory.status")["generation"] == generation + 1
+    until("the mail to follow", lambda: len(r.b.keys()) == MANY)
+    r.wait_empty()
+    assert sorted({k for _, k in r.b.keys()}) == sorted(address(x) for x in people)
+    assert took < 5, took
+    r.kill()
+    r.start()
+    assert forest_of(r, people[0], people[-1]) == ["B", "B"]
+    assert r.ctl("undo")[0] == 0 and forest_of(r, people[0], people[-1]) == ["A", "A"]
+    assert r.ctl_json("moves", "1", "--limit", "0")["count"] == MANY
