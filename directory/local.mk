@@ -60,6 +60,7 @@ DIRECTORY_WORLD = $(DIRECTORY_MODEL) tests/unit/directory_world.c tests/unit/dir
 check_PROGRAMS += \
 	tests/unit/directory_ad_test \
 	tests/unit/directory_doctor_test \
+	tests/unit/directory_hold_test \
 	tests/unit/directory_join_test \
 	tests/unit/directory_csv_test \
 	tests/unit/directory_ldif_test \
@@ -71,6 +72,8 @@ check_PROGRAMS += \
 	tests/unit/directory_view_test
 tests_unit_directory_doctor_test_SOURCES = tests/unit/directory_doctor_test.c $(DIRECTORY_WORLD)
 tests_unit_directory_doctor_test_LDADD = $(DIRECTORY_LIBS) $(CMOCKA_LIBS)
+tests_unit_directory_hold_test_SOURCES = tests/unit/directory_hold_test.c $(DIRECTORY_MODEL)
+tests_unit_directory_hold_test_LDADD = $(DIRECTORY_LIBS) $(CMOCKA_LIBS)
 tests_unit_directory_join_test_SOURCES = tests/unit/directory_join_test.c $(DIRECTORY_WORLD)
 tests_unit_directory_join_test_LDADD = $(DIRECTORY_LIBS) $(CMOCKA_LIBS)
 tests_unit_directory_csv_test_SOURCES = tests/unit/directory_csv_test.c $(DIRECTORY_MODEL)
