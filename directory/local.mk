@@ -61,6 +61,7 @@ check_PROGRAMS += \
 	tests/unit/directory_ad_test \
 	tests/unit/directory_doctor_test \
 	tests/unit/directory_hold_test \
+	tests/unit/directory_damage_test \
 	tests/unit/directory_join_test \
 	tests/unit/directory_csv_test \
 	tests/unit/directory_ldif_test \
@@ -74,6 +75,8 @@ tests_unit_directory_doctor_test_SOURCES = tests/unit/directory_doctor_test.c $(
 tests_unit_directory_doctor_test_LDADD = $(DIRECTORY_LIBS) $(CMOCKA_LIBS)
 tests_unit_directory_hold_test_SOURCES = tests/unit/directory_hold_test.c $(DIRECTORY_MODEL)
 tests_unit_directory_hold_test_LDADD = $(DIRECTORY_LIBS) $(CMOCKA_LIBS)
+tests_unit_directory_damage_test_SOURCES = tests/unit/directory_damage_test.c $(DIRECTORY_MODEL)
+tests_unit_directory_damage_test_LDADD = $(DIRECTORY_LIBS) $(CMOCKA_LIBS)
 tests_unit_directory_join_test_SOURCES = tests/unit/directory_join_test.c $(DIRECTORY_WORLD)
 tests_unit_directory_join_test_LDADD = $(DIRECTORY_LIBS) $(CMOCKA_LIBS)
 tests_unit_directory_csv_test_SOURCES = tests/unit/directory_csv_test.c $(DIRECTORY_MODEL)

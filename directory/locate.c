@@ -6,8 +6,8 @@
  * points outside. An object without any of Exchange's attributes is a mailbox in a directory that
  * has none of them, and counts for little in Active Directory: accounts get a mail attribute long
  * before they get a mailbox. Which of flag and Exchange's attributes is believed first is the
- * domain's choice (place_of). What is alive decides before what has vanished; within a rule the
- * source with the better priority, then the lower UUID.
+ * domain's choice (place_of). What is alive decides before what has vanished (order_of); within a
+ * rule the source with the better priority, then the lower UUID.
  *
  * Two claims of the deciding rule that name different forests are a conflict, and so is one address
  * on two objects that are not one person: decided all the same, and reported.
@@ -287,14 +287,16 @@ static const char *contradiction(const struct lookup *l, unsigned best, unsigned
     return equal ? dir_conflict_forests : NULL;
 }
 
-/* By rank, but whatever is alive and says where before what has vanished: a mailbox that went to
- * another forest is there, however it was described here. */
+/* By rank, but the living before what has vanished: a mailbox that went to another forest is there,
+ * however it was described here. Except what is alive and weak: a contact must not take the mail of
+ * a mailbox that was deleted by mistake. */
 static unsigned order_of(const struct lookup *l, unsigned i)
 {
     enum rank rank = l->place[i].rank;
+    bool weak = rank >= RANK_ENTRY;
     if (rank == RANK_NONE)
-        return 2 * RANK_NONE;
-    return has_vanished(l, i) ? rank + RANK_NONE : (unsigned)rank;
+        return 4 * RANK_NONE;
+    return rank + (weak ? 2 * RANK_NONE : 0) + (has_vanished(l, i) ? RANK_NONE : 0);
 }
 
 static unsigned best_claim(const struct lookup *l)

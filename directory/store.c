@@ -67,7 +67,9 @@ static struct dir_table *settled(struct dir_table *t, struct err *e)
 static void refuse(struct store *s, const struct err *e)
 {
     LOG(ERROR, s->name, "directory-snapshot-refused", LC("file", s->snapshot_path),
-        LC("error", e->text), LC("effect", "this source is synchronised from scratch"));
+        LC("error", e->text),
+        LC("effect", "it is removed and everything is read from the source again; until then "
+                     "unknown recipients get 451"));
     s->ops->unlink(s->snapshot_path);
 }
 
@@ -136,6 +138,38 @@ static bool journal_start(struct store *s, struct err *e)
     return true;
 }
 
+/* What may stand at the end of a journal after a power failure stands there after a damage, too. */
+static void say_cut(const struct store *s, off_t size)
+{
+    LOG(WARN, s->name, "directory-journal-cut", LC("file", s->journal_path),
+        LI("good_octets", s->end), LI("octets", size),
+        LC("effect", "what follows is not whole and is dropped; the source is asked again for all "
+                     "changes since"));
+}
+
+/* Not of our snapshot: left from before it, which is as it should be, or not to be read. */
+static void say_foreign(const struct store *s, off_t size)
+{
+    struct journal_header h, want = header_for(0);
+    size_t got;
+    struct err e;
+    const char *why = "damaged or cut short";
+    if (size == 0)
+        return;
+    if (file_read_at(s->ops, s->fd, &h, sizeof(h), 0, &got, &e) && got == sizeof(h)) {
+        if (h.checksum == hash64(&h, offsetof(struct journal_header, checksum)) &&
+            memcmp(&h, &want, offsetof(struct journal_header, salt)) == 0)
+            return;
+        if (memcmp(h.magic, want.magic, sizeof(h.magic)) == 0 && h.byte_order != want.byte_order)
+            why = "written on a machine with another byte order, or damaged";
+        else if (memcmp(h.magic, want.magic, sizeof(h.magic)) == 0 && h.version != want.version)
+            why = "in a format of another version";
+    }
+    LOG(ERROR, s->name, "directory-journal-refused", LC("file", s->journal_path), LC("error", why),
+        LC("effect", "it is begun anew; the source is asked again for all changes since the "
+                     "snapshot"));
+}
+
 static bool journal_belongs(struct store *s, int fd, bool *result, struct err *e)
 {
     struct journal_header h, want = header_for(s->salt);
@@ -178,12 +212,16 @@ static bool journal_open(struct store *s, struct dir_stack **stack, struct err *
         return err_set(e, ERR_SYSTEM, errno, "%s", s->journal_path);
     if (!journal_belongs(s, s->fd, &ours, e))
         return false;
-    if (!ours)
-        return journal_start(s, e);
     off_t size = lseek(s->fd, 0, SEEK_END);
+    if (!ours) {
+        say_foreign(s, size);
+        return journal_start(s, e);
+    }
     s->end = sizeof(struct journal_header);
     if (!journal_replay(s, size, stack, e))
         return false;
+    if (size > s->end)
+        say_cut(s, size);
     if (size > s->end && s->ops->ftruncate(s->fd, s->end) != 0)
         return err_set(e, ERR_SYSTEM, errno, "%s: ftruncate", s->journal_path);
     return true;

@@ -66,6 +66,24 @@ static bool layout_ok(const struct table_header *h)
            h->strings.size >= ((uint64_t)h->n_strings + 1) * sizeof(uint32_t);
 }
 
+/* Is it a table, one of ours, and whole? */
+static bool origin_ok(const struct table_header *h, size_t size, struct err *e)
+{
+    if (size < sizeof(*h) || memcmp(h->magic, TABLE_MAGIC, sizeof(h->magic)) != 0)
+        return err_set(e, ERR_CORRUPT, 0, "not a directory table");
+    if (h->byte_order != TABLE_BYTE_ORDER)
+        return err_set(e, ERR_CORRUPT, 0,
+                       "written on a machine with another byte order, or damaged");
+    if (h->version != TABLE_VERSION)
+        return err_set(e, ERR_CORRUPT, 0, "in format version %u; this program reads version %u",
+                       h->version, TABLE_VERSION);
+    if (h->size != size)
+        return err_set(e, ERR_CORRUPT, 0, "%s: it has %zu octets and should have %llu",
+                       size < h->size ? "cut short" : "too long", size,
+                       (unsigned long long)h->size);
+    return true;
+}
+
 static bool strings_ok(const struct table_strings *s, uint64_t room)
 {
     for (uint32_t i = 0; i < s->n; i++)
@@ -77,14 +95,8 @@ static bool strings_ok(const struct table_strings *s, uint64_t room)
 static bool table_attach(struct dir_table *t, struct err *e)
 {
     const struct table_header *h = t->h = (const struct table_header *)t->base;
-    if (t->size < sizeof(*h) || memcmp(h->magic, TABLE_MAGIC, sizeof(h->magic)) != 0)
-        return err_set(e, ERR_CORRUPT, 0, "not a directory table");
-    if (h->version != TABLE_VERSION || h->byte_order != TABLE_BYTE_ORDER)
-        return err_set(e, ERR_CORRUPT, 0, "a table of version %u; this program reads version %u",
-                       h->version, TABLE_VERSION);
-    if (h->size != t->size)
-        return err_set(e, ERR_CORRUPT, 0, "is %zu octets long and says %llu", t->size,
-                       (unsigned long long)h->size);
+    if (!origin_ok(h, t->size, e))
+        return false;
     if (!layout_ok(h))
         return err_set(e, ERR_CORRUPT, 0, "the header is damaged");
     if (table_checksum(t->base, h->keys.at, t->base + h->sums.at, h->sums.size) != h->checksum)
@@ -143,7 +155,7 @@ struct dir_table *table_open(const char *path, struct err *e)
     }
     if (st.st_size < (off_t)sizeof(struct table_header)) {
         close(fd);
-        err_set(e, ERR_CORRUPT, 0, "%s: too short for a directory table", path);
+        err_set(e, ERR_CORRUPT, 0, "cut short: not even the header of a directory table");
         return NULL;
     }
     void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
@@ -153,10 +165,7 @@ struct dir_table *table_open(const char *path, struct err *e)
         err_set(e, ERR_SYSTEM, saved, "%s: mmap", path);
         return NULL;
     }
-    struct dir_table *t = table_new(p, (size_t)st.st_size, (size_t)st.st_size, e);
-    if (t == NULL)
-        err_wrap(e, "%s", path);
-    return t;
+    return table_new(p, (size_t)st.st_size, (size_t)st.st_size, e);
 }
 
 /* Anonymous memory, on large pages if it is worth them. */
