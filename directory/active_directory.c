@@ -2,9 +2,10 @@
  * active_directory.c - follows a domain, or by a global catalog a forest, of Active Directory.
  *
  * A session: connect to a domain controller, learn what it is (ad_server.c), read everything or,
- * with a cookie, what changed, and then look for changes every poll_interval and whenever the
- * server's change notification wakes us. Such a look is one question about the server's highest
- * update sequence number, and only if that has moved, a search.
+ * with a cookie, what changed, and then look for changes every poll_interval. Such a look is one
+ * question about the server's highest update sequence number, and only if that has moved, a search.
+ * The server's change notification names changed objects sooner, which are read at once; but it
+ * proves nothing by its silence.
  *
  * By which means: DirSync (ad_dirsync.c), or update sequence numbers (ad_usn.c) where DirSync is
  * not to be had or not wanted. What is kept with the data is ad_value.h's cookie:
@@ -30,11 +31,11 @@
 #include "base/mem.h"
 #include "directory/ldap_link.h"
 
-#define KEEP_MS    60000   /* a cookie that covers no change of ours is kept so often */
-#define WAKE_MS    20      /* changes this close together are looked at together */
-#define SETTLE_MS  900000  /* after a change of servers: their replication has long been done */
-#define ANEW_MS    3600000 /* how often everything is read while deletions are not visible */
-#define RELOAD_MAX 2       /* in one session: a refused cookie, and DirSync refused */
+#define KEEP_MS     60000   /* a cookie that covers no change of ours is kept so often */
+#define SETTLE_MS   900000  /* after a change of servers: their replication has long been done */
+#define ANEW_MS     3600000 /* how often everything is read while deletions are not visible */
+#define NOTICED_MAX 10000   /* notifications at a time; more are left to the next look */
+#define RELOAD_MAX  2       /* in one session: a refused cookie, and DirSync refused */
 
 /* ---- the cookie ---- */
 
@@ -181,39 +182,57 @@ static void tell(struct ad *x)
 
 static bool take_notification(struct ad *x, struct ad_search *q, LDAPMessage *m, struct err *e)
 {
-    (void)q;
-    (void)m;
-    (void)e;
-    x->woken = true;
-    return true;
+    struct ldap_entry it;
+    if (ldap_entry_begin(&it, x->ld, m))
+        while (ldap_entry_next(&it)) {
+            struct str guid = ldap_entry_value(&it);
+            if (guid.n == DIR_UUID_SIZE && x->noticed.n < NOTICED_MAX)
+                ad_guids_add(&x->noticed, (const unsigned char *)guid.p);
+        }
+    return ldap_entry_end(&it) || err_set(e, ERR_PROTOCOL, 0, "%s: a damaged entry", q->what);
 }
 
-/* It wakes us, and no more: it may come late or be missed. A server that refuses is just polled. */
+/* It may come late or be missed. A server that refuses is just polled. */
 static bool start_notification(struct ad *x, struct err *e)
 {
-    static const char *const none[] = {LDAP_NO_ATTRS, NULL};
+    static const char *const wanted[] = {"objectGUID", NULL};
     LDAPControl notify = {.ldctl_oid = (char *)AD_NOTIFY_OID, .ldctl_iscritical = 1};
+    LDAPControl deleted = {.ldctl_oid = (char *)AD_SHOW_DELETED_OID, .ldctl_iscritical = 1};
+    struct ad_ask ask = {.base = x->server.root,
+                         .scope = LDAP_SCOPE_SUBTREE,
+                         .filter = "(objectClass=*)",
+                         .attributes = (char **)wanted,
+                         .control = {&notify, &deleted}};
     x->notify = (struct ad_search){.what = "change notification", .entry = take_notification};
-    return x->server.global_catalog || ad_search_start(x, &x->notify,
-                                                       &(struct ad_ask){.base = x->server.root,
-                                                                        .scope = LDAP_SCOPE_SUBTREE,
-                                                                        .filter = "(objectClass=*)",
-                                                                        .attributes = (char **)none,
-                                                                        .control = {&notify}},
-                                                       e);
+    return x->server.global_catalog || ad_search_start(x, &x->notify, &ask, e);
 }
 
+/* Reads what notifications named, ahead of the next look. */
+static enum follow read_noticed(struct ad *x, struct err *e)
+{
+    struct ad_guids noticed = x->noticed;
+    x->noticed = x->changed; /* it is empty */
+    x->changed = noticed;
+    enum follow o = ad_read_changed(x, e);
+    return o != FOLLOW_ON || ad_commit(x, e) ? o : FOLLOW_LOST;
+}
+
+/* Until it is time to look for changes. After a notification that is sooner, but never so that a
+ * server to which a look is hard work does nothing else. */
 static enum follow idle(struct ad *x, struct err *e)
 {
-    int64_t end = clock_mono_ms() + x->c->poll_interval_ms;
+    int64_t end = x->looked_ms + x->c->poll_interval_ms;
     enum follow o = FOLLOW_ON;
-    for (int64_t left; o == FOLLOW_ON && !x->woken && (left = end - clock_mono_ms()) > 0;)
+    for (int64_t left; o == FOLLOW_ON && (left = end - clock_mono_ms()) > 0;) {
         o = ad_listen(x, (int)left, e);
-    if (o == FOLLOW_ON && x->woken && !source_wait(x->s, -1, WAKE_MS, NULL))
-        o = FOLLOW_STOPPED;
+        if (o != FOLLOW_ON || x->noticed.n == 0)
+            continue;
+        o = read_noticed(x, e);
+        int64_t soon = x->looked_ms + x->look_took_ms;
+        end = soon < end ? soon : end;
+    }
     if (x->notify.done)
         ad_search_end(x, &x->notify);
-    x->woken = false;
     return o;
 }
 
@@ -222,7 +241,10 @@ static enum follow keep_up(struct ad *x, bool *synced, struct err *e)
     bool all = !resume(x), told = false;
     enum follow o = start_notification(x, e) ? FOLLOW_ON : FOLLOW_LOST;
     while (o == FOLLOW_ON) {
+        int64_t began = clock_mono_ms();
         o = all || is_due_anew(x) ? read_all(x, e) : read_changes(x, e);
+        x->looked_ms = clock_mono_ms();
+        x->look_took_ms = x->looked_ms - began;
         all = o == FOLLOW_RELOAD;
         if (all) {
             told = false;
@@ -269,7 +291,7 @@ static enum follow session(void *arg, const char *uri, bool *synced, struct err 
     }
     replica_abort(x->s->replica);
     ad_search_end(x, &x->notify);
-    x->changed.n = x->containers.n = x->ranged.n = 0;
+    x->changed.n = x->containers.n = x->ranged.n = x->noticed.n = 0;
     if (o == FOLLOW_LOST)
         err_wrap(e, "%s", uri);
     ldap_link_close(&x->ld);
@@ -333,6 +355,7 @@ void active_directory_source_run(struct source *s)
     ad_guids_free(&x->changed);
     ad_guids_free(&x->containers);
     ad_guids_free(&x->ranged);
+    ad_guids_free(&x->noticed);
     buf_free(&x->dirsync);
     map_free(&x->map);
     mem_free(x);

@@ -158,11 +158,12 @@ struct ad {
     int64_t anew_ms;    /* monotonic: when everything was read, or the session began */
     unsigned reloads;   /* in this session */
 
-    struct ad_guids changed, containers, ranged;
-    uint64_t seen; /* entries in this refresh */
+    struct ad_guids changed, containers, ranged; /* to be read */
+    struct ad_guids noticed;                     /* named by notifications */
+    uint64_t seen;                               /* entries in this refresh */
 
     struct ad_search notify;
-    bool woken;
+    int64_t looked_ms, look_took_ms; /* when the last look for changes ended */
 };
 
 /* Commits what has gathered, with the present cookie. */
