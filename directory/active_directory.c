@@ -151,6 +151,15 @@ static bool reload(struct ad *x, struct err *e)
 
 /* ---- what a person should know ---- */
 
+static bool looks_at_member_of(const char *filter)
+{
+    struct str rest = str_c(filter), name;
+    while (ad_filter_attribute(&rest, &name))
+        if (str_eq_nocase(name, STR("memberOf")))
+            return true;
+    return false;
+}
+
 static void write_notice(const struct ad *x, char *dst, size_t cap)
 {
     const char *account = *x->c->bind_dn != '\0' ? x->c->bind_dn : "the account";
@@ -166,6 +175,10 @@ static void write_notice(const struct ad *x, char *dst, size_t cap)
                  "the server refuses DirSync to %s; update sequence numbers are used, and after a "
                  "change of servers everything is read anew",
                  account);
+    else if (looks_at_member_of(x->c->filter))
+        snprintf(dst, cap,
+                 "filter looks at memberOf, whose changes no server announces; let it look at an "
+                 "attribute of the object itself");
 }
 
 static void tell(struct ad *x)

@@ -15,6 +15,7 @@
 #include "base/escape.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "directory/ldap_probe.h"
 #include "directory/x509.h"
 
 #define SYSTEM_CAS     "/etc/ssl/certs/ca-certificates.crt"
@@ -210,8 +211,13 @@ static bool secure(LDAP *ld, const struct conf_source *c, const char *uri, struc
     if (c->tls != CONF_TLS_STARTTLS || is_scheme(uri, "ldaps:") || is_scheme(uri, "ldapi:"))
         return true;
     int rc = ldap_start_tls_s(ld, NULL, NULL);
-    return rc == LDAP_SUCCESS ||
-           ldap_link_error(ld, rc, "StartTLS (see ca_file and the certificate's names)", e);
+    return rc == LDAP_SUCCESS || ldap_link_error(ld, rc, "StartTLS", e) || ldap_probe(c, uri, e);
+}
+
+static bool reach(LDAP *ld, const struct conf_source *c, const char *uri, struct err *e)
+{
+    int rc = ldap_connect(ld);
+    return rc == LDAP_SUCCESS || ldap_link_error(ld, rc, "connect", e) || ldap_probe(c, uri, e);
 }
 
 LDAP *ldap_link_open(const struct conf_source *c, const char *uri, struct err *e)
@@ -222,15 +228,7 @@ LDAP *ldap_link_open(const struct conf_source *c, const char *uri, struct err *e
         err_set(e, ERR_CONFIG, 0, "%s: %s", uri, ldap_err2string(rc));
         return NULL;
     }
-    bool ok = set_options(ld, c, e);
-    if (ok && (rc = ldap_connect(ld)) != LDAP_SUCCESS)
-        ok = ldap_link_error(ld, rc,
-                             is_scheme(uri, "ldaps:")
-                                 ? "connect with TLS (see ca_file and the certificate's names)"
-                                 : "connect",
-                             e);
-    ok = ok && secure(ld, c, uri, e) && bind_as(ld, c, e);
-    if (ok)
+    if (set_options(ld, c, e) && reach(ld, c, uri, e) && secure(ld, c, uri, e) && bind_as(ld, c, e))
         return ld;
     err_wrap(e, "%s", uri);
     ldap_link_close(&ld);

@@ -27,6 +27,7 @@ libdirectory_a_SOURCES = \
 	directory/ldap_entry.c directory/ldap_entry.h \
 	directory/ldap_follow.c directory/ldap_follow.h \
 	directory/ldap_link.c directory/ldap_link.h \
+	directory/ldap_probe.c directory/ldap_probe.h \
 	directory/ldif_source.c \
 	directory/locate.c \
 	directory/manual.c directory/manual.h \
