@@ -227,7 +227,9 @@ static enum follow read_noticed(struct ad *x, struct err *e)
     x->noticed = x->changed; /* it is empty */
     x->changed = noticed;
     enum follow o = ad_read_changed(x, e);
-    return o != FOLLOW_ON || ad_commit(x, e) ? o : FOLLOW_LOST;
+    if (o == FOLLOW_ON)
+        ad_commit(x);
+    return o;
 }
 
 /* Until it is time to look for changes. After a notification that is sooner, but never so that a
