@@ -266,6 +266,33 @@ static bool check_ldap(struct conf_load *l, const struct conf_source *s)
     return true;
 }
 
+static bool is_global_catalog(const char *uri)
+{
+    struct str u = str_c(uri);
+    if (u.n != 0 && u.p[u.n - 1] == '/')
+        u.n--;
+    return str_ends_nocase(u, STR(":3268")) || str_ends_nocase(u, STR(":3269"));
+}
+
+/* A global catalog shows a forest, a domain controller a domain: to change from one to the other
+ * would look as if everybody else had been deleted. */
+static bool check_active_directory(struct conf_load *l, const struct conf_source *s)
+{
+    if (!check_ldap(l, s))
+        return false;
+    bool catalog = is_global_catalog(s->uri[0]);
+    for (unsigned i = 1; i < s->n_uri; i++)
+        if (is_global_catalog(s->uri[i]) != catalog)
+            return fail_source(l, s, "uri",
+                               "mixes global catalogs (ports 3268 and 3269) with other servers; "
+                               "write a source for each");
+    if (catalog && s->sync == CONF_SYNC_DIRSYNC)
+        return fail_source(l, s, "sync",
+                           "cannot be dirsync with a global catalog (ports 3268 and 3269), which "
+                           "does not offer it; write sync = usn or auto");
+    return true;
+}
+
 static bool check_file(struct conf_load *l, const struct conf_source *s)
 {
     if (s->path[0] == '\0')
@@ -291,8 +318,9 @@ static bool check_kind(struct conf_load *l, const struct conf_source *s)
     case CONF_SOURCE_CSV:
         return check_file(l, s);
     case CONF_SOURCE_OPENLDAP:
-    case CONF_SOURCE_ACTIVE_DIRECTORY:
         return check_ldap(l, s);
+    case CONF_SOURCE_ACTIVE_DIRECTORY:
+        return check_active_directory(l, s);
     default:
         return check_manual(l, s);
     }

@@ -12,6 +12,7 @@
  *
  *   - of the other means, or refused by the server: everything is read anew. That is a refresh of
  *     the replica; what it does not name is gone when it has reached its end, not before.
+ *   - too old: servers forget after a time what was deleted. Anew.
  *   - USN: numbers of another server, or of the same after it was restored, mean nothing: anew.
  *   - DirSync: good at every server of the domain. But a server that is behind in replication may
  *     show an object older than we have it, and what it lacks will not be announced again, as the
@@ -31,11 +32,12 @@
 #include "base/mem.h"
 #include "directory/ldap_link.h"
 
-#define KEEP_MS     60000   /* a cookie that covers no change of ours is kept so often */
-#define SETTLE_MS   900000  /* after a change of servers: their replication has long been done */
-#define ANEW_MS     3600000 /* how often everything is read while deletions are not visible */
-#define NOTICED_MAX 10000   /* notifications at a time; more are left to the next look */
-#define RELOAD_MAX  2       /* in one session: a refused cookie, and DirSync refused */
+#define FORGET_MS   2592000000 /* 30 days; servers forget what was deleted after 60 or 180 */
+#define KEEP_MS     60000      /* a cookie that covers no change of ours is kept so often */
+#define SETTLE_MS   900000     /* after a change of servers: their replication has long been done */
+#define ANEW_MS     3600000    /* how often everything is read while deletions are not visible */
+#define NOTICED_MAX 10000      /* notifications at a time; more are left to the next look */
+#define RELOAD_MAX  2          /* in one session: a refused cookie, and DirSync refused */
 
 /* ---- the cookie ---- */
 
@@ -69,7 +71,8 @@ static bool resume(struct ad *x)
     buf_clear(&x->dirsync);
     x->usn = 0;
     x->again_ms = 0;
-    if (!ad_cookie_read(replica_cookie(x->s->replica), &c) || c.method != x->method)
+    if (!ad_cookie_read(replica_cookie(x->s->replica), &c) || c.method != x->method ||
+        clock_wall_ms() - replica_complete_wall_ms(x->s->replica) > FORGET_MS)
         return false;
     bool same = memcmp(c.invocation, x->server.invocation, DIR_UUID_SIZE) == 0;
     if (c.method == AD_USN && !same)
@@ -113,6 +116,8 @@ static enum follow read_changes(struct ad *x, struct err *e)
     enum follow o = ad_server_usn(x, &now, e);
     if (o != FOLLOW_ON || now == x->usn)
         return o;
+    if (x->method == AD_USN && now < x->usn)
+        return FOLLOW_RELOAD; /* an older copy of its database was put back */
     if (x->method == AD_USN)
         return ad_usn_changes(x, now, e);
     o = ad_dirsync_changes(x, e);

@@ -10,8 +10,9 @@
 #include "directory/ldap_link.h"
 
 #define TICK_MS    250
-#define LULL_S     60  /* a search in which nothing arrives for so long has failed */
-#define STOP_EVERY 256 /* messages between two looks at the stop flag */
+#define LULL_S     60   /* a search in which nothing arrives for so long has failed */
+#define STOP_EVERY 256  /* messages between two looks at the stop flag */
+#define LISTEN_MAX 4096 /* messages at a time while nothing is waited for */
 
 static struct ad_search *find(struct ad *x, int msgid)
 {
@@ -79,7 +80,7 @@ static bool dispatch(struct ad *x, int type, LDAPMessage *m, struct err *e)
 /* All that lies ready; *n counts. */
 static enum follow drain(struct ad *x, const struct ad_search *until, unsigned *n, struct err *e)
 {
-    for (*n = 0; until == NULL || !until->done; ++*n) {
+    for (*n = 0; until != NULL ? !until->done : *n < LISTEN_MAX; ++*n) {
         struct timeval now = {0};
         LDAPMessage *m = NULL;
         int type = ldap_result(x->ld, LDAP_RES_ANY, LDAP_MSG_ONE, &now, &m);
@@ -184,10 +185,14 @@ static enum follow one_page(struct ad *x, struct ad_search *q, const struct ad_a
     ldap_control_free(page);
     if (o == FOLLOW_ON && !is_good(q, a))
         return ad_search_refused(x, q, e), FOLLOW_LOST;
-    page = o == FOLLOW_ON ? ldap_control_find(LDAP_CONTROL_PAGEDRESULTS, q->controls, NULL) : NULL;
-    if (page != NULL &&
+    if (o != FOLLOW_ON || q->code != LDAP_SUCCESS)
+        return o;
+    /* without it nobody knows whether this was all */
+    page = ldap_control_find(LDAP_CONTROL_PAGEDRESULTS, q->controls, NULL);
+    if (page == NULL ||
         ldap_parse_pageresponse_control(x->ld, page, &estimate, &next) != LDAP_SUCCESS)
-        return err_set(e, ERR_PROTOCOL, 0, "%s: a damaged paging control", q->what), FOLLOW_LOST;
+        return err_set(e, ERR_PROTOCOL, 0, "%s: the answer has no paging control", q->what),
+               FOLLOW_LOST;
     *cookie = next;
     return o;
 }

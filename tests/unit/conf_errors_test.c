@@ -233,6 +233,20 @@ static const struct {
      "4: source \"s\".path: is missing; write path = \"/etc/causeway/recipients.ldif\""},
     {LFD "source s { type = active-directory forest = old }",
      "4: source \"s\".uri: is missing; write uri = { \"ldap://server.example.org\" }"},
+    {LFD "source s { type = active-directory forest = old uri = { 'ldap://a:3268', 'ldap://b' } }",
+     "4: source \"s\".uri: mixes global catalogs (ports 3268 and 3269) with other servers; write a "
+     "source for each"},
+    {LFD "source s { type = active-directory forest = old tls = ldaps uri = 'ldaps://a:3269/' "
+         "sync = dirsync }",
+     "4: source \"s\".sync: cannot be dirsync with a global catalog (ports 3268 and 3269), which "
+     "does not offer it; write sync = usn or auto"},
+    {LFD "source s { type = active-directory forest = old uri = 'ldap://a' tls_cert_file = /x }",
+     "4: source \"s\".tls_key_file: is missing; tls_cert_file and tls_key_file go together"},
+    {LFD "source s { type = active-directory forest = old uri = 'ldap://a' bind = external }",
+     "4: source \"s\".tls_cert_file: is missing; with bind = external it says who we are"},
+    {LFD "source s { type = active-directory forest = old uri = 'ldap://a' bind = gssapi "
+         "password_file = /x }",
+     "4: source \"s\".password_file: is for bind = simple; remove it"},
     {LFD "source s { type = manual forest = old path = /x }",
      "4: source \"s\".path: has no meaning for type = manual; remove it"},
     {LFD "source s { type = ldif path = /x forest = old attributes = 'mial = x' }",
