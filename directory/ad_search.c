@@ -166,34 +166,37 @@ enum follow ad_search_run(struct ad *x, struct ad_search *q, const struct ad_ask
     return o;
 }
 
+/* Where the next page begins; empty: there is none. Without the control nobody knows. */
+static bool take_page_cookie(struct ad *x, const struct ad_search *q, struct berval *cookie,
+                             struct err *e)
+{
+    ber_int_t estimate;
+    LDAPControl *c = ldap_control_find(LDAP_CONTROL_PAGEDRESULTS, q->controls, NULL);
+    if (q->code != LDAP_SUCCESS) /* an absent base */
+        return true;
+    return (c != NULL &&
+            ldap_parse_pageresponse_control(x->ld, c, &estimate, cookie) == LDAP_SUCCESS) ||
+           err_set(e, ERR_PROTOCOL, 0, "%s: the answer has no paging control", q->what);
+}
+
 /* Asks for one page; *cookie, which tells where it begins, becomes the next one's. */
 static enum follow one_page(struct ad *x, struct ad_search *q, const struct ad_ask *a,
                             struct berval *cookie, struct err *e)
 {
     struct ad_ask ask = *a;
-    struct berval next = {0};
-    ber_int_t estimate;
     LDAPControl *page = NULL;
-    unsigned at = ask.control[0] != NULL;
     int rc = ldap_create_page_control(x->ld, (ber_int_t)x->c->page_size, cookie, 1, &page);
     ber_memfree(cookie->bv_val);
     *cookie = (struct berval){0};
     if (rc != LDAP_SUCCESS)
         return ldap_link_error(x->ld, rc, q->what, e), FOLLOW_LOST;
-    ask.control[at] = page;
+    ask.control[ask.control[0] != NULL] = page;
     enum follow o = ad_search_start(x, q, &ask, e) ? ad_search_wait(x, q, e) : FOLLOW_LOST;
     ldap_control_free(page);
     if (o == FOLLOW_ON && !is_good(q, a))
         return ad_search_refused(x, q, e), FOLLOW_LOST;
-    if (o != FOLLOW_ON || q->code != LDAP_SUCCESS)
-        return o;
-    /* without it nobody knows whether this was all */
-    page = ldap_control_find(LDAP_CONTROL_PAGEDRESULTS, q->controls, NULL);
-    if (page == NULL ||
-        ldap_parse_pageresponse_control(x->ld, page, &estimate, &next) != LDAP_SUCCESS)
-        return err_set(e, ERR_PROTOCOL, 0, "%s: the answer has no paging control", q->what),
-               FOLLOW_LOST;
-    *cookie = next;
+    if (o == FOLLOW_ON && !take_page_cookie(x, q, cookie, e))
+        return FOLLOW_LOST;
     return o;
 }
 
