@@ -335,7 +335,7 @@ def test_wrong_certificate(stage, tls, what):
     dc.start()
     conf = stage.conf(dc, tls=tls, uri=[uri], ca_file=ca)
     w = stage.watch(conf)
-    w.until_error("ad", "StartTLS" if tls == "starttls" else "connect with TLS")
+    w.until_error("ad", "StartTLS" if tls == "starttls" else "TLS")
     assert w.place("anna@x.test") == "not-found-yet"
     assert w.ask(f"reload {stage.conf(dc, tls=tls, uri=[right])}") == ["reloaded"]
     w.until("anna@x.test", "found old")
