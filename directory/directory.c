@@ -94,6 +94,10 @@ struct key_list {
 static void key_list_add(void *arg, uint64_t hash)
 {
     struct key_list *k = arg;
+    /* objects with several keys in common come up once for each of them */
+    for (unsigned i = k->n; i > 0 && k->n - i < 16; i--)
+        if (k->v[i - 1] == hash)
+            return;
     if (k->n == k->cap) {
         k->cap = k->cap == 0 ? 16 : k->cap * 2;
         k->v = mem_realloc(k->v, k->cap * sizeof(*k->v));

@@ -64,10 +64,12 @@ struct dir_entry {
     struct str dn;       /* as its server writes it; empty where the source has none */
 };
 
-/* Room for the lists of one entry, and for its DN. 50 KB: never on a stack. */
+/* Room for the lists of one entry, and for texts that are put together. 120 KB: never on a stack.
+ */
 struct dir_entry_room {
     struct dir_address address[DIR_ADDRESSES_MAX];
     struct dir_other_key other[DIR_OTHERS_MAX];
+    char other_text[DIR_OTHERS_MAX][DIR_OTHER_MAX];
     char dn[DIR_DN_MAX];
 };
 

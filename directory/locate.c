@@ -3,9 +3,9 @@
  * decides (RULES: where a mailbox lives). Any thread; no allocation.
  *
  * First match wins: override; flag; group; mailbox; mail user; contact; who holds an object that
- * points outside. An object without any of Exchange's attributes is a mailbox in a directory that
- * has none of them, and counts for little in Active Directory: accounts get a mail attribute long
- * before they get a mailbox. Which of flag and Exchange's attributes is believed first is the
+ * points to no forest. An object without any of Exchange's attributes is a mailbox in a directory
+ * that has none of them, and counts for little in Active Directory: accounts get a mail attribute
+ * long before they get a mailbox. Which of flag and Exchange's attributes is believed first is the
  * domain's choice (place_of). What is alive decides before what has vanished (order_of); within a
  * rule the source with the better priority, then the lower UUID.
  *
@@ -25,10 +25,11 @@ enum rank {
     RANK_MAILBOX,
     RANK_MAIL_USER,
     RANK_LATE_FLAG, /* Exchange's attributes come first in this domain, and do not say */
+    RANK_HOLDER,    /* a mail user of somebody else's domain: who holds it sends the mail on */
     RANK_ENTRY,     /* a plain object where mailboxes have more to show */
     RANK_CONTACT,
-    RANK_HOLDER, /* its target is outside: who holds it sends the mail on */
-    RANK_NONE    /* says nothing about where */
+    RANK_LAST, /* a contact or a circle that points to no forest: who holds it may know more */
+    RANK_NONE  /* says nothing about where */
 };
 
 static const char *const why_text[] = {
@@ -39,8 +40,9 @@ static const char *const why_text[] = {
     [RANK_MAIL_USER] = "mail user: the forest that owns the target address",
     [RANK_LATE_FLAG] = "flag: Exchange's attributes do not say, and the flag names the forest",
     [RANK_ENTRY] = "entry: the forest whose directory has it",
-    [RANK_CONTACT] = "contact: the forest that owns the target address, or that holds the contact",
-    [RANK_HOLDER] = "target outside: the forest that holds the object sends the mail on"};
+    [RANK_CONTACT] = "contact: the forest that owns the target address",
+    [RANK_HOLDER] = "mail user: its target is outside, and the forest that holds it sends mail on",
+    [RANK_LAST] = "last resort: the forest that holds the object, which points nowhere else"};
 
 /* What one object says. */
 struct place {
@@ -60,8 +62,10 @@ struct lookup {
 
 /* ---- one object ---- */
 
-/* `plain_is_weak`: an object without any evidence is no mailbox where real ones have some. */
-static enum rank rank_object(const struct dir_entry *e, enum rules_why why, bool plain_is_weak)
+/* `plain_is_weak`: an object without any evidence is no mailbox where real ones have some.
+ * `circles`: its target is in a shared domain, which brings the mail back to us. */
+static enum rank rank_object(const struct dir_entry *e, enum rules_why why, bool plain_is_weak,
+                             bool circles)
 {
     bool plain = e->evidence == DIR_EVIDENCE_SOURCE && why != RULES_BY_TARGET;
     switch (e->kind) {
@@ -70,9 +74,9 @@ static enum rank rank_object(const struct dir_entry *e, enum rules_why why, bool
     case DIR_MAILBOX:
         return plain && plain_is_weak ? RANK_ENTRY : RANK_MAILBOX;
     case DIR_MAIL_USER:
-        return why == RULES_BY_TARGET ? RANK_MAIL_USER : RANK_HOLDER;
+        return why == RULES_BY_TARGET ? RANK_MAIL_USER : circles ? RANK_LAST : RANK_HOLDER;
     case DIR_CONTACT:
-        return why == RULES_BY_TARGET || e->target.local.n == 0 ? RANK_CONTACT : RANK_HOLDER;
+        return why == RULES_BY_TARGET ? RANK_CONTACT : RANK_LAST;
     case DIR_OVERRIDE:
         break;
     }
@@ -85,9 +89,11 @@ static struct place place_by_object(const struct dir_rules *rules, const struct 
 {
     enum rules_why why;
     struct place p = {.forest = rules_place(rules, s, e, &why)};
-    p.rank = rank_object(e, why,
-                         s->conf->type == CONF_SOURCE_ACTIVE_DIRECTORY ||
-                             evidence == CONF_EVIDENCE_EXCHANGE_FLAG);
+    bool plain_is_weak =
+        s->conf->type == CONF_SOURCE_ACTIVE_DIRECTORY || evidence == CONF_EVIDENCE_EXCHANGE_FLAG;
+    bool circles = why == RULES_BY_ENTRY && e->target.local.n != 0 &&
+                   conf_find_domain(rules->conf, e->target.domain) != CONF_NONE;
+    p.rank = rank_object(e, why, plain_is_weak, circles);
     p.evidence = why == RULES_BY_TARGET    ? "targetAddress"
                  : why == RULES_BY_NOTHING ? "mail user without a targetAddress"
                                            : dir_evidence_text(e->evidence);
@@ -244,11 +250,18 @@ static struct str routing_from(struct lookup *l, unsigned i, int forest)
     return STR_NULL;
 }
 
+/* An override is about the person whose object has the best priority. */
+static unsigned person_of(const struct lookup *l, unsigned i)
+{
+    if (l->member[i] == NULL && l->out->n_claims > 1)
+        i = 1;
+    return l->member[i] != NULL ? l->member[i]->person : 0;
+}
+
 /* Only the person's own objects may name it: another's would send the mail to somebody else. */
 static bool is_same_person(const struct lookup *l, unsigned a, unsigned b)
 {
-    return l->member[a] == NULL || l->member[b] == NULL ||
-           l->member[a]->person == l->member[b]->person;
+    return person_of(l, a) == person_of(l, b);
 }
 
 static struct str routing_of(struct lookup *l, unsigned best)

@@ -86,6 +86,41 @@ static void arrange(struct person *p)
         }
 }
 
+/* ---- the one object ---- */
+
+static bool has_vanished(const struct table_record *r)
+{
+    struct dir_entry e;
+    struct dir_address first;
+    return table_record_head(r, &e, &first) && e.vanished_ms != 0;
+}
+
+/* The only one, or the only one that is alive: into r[0]. False: there is none, or several are. */
+static bool is_one(struct table_record *r, unsigned n)
+{
+    unsigned living = 0;
+    for (unsigned i = 0; n > 1 && i < n; i++)
+        if (!has_vanished(&r[i])) {
+            r[0] = r[i];
+            living++;
+        }
+    return n == 1 || living == 1;
+}
+
+#define ONE_OF 4 /* so many are looked at to find the one */
+
+static bool find_one_key(const struct dir_stack *s, struct str key, uint64_t hash,
+                         struct table_record *r)
+{
+    return is_one(r, stack_find_key(s, key, hash, r, ONE_OF));
+}
+
+static bool find_one_other(const struct dir_stack *s, unsigned types, struct str key, uint64_t hash,
+                           struct table_record *r)
+{
+    return is_one(r, stack_find_other(s, types, key, hash, r, ONE_OF));
+}
+
 /* ---- joining by the primary address ---- */
 
 static bool has_primary_of(const struct member *m, const struct dir_address *primary)
@@ -96,15 +131,15 @@ static bool has_primary_of(const struct member *m, const struct dir_address *pri
 }
 
 /* The one object of the source that has m's primary address, if m has that one's as well. */
-static void join_primary_in(struct person *p, unsigned i, unsigned slot, struct str key,
+static void join_primary_in(struct person *p, const struct member *m, unsigned slot, struct str key,
                             uint64_t hash)
 {
-    const struct member *m = &p->m[i];
-    struct table_record r[2];
+    struct table_record r[ONE_OF], back[ONE_OF];
     struct dir_entry e;
     struct dir_address first;
-    if (stack_find_key(p->v->source[slot].stack, key, hash, r, 2) == 1 &&
-        table_record_head(&r[0], &e, &first) && has_primary_of(m, &first))
+    if (find_one_key(p->v->source[slot].stack, key, hash, r) &&
+        table_record_head(&r[0], &e, &first) && has_primary_of(m, &first) &&
+        find_one_key(p->v->source[m->slot].stack, key, hash, back) && back[0].p == m->record.p)
         link_record(p, m, slot, &r[0]);
 }
 
@@ -117,7 +152,7 @@ static void join_primary(struct person *p, unsigned i, struct str asked)
     uint64_t hash = hash64(key.p, key.n);
     for (unsigned slot = 0; slot < p->v->n; slot++)
         if (slot != p->m[i].slot)
-            join_primary_in(p, i, slot, key, hash);
+            join_primary_in(p, &p->m[i], slot, key, hash);
 }
 
 /* ---- joining by other keys ---- */
@@ -127,44 +162,63 @@ struct other_join {
     unsigned i; /* of the member whose keys they are */
 };
 
+/* Is an object of that source with this key here already, as the same person? Then the key adds
+ * nothing, and mostly so it is: who has keys in common has an address in common. */
+static bool is_joined(const struct person *p, const struct member *m, unsigned slot,
+                      unsigned family, struct str key)
+{
+    for (unsigned i = 0; i < p->n; i++)
+        if (p->m[i].slot == slot && p->m[i].person == m->person &&
+            table_record_has_other(&p->m[i].record, family, key))
+            return true;
+    return false;
+}
+
+static void join_other_in(struct person *p, const struct member *m, unsigned slot,
+                          enum dir_key_type type, struct str key)
+{
+    const struct dir_stack *s = p->v->source[slot].stack, *own = p->v->source[m->slot].stack;
+    struct table_record r[ONE_OF], back[ONE_OF];
+    unsigned family = family_of(type);
+    uint64_t hash = dir_other_hash(type, key);
+    if (find_one_other(s, family, key, hash, r) && find_one_other(own, family, key, hash, back) &&
+        back[0].p == m->record.p)
+        link_record(p, m, slot, &r[0]);
+}
+
 static bool join_other(void *arg, enum dir_key_type type, struct str key)
 {
     struct other_join *j = arg;
     struct person *p = j->p;
-    unsigned family = family_of(type), own = p->m[j->i].slot;
-    uint64_t hash = dir_other_hash(type, key);
-    struct table_record r[2];
-    if (!is_allowed(p->v, family))
-        return true;
-    for (unsigned slot = 0; slot < p->v->n; slot++) {
-        const struct dir_stack *s = p->v->source[slot].stack;
-        if (slot == own || (s->key_types & family) == 0 ||
-            stack_find_other(s, family, key, hash, r, 2) != 1)
-            continue;
-        struct table_record back[2];
-        if (stack_find_other(p->v->source[own].stack, family, key, hash, back, 2) == 1)
-            link_record(p, &p->m[j->i], slot, &r[0]);
-    }
+    const struct member *m = &p->m[j->i];
+    unsigned family = family_of(type);
+    for (unsigned slot = 0; slot < p->v->n && is_allowed(p->v, family); slot++)
+        if (slot != m->slot && (p->v->source[slot].stack->key_types & family) != 0 &&
+            !is_joined(p, m, slot, family, key))
+            join_other_in(p, m, slot, type, key);
     return true;
 }
 
 /* ---- finding ---- */
 
-static unsigned direct_in(const struct person *p, unsigned slot)
+/* Is it the only one of its source with the key that was asked for, or the only living one? */
+static bool is_only_direct(const struct person *p, const struct member *m)
 {
-    unsigned n = 0;
     for (unsigned i = 0; i < p->n; i++)
-        n += p->m[i].slot == slot && p->m[i].direct;
-    return n;
+        if (&p->m[i] != m && p->m[i].slot == m->slot &&
+            (p->m[i].entry.vanished_ms == 0 || m->entry.vanished_ms != 0))
+            return false;
+    return true;
 }
 
-/* Objects that have the key that was asked for are one person, one of each source. */
+/* Objects that have the key that was asked for are one person, one of each source. So far there are
+ * no others. */
 static void join_direct(struct person *p)
 {
-    for (unsigned i = 0; i < p->n; i++)
+    for (unsigned i = 1; i < p->n; i++)
         for (unsigned k = 0; k < i; k++)
-            if (p->m[i].direct && p->m[k].direct && direct_in(p, p->m[i].slot) == 1 &&
-                direct_in(p, p->m[k].slot) == 1)
+            if (p->m[i].slot != p->m[k].slot && is_only_direct(p, &p->m[i]) &&
+                is_only_direct(p, &p->m[k]))
                 unite(p, &p->m[k], &p->m[i]);
 }
 

@@ -6,8 +6,9 @@
  *   smtp  they have the address that was asked for, or each has the other's primary address;
  *   x500  a legacyExchangeDN or X500: address of one is one of the other;
  *   key   they have the same value of the configured join attribute.
- * and so on from object to object. A key that leads to several objects of one source, on either
- * side, proves nothing and joins none. Two objects of one source are never one person.
+ * and so on from object to object. A key that leads to several living objects of one source, on
+ * either side, proves nothing and joins none; two objects of one source are one person only by way
+ * of an object of another. Objects that have vanished count where there is no living one.
  */
 #ifndef DIRECTORY_PERSON_H
 #define DIRECTORY_PERSON_H

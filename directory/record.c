@@ -25,17 +25,35 @@ static uint32_t packed_skip_to_addresses(struct packed *c, unsigned char evidenc
     return c->bad ? 0 : n;
 }
 
-static void packed_others(struct packed *c, struct dir_entry_room *room, struct dir_entry *out)
+/* One key of another kind; put together in `text` (cap DIR_OTHER_MAX) where it has a prefix, and
+ * without `text` only passed over. */
+static struct dir_other_key packed_other(struct packed *c, const struct table_strings *strings,
+                                         char *text)
+{
+    uint32_t type = packed_varint(c);
+    struct str prefix = type & 1 ? table_strings_get(strings, packed_varint(c)) : STR_NULL;
+    struct str rest = packed_octets(c, packed_varint(c));
+    struct dir_other_key k = {.type = (enum dir_key_type)(type >> 1), .key = rest};
+    c->bad = c->bad || type >> 1 > DIR_KEY_LEGACY_DN || prefix.n + rest.n > DIR_OTHER_MAX;
+    if (c->bad || prefix.n == 0 || text == NULL)
+        return k;
+    memcpy(text, prefix.p, prefix.n);
+    memcpy(text + prefix.n, rest.p, rest.n);
+    k.key = str_n(text, prefix.n + rest.n);
+    return k;
+}
+
+static void packed_others(struct packed *c, const struct table_strings *strings,
+                          struct dir_entry_room *room, struct dir_entry *out)
 {
     uint32_t n = packed_varint(c);
     if (n > DIR_OTHERS_MAX)
         c->bad = true;
     for (uint32_t i = 0; i < n && !c->bad; i++) {
-        uint32_t type = packed_varint(c);
-        struct str key = packed_octets(c, packed_varint(c));
-        c->bad = c->bad || type > DIR_KEY_LEGACY_DN;
+        struct dir_other_key k =
+            packed_other(c, strings, room != NULL ? room->other_text[i] : NULL);
         if (room != NULL)
-            room->other[i] = (struct dir_other_key){.type = (enum dir_key_type)type, .key = key};
+            room->other[i] = k;
     }
     out->n_other = n;
     out->other = room != NULL ? room->other : NULL;
@@ -109,7 +127,7 @@ static bool decode(const unsigned char *p, uint32_t size, const struct table_str
             out->address[i] = a;
     }
     if (evidence & PACKED_OTHERS)
-        packed_others(&c, room, out);
+        packed_others(&c, strings, room, out);
     if (bits & PACKED_ROUTING)
         out->routing = packed_address(&c, strings, local);
     if (bits & PACKED_TARGET)
@@ -211,9 +229,9 @@ bool table_record_others(const struct table_record *r, table_other_fn *fn, void 
     }
     n = packed_varint(&c);
     for (uint32_t i = 0; i < n && !c.bad; i++) {
-        uint32_t type = packed_varint(&c);
-        struct str key = packed_octets(&c, packed_varint(&c));
-        if (!c.bad && !fn(arg, (enum dir_key_type)type, key))
+        char text[DIR_OTHER_MAX];
+        struct dir_other_key k = packed_other(&c, &r->t->strings, text);
+        if (!c.bad && !fn(arg, k.type, k.key))
             return true;
     }
     return !c.bad;

@@ -65,13 +65,21 @@ bool stack_find_uuid(const struct dir_stack *s, const unsigned char *uuid, struc
     return false;
 }
 
-/* Keeps `out` sorted by UUID, so that the order never depends on history. */
-static void insert_record(struct table_record *out, unsigned n, const struct table_record *r)
+/* Keeps the `max` lowest UUIDs, sorted, so that the answer never depends on history. Returns how
+ * many there are now. */
+static unsigned insert_record(struct table_record *out, unsigned n, unsigned max,
+                              const struct table_record *r)
 {
+    if (n == max) {
+        if (max == 0 || memcmp(r->p, out[max - 1].p, DIR_UUID_SIZE) > 0)
+            return n;
+        n--;
+    }
     unsigned i = n;
     for (; i > 0 && memcmp(r->p, out[i - 1].p, DIR_UUID_SIZE) < 0; i--)
         out[i] = out[i - 1];
     out[i] = *r;
+    return n + 1;
 }
 
 /* What is looked for: an address key (types 0), a key of other kinds, or any key (key.p NULL). */
@@ -97,13 +105,13 @@ static unsigned find(const struct dir_stack *s, const struct wanted *w, struct t
         struct table_probe p;
         struct table_record r;
         table_probe_start(s->t[i], w->hash, &p);
-        while (n < max && table_probe_next(s->t[i], w->hash, &p, &r)) {
+        while (table_probe_next(s->t[i], w->hash, &p, &r)) {
             /* two keys of one entry may share bucket and tag, and then it comes up twice */
             bool seen = false;
             for (unsigned k = 0; k < n; k++)
                 seen = seen || out[k].p == r.p;
             if (!seen && is_wanted(&r, w) && !is_hidden(s, i, table_record_uuid(&r)))
-                insert_record(out, n++, &r);
+                n = insert_record(out, n, max, &r);
         }
     }
     return n;

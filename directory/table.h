@@ -18,14 +18,17 @@
  *
  * A bucket is one cache line of 12 slots: 8 bits of hash and a 32-bit entry reference (offset / 4)
  * each. The home bucket is the hash's upper half scaled to the number of buckets; what finds its
- * home full goes to the next one and leaves `overflow` set behind. Load about 0.8.
+ * home full goes to the next one and leaves `overflow` set behind. Load about 0.8. Of a key that
+ * hundreds of entries have, only the first of them are indexed.
  *
  * A packed entry:
  *   uuid[16], u16 size / 4, u8 kind and bits, u8 evidence and bits        (20 octets)
  *   [flag]        varint string
  *   addresses     varint count, then each: varint domain string, varint length of the local part,
  *                 octets. Length 0 says: the primary's local part.
- *   [others]      varint count, then each: varint type, varint length, octets
+ *   [others]      varint count, then each: varint type * 2 (+ 1: with a prefix), [varint string:
+ *                 the prefix], varint length, octets. X.500 addresses of an organisation differ
+ *                 only behind their last slash
  *   [routing] [target]  as an address
  *   [alias]       varint length, octets; length 0 says: the primary's local part
  *   [more]        u8 bits, then what they say is there:
@@ -148,7 +151,7 @@ struct str table_record_dn(const struct dir_table *t, const unsigned char *uuid,
 typedef bool table_address_fn(void *arg, const struct dir_address *a);
 bool table_record_addresses(const struct table_record *r, table_address_fn *fn, void *arg);
 
-/* The same for each key of another kind. */
+/* The same for each key of another kind, which lives for the call. */
 typedef bool table_other_fn(void *arg, enum dir_key_type type, struct str key);
 bool table_record_others(const struct table_record *r, table_other_fn *fn, void *arg);
 /* Calls fn with the hash of every key. */

@@ -138,11 +138,22 @@ static bool put_address(struct table_builder *b, const struct dir_address *a,
            put_text(&b->entries, a->local, primary_local);
 }
 
-static bool put_others(struct buf *out, const struct dir_entry *e)
+static bool put_other(struct table_builder *b, const struct dir_other_key *o)
 {
-    bool ok = put_varint(out, e->n_other);
+    long slash = o->type != DIR_KEY_CUSTOM ? str_rfind(o->key, '/') : -1;
+    uint32_t prefix =
+        slash > 0 ? builder_intern(b, str_upto(o->key, (size_t)slash + 1)) : UINT32_MAX;
+    bool has = prefix != UINT32_MAX;
+    return o->key.n <= DIR_OTHER_MAX && put_varint(&b->entries, (uint32_t)o->type << 1 | has) &&
+           (!has || put_varint(&b->entries, prefix)) &&
+           put_text(&b->entries, has ? str_from(o->key, (size_t)slash + 1) : o->key, NULL);
+}
+
+static bool put_others(struct table_builder *b, const struct dir_entry *e)
+{
+    bool ok = put_varint(&b->entries, e->n_other);
     for (unsigned i = 0; i < e->n_other; i++)
-        ok = ok && put_varint(out, e->other[i].type) && put_text(out, e->other[i].key, NULL);
+        ok = ok && put_other(b, &e->other[i]);
     return ok;
 }
 
@@ -212,7 +223,7 @@ static bool put_body(struct table_builder *b, const struct dir_entry *e)
     for (unsigned i = 0; i < e->n_address; i++)
         ok = ok && put_address(b, &e->address[i], i == 0 ? NULL : local);
     if (e->n_other != 0)
-        ok = ok && put_others(out, e);
+        ok = ok && put_others(b, e);
     if (e->routing.local.n != 0)
         ok = ok && put_address(b, &e->routing, local);
     if (e->target.local.n != 0)
@@ -289,7 +300,16 @@ bool table_builder_read(const struct table_builder *b, uint64_t handle, struct d
 
 /* ---- indexes ---- */
 
+/* A key that very many entries have (a join attribute that is the same for all, say) is indexed for
+ * the first of them only: no lookup looks at more than DIR_CLAIMS_MAX, and buckets without end
+ * would make each insertion slower than the one before. */
+#define CROWD_BUCKETS 24
+
 struct index {
+    const struct table_builder *b;
+    struct table_strings strings;
+    struct dir_entry_room *room; /* of the entry in hand */
+    struct dir_entry_room *other_room;
     struct table_bucket *bucket; /* keys, then uuids */
     uint64_t n_key, n_uuid;
     uint32_t keys; /* how many keys */
@@ -301,10 +321,41 @@ static uint64_t buckets_for(uint64_t n)
     return n * 5 / (TABLE_SLOTS * 4) + 1; /* load 0.8 */
 }
 
-static void bucket_insert(struct table_bucket *v, uint64_t n, uint64_t hash, uint64_t offset)
+static bool has_key(const struct index *ix, uint32_t ref, uint64_t hash)
+{
+    const unsigned char *p = (const unsigned char *)ix->b->entries.p + (uint64_t)ref * 4;
+    struct dir_entry e;
+    bool found = false;
+    if (!packed_decode(p, packed_size(p), &ix->strings, ix->other_room, &e))
+        return false;
+    for (unsigned i = 0; i < e.n_address && !found; i++)
+        found = dir_address_hash(&e.address[i]) == hash;
+    for (unsigned i = 0; i < e.n_other && !found; i++)
+        found = dir_other_hash(e.other[i].type, e.other[i].key) == hash;
+    return found;
+}
+
+/* Do as many entries have this key already as a lookup ever looks at? */
+static bool is_crowd(const struct index *ix, uint64_t hash)
+{
+    uint64_t at = table_home(hash, ix->n_key);
+    unsigned found = 0;
+    for (unsigned k = 0; k < CROWD_BUCKETS; k++) {
+        const struct table_bucket *b = &ix->bucket[at];
+        for (unsigned i = 0; i < b->n && found < DIR_CLAIMS_MAX; i++)
+            found += b->tag[i] == table_tag(hash) && has_key(ix, b->ref[i], hash);
+        at = at + 1 < ix->n_key ? at + 1 : 0;
+    }
+    return found == DIR_CLAIMS_MAX;
+}
+
+static void bucket_insert(const struct index *ix, struct table_bucket *v, uint64_t n, uint64_t hash,
+                          uint64_t offset)
 {
     uint64_t at = table_home(hash, n);
-    while (v[at].n == TABLE_SLOTS) {
+    for (unsigned steps = 1; v[at].n == TABLE_SLOTS; steps++) {
+        if (steps == CROWD_BUCKETS && v == ix->bucket && is_crowd(ix, hash))
+            return;
         v[at].overflow = 1;
         at = at + 1 < n ? at + 1 : 0;
     }
@@ -331,42 +382,53 @@ static void builder_drop_dead(struct table_builder *b)
     b->n_dead = 0;
 }
 
-/* Calls bucket_insert for every key (or only counts, with no buckets yet). */
-static void index_walk(const struct table_builder *b, struct dir_entry_room *room, struct index *ix)
+static void index_count(struct index *ix, const struct dir_entry *e)
 {
-    struct table_strings strings = builder_strings(b);
-    struct table_bucket *uuids = ix->bucket != NULL ? ix->bucket + ix->n_key : NULL;
-    for (size_t at = 0; at < b->entries.n;) {
-        const unsigned char *p = (const unsigned char *)b->entries.p + at;
+    ix->keys += e->n_address + e->n_other;
+    for (unsigned i = 0; i < e->n_other; i++)
+        ix->key_types |= (uint64_t)1 << e->other[i].type;
+}
+
+static void index_insert(const struct index *ix, const struct dir_entry *e, uint64_t at)
+{
+    for (unsigned i = 0; i < e->n_address; i++)
+        bucket_insert(ix, ix->bucket, ix->n_key, dir_address_hash(&e->address[i]), at);
+    for (unsigned i = 0; i < e->n_other; i++)
+        bucket_insert(ix, ix->bucket, ix->n_key, dir_other_hash(e->other[i].type, e->other[i].key),
+                      at);
+    bucket_insert(ix, ix->bucket + ix->n_key, ix->n_uuid, dir_uuid_hash(e->uuid), at);
+}
+
+/* Counts the keys of every entry or, once there are buckets, puts them in. */
+static void index_walk(struct index *ix)
+{
+    for (size_t at = 0; at < ix->b->entries.n;) {
+        const unsigned char *p = (const unsigned char *)ix->b->entries.p + at;
         struct dir_entry e;
-        bool ok = packed_decode(p, packed_size(p), &strings, room, &e);
+        bool ok = packed_decode(p, packed_size(p), &ix->strings, ix->room, &e);
         ASSERT(ok);
         if (ix->bucket == NULL)
-            ix->keys += e.n_address + e.n_other;
-        for (unsigned i = 0; ix->bucket == NULL && i < e.n_other; i++)
-            ix->key_types |= (uint64_t)1 << e.other[i].type;
-        for (unsigned i = 0; ix->bucket != NULL && i < e.n_address; i++)
-            bucket_insert(ix->bucket, ix->n_key, dir_address_hash(&e.address[i]), at);
-        for (unsigned i = 0; ix->bucket != NULL && i < e.n_other; i++)
-            bucket_insert(ix->bucket, ix->n_key, dir_other_hash(e.other[i].type, e.other[i].key),
-                          at);
-        if (uuids != NULL)
-            bucket_insert(uuids, ix->n_uuid, dir_uuid_hash(e.uuid), at);
+            index_count(ix, &e);
+        else
+            index_insert(ix, &e, at);
         at += packed_size(p);
     }
 }
 
 static struct index index_build(struct table_builder *b)
 {
-    struct index ix = {0};
-    struct dir_entry_room *room = mem_alloc(sizeof(*room));
     builder_drop_dead(b);
-    index_walk(b, room, &ix);
+    struct index ix = {.b = b, .strings = builder_strings(b)};
+    ix.room = mem_alloc(sizeof(*ix.room));
+    ix.other_room = mem_alloc(sizeof(*ix.other_room));
+    index_walk(&ix);
     ix.n_key = buckets_for(ix.keys);
     ix.n_uuid = buckets_for(b->n_entries);
     ix.bucket = mem_array(ix.n_key + ix.n_uuid, sizeof(struct table_bucket));
-    index_walk(b, room, &ix);
-    mem_free(room);
+    index_walk(&ix);
+    mem_free(ix.room);
+    mem_free(ix.other_room);
+    ix.room = ix.other_room = NULL;
     return ix;
 }
 

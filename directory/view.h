@@ -5,7 +5,7 @@
  * tables of later changes (table.h). Readers never wait for writers: each worker holds a reference
  * and looks at one atomic generation number to learn that there is a newer one.
  *
- * A lookup joins what the sources say about one address (RULES: location). No allocation; results
+ * A lookup joins what the sources say about one person (person.h, locate.c). No allocation; results
  * point into the view (alive as long as the reference) and, because addresses are stored in two
  * halves, into a text area of the result itself: a struct dir_result is never copied by value, and
  * what must outlive it is copied out.
@@ -53,7 +53,7 @@ enum dir_name {
 /* `source` of a claim that an override makes. */
 #define DIR_SOURCE_OVERRIDES 0xffffu
 
-/* What one source says about one address. Slices point into the view or into the dir_result that
+/* What one object of one source says about a person. Slices point into the view or into the dir_result that
  * holds the claim: copy what must outlive either. */
 struct dir_claim {
     unsigned source; /* index by priority, or DIR_SOURCE_OVERRIDES; dir_view_source_name() */

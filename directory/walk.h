@@ -13,7 +13,7 @@ struct dir_cursor {
     uint64_t at;
 };
 
-/* One entry, decoded. 50 KB: never on a stack. */
+/* One entry, decoded. 120 KB: never on a stack. */
 struct dir_walk {
     unsigned source; /* as in a claim: dir_view_source_name() */
     struct dir_entry entry;

@@ -20,6 +20,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/random.h"
 #include "directory/directory.h"
 #include "directory/walk.h"
 #include "tests/unit/directory_model.h"
@@ -149,6 +150,9 @@ static void test_joins(void **state)
           "2 contact a@x.test flag=target"},
          "aa@x.test",
          "found old - 1"},
+        {{"1 mailbox a@x.test aa@x.test", "1 mailbox a@x.test", "2 mailuser a@x.test flag=target"},
+         "aa@x.test",
+         "found old - 1"},
         /* X.500 addresses: legacyExchangeDN or X500: of either */
         {{"1 mailbox a@x.test legacy=/o=x/cn=a", "2 mailuser b@x.test x500=/o=x/cn=a flag=target"},
          "a@x.test",
@@ -176,6 +180,19 @@ static void test_joins(void **state)
           "1 mailbox c@x.test x500=/o=x/cn=a"},
          "a@x.test",
          "found old - 1"},
+        /* unless all but one have vanished: deleted and created again */
+        {{"1 mailbox a@x.test legacy=/o=x/cn=a", "2 mailuser b@x.test x500=/o=x/cn=a vanished=5",
+          "2 mailuser c@x.test x500=/o=x/cn=a flag=target"},
+         "a@x.test",
+         "found new - 2"},
+        {{"1 mailbox a@x.test aa@x.test vanished=5", "1 mailbox a@x.test aa@x.test",
+          "2 mailuser a@x.test flag=target", "2 mailuser a@x.test flag=source vanished=5"},
+         "aa@x.test",
+         "found new - 3"},
+        {{"1 mailbox a@x.test vanished=5", "1 mailbox a@x.test",
+          "2 mailuser a@x.test a@new.local flag=target"},
+         "a@x.test",
+         "found new a@new.local 3"},
         /* not within one source */
         {{"1 mailbox a@x.test legacy=/o=x/cn=a", "1 mailuser b@x.test x500=/o=x/cn=a flag=target"},
          "a@x.test",
@@ -258,6 +275,13 @@ static void test_conflicts(void **state)
         {{"1 mailbox a@x.test mdb", "1 mailbox a@x.test mdb"},
          "a@x.test",
          "conflict old - 2" TWO_OBJECTS},
+        /* a mail user of somebody else's domain before who has less to say */
+        {{"1 contact a@x.test", "2 mailuser a@x.test target=a@gmail.test"},
+         "a@x.test",
+         "found new - 2"},
+        {{"1 contact a@x.test target=a@old.local", "2 mailuser a@x.test target=a@x.test"},
+         "a@x.test",
+         "found old a@old.local 2"},
         /* vanished: routes on, contradicts nobody, and what is alive decides before it */
         {{"1 mailbox a@x.test mdb vanished=5"}, "a@x.test", "found old - 1"},
         {{"1 mailbox a@x.test mdb vanished=5", "2 mailbox a@x.test mdb"},
@@ -394,6 +418,97 @@ static void test_plain_accounts(void **state)
         row, ARRAY_LEN(row));
 }
 
+/* ---- never at random ---- */
+
+enum {
+    OBJECTS = 3, /* in each of three sources */
+    VERSIONS = 2
+};
+
+/* An object with a few of few possible keys, so that many meet. */
+static void random_object(char *dst, size_t cap)
+{
+    static const char *const kind[] = {"mailbox", "mailuser", "contact", "group"};
+    static const char *const extra[] = {"",
+                                        " flag=target",
+                                        " flag=source",
+                                        " mdb",
+                                        " vanished=5",
+                                        " target=t@new.local",
+                                        " target=t@old.local"};
+    size_t n = (size_t)snprintf(dst, cap, "%s a%u@x.test", kind[random_jitter(4)],
+                                (unsigned)random_jitter(4));
+    if (random_jitter(2) == 0)
+        n += (size_t)snprintf(dst + n, cap - n, " b%u@x.test", (unsigned)random_jitter(3));
+    if (random_jitter(3) == 0)
+        n += (size_t)snprintf(dst + n, cap - n, " r%u@new.local", (unsigned)random_jitter(9));
+    if (random_jitter(2) == 0)
+        n += (size_t)snprintf(dst + n, cap - n, " legacy=/o=x/cn=%u", (unsigned)random_jitter(4));
+    if (random_jitter(2) == 0)
+        n += (size_t)snprintf(dst + n, cap - n, " x500=/o=x/cn=%u", (unsigned)random_jitter(4));
+    if (random_jitter(3) == 0)
+        n += (size_t)snprintf(dst + n, cap - n, " key=%u", (unsigned)random_jitter(3));
+    snprintf(dst + n, cap - n, "%s", extra[random_jitter(ARRAY_LEN(extra))]);
+}
+
+static void answers(const struct dir_view *v, struct buf *out)
+{
+    static const char *const keys[] = {"a0@x.test", "a1@x.test", "a2@x.test", "a3@x.test",
+                                       "b0@x.test", "b1@x.test", "b2@x.test", "/o=x/cn=0",
+                                       "/o=x/cn=1", "/o=x/cn=2", "/o=x/cn=3", "nobody@x.test"};
+    struct dir_result *r = NEW(struct dir_result);
+    buf_clear(out);
+    for (unsigned i = 0; i < ARRAY_LEN(keys); i++) {
+        if (keys[i][0] == '/')
+            dir_view_lookup_other(v, DIR_KEY_X500, str_c(keys[i]), 2000, r);
+        else
+            dir_view_lookup(v, str_c(keys[i]), 2000, r);
+        buf_printf(out, "%s: %s;", keys[i], show(r));
+        for (unsigned k = 0; k < r->n_claims; k++)
+            buf_printf(out, " %u.%u", r->claim[k].source, r->claim[k].uuid[3]);
+        buf_append_c(out, "\n");
+    }
+    mem_free(r);
+}
+
+/* What is said now counts, however it came to be: in another order, in one piece or many, over
+ * something else that was there before. */
+static void test_history(void **state)
+{
+    (void)state;
+    static const char conf[] = WORLD_BASE TWO WORLD_SOURCE("s3", "new", "3", "join_attribute = id");
+    struct buf once = BUF_INIT(100000), later = BUF_INIT(100000);
+    for (unsigned round = 0; round < 300; round++) {
+        char text[VERSIONS][3][OBJECTS][200];
+        struct world w;
+        random_jitter_seed(round + 1);
+        for (unsigned i = 0; i < VERSIONS * 3 * OBJECTS; i++)
+            random_object(text[i / 9][i / 3 % 3][i % 3], sizeof(text[0][0][0]));
+        world_begin(&w, conf);
+        for (unsigned i = 0; i < 3 * OBJECTS; i++)
+            world_put(&w, i / 3, i % 3 + 1, text[VERSIONS - 1][i / 3][i % 3]);
+        world_view(&w);
+        answers(w.view, &once);
+        world_end(&w);
+        world_begin(&w, conf);
+        for (unsigned version = 0; version < VERSIONS; version++)
+            for (unsigned i = 3 * OBJECTS; i-- > 0;) {
+                world_put(&w, i / 3, i % 3 + 1, text[version][i / 3][i % 3]);
+                if (random_jitter(2) == 0)
+                    world_view(&w);
+                if (random_jitter(9) == 0)
+                    replica_snapshot(w.replica[i / 3]);
+            }
+        world_view(&w);
+        answers(w.view, &later);
+        if (!str_eq(buf_str(&once), buf_str(&later)))
+            fail_msg("round %u:\n%s\n%s", round, buf_cstr(&once), buf_cstr(&later));
+        world_end(&w);
+    }
+    buf_free(&once);
+    buf_free(&later);
+}
+
 /* ---- who is told ---- */
 
 struct heard {
@@ -518,7 +633,8 @@ int main(void)
         cmocka_unit_test(test_joins),     cmocka_unit_test(test_join_by),
         cmocka_unit_test(test_conflicts), cmocka_unit_test(test_by_x500),
         cmocka_unit_test(test_evidence),  cmocka_unit_test(test_plain_accounts),
-        cmocka_unit_test(test_told),      cmocka_unit_test(test_walk),
+        cmocka_unit_test(test_history),   cmocka_unit_test(test_told),
+        cmocka_unit_test(test_walk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

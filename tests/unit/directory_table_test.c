@@ -64,6 +64,8 @@ static void test_round_trip(void **state)
         "mailbox h@x.test surname=h dn=cn=\"h,i\",OU=x,DC=test",
         "mailbox i@x.test auth",
         "mailbox j@x.test dn=,OU=x,DC=test",
+        "mailbox k@x.test legacy=/o=x/ou=y/cn=k x500=/o=x/ou=y/cn=kk x500=/ x500=/a x500=a/ "
+        "key=/o=x/k",
     };
     struct dir_table *t = table_of(text, ARRAY_LEN(text), 1);
     struct table_record r;
@@ -159,6 +161,36 @@ static void test_many(void **state)
         walked++;
     assert_int_equal(walked, n - n / 5);
     table_unref(&t);
+    table_builder_free(&b);
+}
+
+/* A key that everybody has: the table is built all the same, in time, and every other key is found.
+ */
+static void test_crowd(void **state)
+{
+    (void)state;
+    const unsigned n = 60000;
+    struct table_builder *b = table_builder_new();
+    struct table_meta m = {0};
+    char text[120];
+    for (unsigned i = 0; i < n; i++) {
+        snprintf(text, sizeof(text), "mailbox u%u@x.test all@x.test key=none x500=/o=x/cn=%u", i,
+                 i);
+        assert_true(table_builder_add(b, model_entry(i, text)) != TABLE_NO_ENTRY);
+    }
+    struct dir_stack *s = stack_new(table_builder_finish(b, &m));
+    struct table_record r[DIR_CLAIMS_MAX];
+    assert_int_equal(find_other(s, DIR_KEY_CUSTOM, "none", r), 2);
+    assert_int_equal(
+        stack_find_key(s, STR("all@x.test"), hash64("all@x.test", 10), r, DIR_CLAIMS_MAX),
+        DIR_CLAIMS_MAX);
+    for (unsigned i = 0; i < n; i++) {
+        snprintf(text, sizeof(text), "u%u@x.test", i);
+        assert_int_equal(stack_find_key(s, str_c(text), hash64(text, strlen(text)), r, 2), 1);
+        snprintf(text, sizeof(text), "/o=x/cn=%u", i);
+        assert_int_equal(find_other(s, DIR_KEY_X500, text, r), 1);
+    }
+    stack_unref(&s);
     table_builder_free(&b);
 }
 
@@ -308,12 +340,23 @@ static void test_stack(void **state)
         push(&s, text, i);
         assert_true(s->n <= 6);
     }
+    for (unsigned i = 5000; i > 4980;
+         i--) /* too many to name: the lowest UUIDs, however they came */
+        push(&s, "mailbox many@x.test", i);
+    struct table_record lowest[8];
+    assert_int_equal(stack_find_key(s, STR("many@x.test"), hash64("many@x.test", 11), lowest, 8),
+                     8);
+    for (unsigned i = 0; i < 8; i++) {
+        unsigned char uuid[DIR_UUID_SIZE];
+        model_uuid(4981 + i, uuid);
+        assert_memory_equal(table_record_uuid(&lowest[i]), uuid, DIR_UUID_SIZE);
+    }
     struct stack_cursor c = {0};
     struct table_record r;
     unsigned n = 0;
     while (stack_next(s, &c, &r))
         n++;
-    assert_int_equal(n, 3 + 2990);
+    assert_int_equal(n, 3 + 2990 + 20);
     stack_unref(&s);
 }
 
@@ -322,7 +365,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip), cmocka_unit_test(test_others),
         cmocka_unit_test(test_many),       cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_damage),     cmocka_unit_test(test_stack),
+        cmocka_unit_test(test_crowd),      cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_stack),
     };
     room = mem_alloc(sizeof(*room));
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -142,6 +142,9 @@ static void test_override(void **state)
     struct dir_result *r = NEW(struct dir_result);
     world_begin(&w, BASE SOURCE("s1", "old", "1", "") SOURCE("s2", "new", "2", ""));
     replica_upsert(w.replica[0], model_entry(1, "mailbox a@x.test b@x.test c@new.local"));
+    replica_upsert(w.replica[0], model_entry(2, "mailbox two@x.test"));
+    replica_upsert(w.replica[0], model_entry(3, "contact q@x.test two@x.test q@new.local"));
+    world_override(&w, "two@x.test", "new");
     world_override(&w, "a@x.test", "new");
     world_override(&w, "gone@x.test", "nowhere");
     world_override(&w, "only@x.test", "new");
@@ -153,6 +156,8 @@ static void test_override(void **state)
     dir_view_lookup(w.view, STR("b@x.test"), 2000, r); /* the person, not only the address */
     assert_string_equal(show(r), "found new override c@new.local");
     dir_view_lookup(w.view, STR("only@x.test"), 2000, r); /* in no directory */
+    assert_string_equal(show(r), "found new override -");
+    dir_view_lookup(w.view, STR("two@x.test"), 2000, r); /* not by another's routing address */
     assert_string_equal(show(r), "found new override -");
     dir_view_lookup(w.view, STR("gone@x.test"), 2000, r); /* a forest that is no more */
     assert_int_equal(r->found, DIR_NOT_FOUND_YET);
