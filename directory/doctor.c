@@ -1,16 +1,11 @@
 /*
- * doctor.c - the pass: every source, every override, every entry once, and for each entry the other
- * objects of the same recipient.
+ * doctor.c - the pass: every source, every override, every entry once, in steps.
  *
- * Whose objects belong together is looked up as mail flow does it, by address and by the other
- * keys, in all sources. A recipient is judged once, when the pass comes to its object in the first
- * source that has one; what is wrong with a single object is said when the pass comes to that
- * object.
+ * A recipient is judged as a whole once, when the pass comes to its object in the first source that
+ * has one; what is wrong with a single object is said when the pass comes to that object.
  */
 #include "directory/doctor_int.h"
 
-#include "base/assert.h"
-#include "base/hash.h"
 #include "base/mem.h"
 
 enum stage {
@@ -74,234 +69,38 @@ uint64_t doctor_entries(const struct doctor *d)
     return d->entries;
 }
 
-/* ---- objects ---- */
-
-/* What o->e says about places. */
-static void place(struct doctor *d, unsigned slot, struct doctor_object *o)
-{
-    const struct dir_rules *rules = doctor_rules(d);
-    enum rules_why why;
-    o->slot = slot;
-    o->s = &rules->source[d->view->source[slot].index];
-    o->by_target = false;
-    o->home = o->s->forest;
-    o->flag = o->e.flag.n != 0 ? rules_flag_forest(o->s, o->e.flag) : CONF_NONE;
-    o->place = rules_place(rules, o->s, &o->e, &why);
-}
-
-bool doctor_object_read(struct doctor *d, unsigned slot, const struct table_record *r,
-                        struct doctor_object *o)
-{
-    if (!table_record_decode(r, o->room, &o->e) || o->e.vanished_ms != 0)
-        return false;
-    place(d, slot, o);
-    return true;
-}
-
-bool doctor_is_mailbox(const struct doctor_object *o)
-{
-    return o->e.kind == DIR_MAILBOX && o->e.evidence != DIR_EVIDENCE_SOURCE && doctor_is_home(o);
-}
-
-bool doctor_has_address(const struct doctor_object *o, const struct dir_address *a)
-{
-    for (unsigned i = 0; i < o->e.n_address; i++)
-        if (str_eq(o->e.address[i].domain, a->domain) &&
-            str_eq_nocase(o->e.address[i].local, a->local))
-            return true;
-    return false;
-}
-
-static bool is_x500(enum dir_key_type t)
-{
-    return t == DIR_KEY_X500 || t == DIR_KEY_LEGACY_DN;
-}
-
-bool doctor_has_x500(const struct doctor_object *o, struct str x500)
-{
-    for (unsigned i = 0; i < o->e.n_other; i++)
-        if (is_x500(o->e.other[i].type) && str_eq_nocase(o->e.other[i].key, x500))
-            return true;
-    return false;
-}
-
-struct str doctor_legacy_dn(const struct doctor_object *o)
-{
-    for (unsigned i = 0; i < o->e.n_other; i++)
-        if (o->e.other[i].type == DIR_KEY_LEGACY_DN)
-            return o->e.other[i].key;
-    return STR_NULL;
-}
-
-/* ---- forests and domains ---- */
-
-bool doctor_is_shared_domain(const struct doctor *d, struct str domain)
-{
-    const struct conf *c = doctor_rules(d)->conf;
-    int i = conf_find_domain(c, domain);
-    return i != CONF_NONE && c->domain[i].type == CONF_DOMAIN_SHARED;
-}
-
-static unsigned count_sources(const struct doctor *d, int forest, bool complete)
-{
-    unsigned n = 0;
-    for (unsigned i = 0; i < d->view->n; i++) {
-        const struct view_source *s = &d->view->source[i];
-        if (doctor_rules(d)->source[s->index].forest == forest)
-            n += atomic_load_explicit(&s->fresh->complete_once, memory_order_acquire) == complete;
-    }
-    return n;
-}
-
-bool doctor_is_incomplete(const struct doctor *d, int forest)
-{
-    return forest != CONF_NONE && count_sources(d, forest, false) != 0;
-}
-
-bool doctor_knows_forest(const struct doctor *d, int forest)
-{
-    return forest != CONF_NONE && count_sources(d, forest, false) == 0 &&
-           count_sources(d, forest, true) != 0;
-}
-
-const char *doctor_forest_name(const struct doctor *d, int forest)
-{
-    return forest != CONF_NONE ? doctor_rules(d)->conf->forest[forest].name : "nowhere";
-}
-
-/* ---- the objects of one recipient ---- */
-
-static bool is_in(const struct doctor_person *p, unsigned slot, const unsigned char *uuid)
-{
-    for (unsigned i = 0; i < p->n; i++)
-        if (p->object[i].slot == slot && memcmp(p->object[i].e.uuid, uuid, DIR_UUID_SIZE) == 0)
-            return true;
-    return false;
-}
-
-static void add_records(struct doctor *d, unsigned slot, const struct table_record *r, unsigned n,
-                        bool by_target)
-{
-    struct doctor_person *p = &d->person;
-    for (unsigned i = 0; i < n && p->n < PERSON_OBJECTS_MAX; i++) {
-        struct doctor_object *o = &p->object[p->n];
-        if (is_in(p, slot, table_record_uuid(&r[i])) || !doctor_object_read(d, slot, &r[i], o))
-            continue;
-        o->by_target = by_target;
-        p->n++;
-    }
-}
-
-/* The objects with this address; in sources of `forest` only, if it is one. */
-static void add_address(struct doctor *d, const struct dir_address *a, int forest)
-{
-    struct table_record found[PERSON_OBJECTS_MAX];
-    char text[ADDRESS_MAX + 1];
-    struct str key = dir_address_key(a, text);
-    uint64_t hash = hash64(key.p, key.n);
-    for (unsigned slot = 0; slot < d->view->n; slot++) {
-        const struct view_source *s = &d->view->source[slot];
-        if (forest != CONF_NONE && doctor_rules(d)->source[s->index].forest != forest)
-            continue;
-        unsigned n = stack_find_key(s->stack, key, hash, found, PERSON_OBJECTS_MAX);
-        add_records(d, slot, found, n, forest != CONF_NONE);
-    }
-}
-
-/* A legacyExchangeDN of one object can be an X500: address of the other. */
-static void add_other_key(struct doctor *d, const struct dir_other_key *k)
-{
-    struct table_record found[PERSON_OBJECTS_MAX];
-    unsigned types =
-        is_x500(k->type) ? 1u << DIR_KEY_X500 | 1u << DIR_KEY_LEGACY_DN : 1u << k->type;
-    uint64_t hash = dir_other_hash(k->type, k->key);
-    for (unsigned slot = 0; slot < d->view->n; slot++) {
-        const struct dir_stack *s = d->view->source[slot].stack;
-        if (s->key_types & types)
-            add_records(d, slot, found,
-                        stack_find_other(s, types, k->key, hash, found, PERSON_OBJECTS_MAX), false);
-    }
-}
-
-/* Completes d->person around object[0]. */
-static void gather(struct doctor *d)
-{
-    const struct dir_entry *e = &d->person.object[0].e;
-    d->person.n = 1;
-    d->person.is_looked_up = false;
-    for (unsigned i = 0; i < e->n_address; i++)
-        add_address(d, &e->address[i], CONF_NONE);
-    for (unsigned i = 0; i < e->n_other; i++)
-        add_other_key(d, &e->other[i]);
-    if (e->target.local.n != 0) {
-        int owner = rules_domain_owner(doctor_rules(d), e->target.domain);
-        if (owner != CONF_NONE)
-            add_address(d, &e->target, owner);
-    }
-}
-
-const struct dir_result *doctor_result(struct doctor *d)
-{
-    struct doctor_person *p = &d->person;
-    if (!p->is_looked_up)
-        dir_view_lookup(d->view, p->key, d->o.now_ms, &p->result);
-    p->is_looked_up = true;
-    return &p->result;
-}
-
-const struct doctor_object *doctor_find_home(const struct doctor_person *p, int not_forest)
-{
-    const struct doctor_object *found = NULL;
-    for (unsigned i = 0; i < p->n; i++) {
-        const struct doctor_object *o = &p->object[i];
-        if (doctor_is_home(o) && o->home != not_forest &&
-            (found == NULL || (doctor_is_mailbox(o) && !doctor_is_mailbox(found))))
-            found = o;
-    }
-    return found;
-}
-
-bool doctor_find_in_source(const struct doctor *d, unsigned slot, const struct dir_address *a)
-{
-    struct table_record found;
-    char text[ADDRESS_MAX + 1];
-    struct str key = dir_address_key(a, text);
-    return stack_find_key(d->view->source[slot].stack, key, hash64(key.p, key.n), &found, 1) != 0;
-}
-
 /* ---- one entry ---- */
 
-/* Its address in a shared domain (of the domain asked for), the primary one before others: only
- * such recipients are ours to judge. */
-static bool find_key(struct doctor *d)
+/* The address by which it is ours to judge: in a shared domain (or the domain asked for), the
+ * primary one before others; NULL if none. */
+static const struct dir_address *our_address(const struct doctor *d, const struct dir_entry *e)
 {
-    struct doctor_person *p = &d->person;
-    const struct dir_entry *e = &p->object[0].e;
     for (unsigned i = 0; i < e->n_address; i++) {
         struct str domain = e->address[i].domain;
-        if (d->o.domain[0] != '\0' ? !str_eq_nocase(domain, str_c(d->o.domain))
-                                   : !doctor_is_shared_domain(d, domain))
-            continue;
-        p->key = dir_address_key(&e->address[i], p->key_text);
-        return p->key.n != 0;
+        if (d->o.domain[0] != '\0' ? str_eq_nocase(domain, str_c(d->o.domain))
+                                   : doctor_is_shared_domain(d, domain))
+            return &e->address[i];
     }
-    return false;
+    return NULL;
 }
 
-/* Is this the object at which the recipient as a whole is judged? */
+/* Will the pass come to this one, and judge the recipient of `first` there? */
+static bool is_before(const struct doctor *d, const struct doctor_object *o,
+                      const struct doctor_object *first)
+{
+    if (o->by_target || (d->only_slot >= 0 && o->slot != first->slot) ||
+        our_address(d, &o->e) == NULL)
+        return false;
+    return o->slot < first->slot ||
+           (o->slot == first->slot && memcmp(o->e.uuid, first->e.uuid, DIR_UUID_SIZE) < 0 &&
+            doctor_has_address(o, &first->e.address[0]));
+}
+
 static bool is_first_of_person(const struct doctor *d)
 {
-    const struct doctor_person *p = &d->person;
-    const struct doctor_object *first = &p->object[0];
-    for (unsigned i = 1; i < p->n; i++) {
-        const struct doctor_object *o = &p->object[i];
-        if (o->by_target || (d->only_slot >= 0 && o->slot != first->slot))
-            continue;
-        if (o->slot < first->slot ||
-            (o->slot == first->slot && memcmp(o->e.uuid, first->e.uuid, DIR_UUID_SIZE) < 0 &&
-             doctor_has_address(o, &first->e.address[0])))
+    for (unsigned i = 1; i < d->person.n; i++)
+        if (is_before(d, &d->person.object[i], &d->person.object[0]))
             return false;
-    }
     return true;
 }
 
@@ -309,15 +108,18 @@ static void look_at_entry(struct doctor *d)
 {
     struct doctor_person *p = &d->person;
     p->n = 1;
+    p->is_looked_up = false;
     p->object[0].e = d->walk->entry;
-    place(d, d->walk->source, &p->object[0]);
-    if (!find_key(d))
+    doctor_place(d, d->walk->source, &p->object[0]);
+    const struct dir_address *ours = our_address(d, &p->object[0].e);
+    if (ours == NULL)
         return;
+    p->key = dir_address_key(ours, p->key_text);
     if (p->object[0].e.vanished_ms != 0) {
         doctor_check_vanished(d);
         return;
     }
-    gather(d);
+    doctor_gather(d);
     doctor_check_object(d);
     doctor_check_target(d);
     if (is_first_of_person(d))

@@ -139,9 +139,11 @@ const char *doctor_word(struct doctor *d, struct str s)
 {
     static const char plain[] =
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@._+-";
-    bool is_plain = s.n != 0 && s.p[0] != '-';
+    bool is_plain = s.n != 0;
     for (size_t i = 0; is_plain && i < s.n; i++)
         is_plain = s.p[i] != '\0' && strchr(plain, s.p[i]) != NULL;
+    if (s.n != 0 && s.p[0] == '-') /* no option */
+        return arena_printf(&d->texts, "-- %s", quote(d, s, "'\\''"));
     if (!is_plain)
         return quote(d, s, "'\\''");
     struct str copy = arena_str(&d->texts, s);

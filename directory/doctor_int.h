@@ -61,21 +61,26 @@ struct doctor {
     void *arg;
 };
 
-/* ---- objects and persons (doctor.c) ---- */
+/* ---- objects and persons (doctor_gather.c) ---- */
 
 static inline const struct dir_rules *doctor_rules(const struct doctor *d)
 {
     return d->view->rules;
 }
+/* What o->e of this source says about places. */
+void doctor_place(struct doctor *d, unsigned slot, struct doctor_object *o);
+/* Completes d->person around object[0]. */
+void doctor_gather(struct doctor *d);
 /* Fills in what the record says, in o->room. False: damaged, or vanished. */
 bool doctor_object_read(struct doctor *d, unsigned slot, const struct table_record *r,
                         struct doctor_object *o);
-/* An account of Active Directory that has a mail attribute and nothing of a mailbox, as accounts
- * have long before their mailbox (locate.c thinks so, too). */
+/* An account or contact of Active Directory that has a mail attribute and nothing of Exchange, as
+ * accounts have long before their mailbox: it takes no mail (locate.c thinks so, too). */
 static inline bool doctor_is_weak(const struct doctor_object *o)
 {
-    return o->s->conf->type == CONF_SOURCE_ACTIVE_DIRECTORY && o->e.kind == DIR_MAILBOX &&
-           o->e.evidence == DIR_EVIDENCE_SOURCE;
+    bool is_plain = o->e.kind == DIR_MAILBOX ? o->e.evidence == DIR_EVIDENCE_SOURCE
+                                             : o->e.kind == DIR_CONTACT && o->e.recipient_type == 0;
+    return is_plain && o->s->conf->type == CONF_SOURCE_ACTIVE_DIRECTORY && o->e.target.local.n == 0;
 }
 /* Mail for the recipient ends at this object: it does not say "elsewhere". */
 static inline bool doctor_is_home(const struct doctor_object *o)
@@ -123,7 +128,7 @@ bool doctor_begin(struct doctor *d, enum doctor_check c, const struct doctor_obj
 void doctor_say(struct doctor *d, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void doctor_evidence(struct doctor *d, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void doctor_evidence_of(struct doctor *d, const struct doctor_object *o);
-/* Of every object of the person in other sources than object[0]'s, then of its own. */
+/* Of every object of the person. */
 void doctor_evidence_of_all(struct doctor *d);
 /* Without a mend of its own it gets the check's, in words. */
 void doctor_end(struct doctor *d);

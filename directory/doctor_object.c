@@ -45,15 +45,25 @@ static struct str join_key(const struct doctor_object *o)
     return STR_NULL;
 }
 
+static bool has_ldap(const struct doctor_object *o)
+{
+    return o->s->conf->type == CONF_SOURCE_OPENLDAP ||
+           o->s->conf->type == CONF_SOURCE_ACTIVE_DIRECTORY;
+}
+
 /* Can objects of two sources that have an address in common not be one recipient? A group is no
- * person, and two values of the join attribute are two people. */
+ * person, two values of the join attribute are two people, and so are two mailboxes in two domains
+ * of one forest. */
 static bool are_strangers(const struct doctor_object *a, const struct doctor_object *b)
 {
     bool a_group = a->e.kind == DIR_GROUP, b_group = b->e.kind == DIR_GROUP;
     struct str key_a = join_key(a), key_b = join_key(b);
     if (key_a.n != 0 && key_b.n != 0 && !str_eq(key_a, key_b))
         return true;
-    return (a_group || b_group) && a->home != b->home && doctor_is_home(a) && doctor_is_home(b);
+    if (a->home == b->home)
+        return doctor_is_mailbox(a) && doctor_is_mailbox(b) && has_ldap(a) && has_ldap(b) &&
+               memcmp(a->e.uuid, b->e.uuid, DIR_UUID_SIZE) != 0;
+    return (a_group || b_group) && doctor_is_home(a) && doctor_is_home(b);
 }
 
 static bool is_primary(const struct doctor_object *o, const struct dir_address *a)
@@ -62,17 +72,18 @@ static bool is_primary(const struct doctor_object *o, const struct dir_address *
            str_eq_nocase(o->e.address[0].local, a->local);
 }
 
-/* Who keeps it: the one whose primary address it is. */
+/* Whose main address it is keeps it; if it is of both, a person must decide. */
 static void mend_duplicate(struct doctor *d, const struct doctor_object *a,
-                           const struct doctor_object *b, const struct dir_address *address)
+                           const struct doctor_object *b, bool a_keeps, bool b_keeps,
+                           struct str value)
 {
-    const struct doctor_object *from = is_primary(b, address) && !is_primary(a, address) ? a : b;
-    struct str value = doctor_value(d, "smtp:", doctor_text(d, address));
-    doctor_mend_attribute(d, from, "delete", "proxyAddresses", value);
-    doctor_mend_exchange(d, from, "Set", "-EmailAddresses @{Remove=%s}", doctor_quoted(d, value));
-    doctor_mend(d, DOCTOR_BY_HAND, "take %s away from %s in source %s, or from the other one",
-                doctor_shown(d, doctor_text(d, address)), doctor_name(d, from),
-                from->s->conf->name);
+    const struct doctor_object *from = !b_keeps ? b : a;
+    if (!a_keeps || !b_keeps) {
+        doctor_mend_attribute(d, from, "delete", "proxyAddresses", value);
+        doctor_mend_exchange(d, from, "Set", "-EmailAddresses @{Remove=%s}",
+                             doctor_quoted(d, value));
+    }
+    doctor_mend(d, DOCTOR_BY_HAND, "decide who keeps it, and take it away from the other one");
 }
 
 static void report_duplicate(struct doctor *d, const struct doctor_object *a,
@@ -89,13 +100,12 @@ static void report_duplicate(struct doctor *d, const struct doctor_object *a,
                a->s->conf->name, doctor_name(d, b), b->s->conf->name);
     doctor_evidence_of(d, a);
     doctor_evidence_of(d, b);
-    if (address != NULL) {
-        mend_duplicate(d, a, b, address);
-    } else {
-        struct str value = doctor_value(d, "X500:", x500);
-        doctor_mend_attribute(d, b, "delete", "proxyAddresses", value);
-        doctor_mend_exchange(d, b, "Set", "-EmailAddresses @{Remove=%s}", doctor_quoted(d, value));
-    }
+    if (address != NULL)
+        mend_duplicate(d, a, b, is_primary(a, address), is_primary(b, address),
+                       doctor_value(d, "smtp:", d->finding.address));
+    else
+        mend_duplicate(d, a, b, str_eq_nocase(doctor_legacy_dn(a), x500),
+                       str_eq_nocase(doctor_legacy_dn(b), x500), doctor_value(d, "X500:", x500));
     doctor_end(d);
 }
 
@@ -133,7 +143,7 @@ static void check_pairs(struct doctor *d)
     const struct doctor_object *a = &d->person.object[0];
     for (unsigned i = 1; i < d->person.n; i++) {
         const struct doctor_object *b = &d->person.object[i];
-        if (b->by_target)
+        if (b->by_target || doctor_is_weak(a) != doctor_is_weak(b))
             continue;
         if (b->slot == a->slot)
             check_pair(d, a, b);
@@ -169,7 +179,10 @@ static void check_x500(struct doctor *d)
 static void check_flag(struct doctor *d)
 {
     const struct doctor_object *o = &d->person.object[0];
-    if (o->e.flag.n == 0 || o->flag != CONF_NONE || !doctor_begin(d, DOCTOR_flag_unknown, o))
+    struct str domain = str_from(d->person.key, (size_t)str_rfind(d->person.key, '@') + 1);
+    if (o->e.flag.n == 0 || o->flag != CONF_NONE ||
+        rules_evidence(doctor_rules(d), domain) == CONF_EVIDENCE_EXCHANGE ||
+        !doctor_begin(d, DOCTOR_flag_unknown, o))
         return;
     const char *attribute = o->s->conf->flag_attribute, *flag = doctor_shown(d, o->e.flag);
     doctor_say(d, "%s of %s is \"%s\", which flag_values of source %s does not name", attribute,
@@ -199,11 +212,15 @@ static void check_group(struct doctor *d)
 void doctor_check_vanished(struct doctor *d)
 {
     const struct doctor_object *o = &d->person.object[0];
+    const struct dir_result *r = doctor_result(d);
     char since[40], until[40];
+    /* somebody living has its address: mail goes there */
+    if (r->best != NULL && r->best->vanished_ms == 0)
+        return;
     if (!doctor_begin(d, DOCTOR_vanished, o))
         return;
     clock_rfc3339(o->e.vanished_ms, since, sizeof(since));
-    clock_rfc3339(o->e.vanished_ms + 0 /* grace_ms */, until, sizeof(until));
+    clock_rfc3339(o->e.vanished_ms + o->s->conf->grace_ms, until, sizeof(until));
     doctor_say(d, "%s has vanished from source %s and is routed as before until %s",
                doctor_name(d, o), o->s->conf->name, until);
     doctor_evidence(d, "source %s does not have it since %s", o->s->conf->name, since);

@@ -49,10 +49,18 @@ static bool nothing_places(const struct doctor_person *p)
     return home == CONF_NONE;
 }
 
+static bool are_all_weak(const struct doctor_person *p)
+{
+    for (unsigned i = 0; i < p->n; i++)
+        if (!doctor_is_weak(&p->object[i]))
+            return false;
+    return true;
+}
+
 bool doctor_nobody_has_it(struct doctor *d)
 {
     const struct doctor_person *p = &d->person;
-    bool goes_round = false, all_weak = true;
+    bool goes_round = false;
     if (doctor_find_home(p, CONF_NONE) != NULL || is_decided_by_hand(doctor_result(d)))
         return false;
     for (unsigned i = 0; i < p->n; i++) {
@@ -60,9 +68,8 @@ bool doctor_nobody_has_it(struct doctor *d)
         if (forest != CONF_NONE && !doctor_knows_forest(d, forest))
             return false;
         goes_round = goes_round || (forest != CONF_NONE && has_object_in(p, forest));
-        all_weak = all_weak && doctor_is_weak(&p->object[i]);
     }
-    return !all_weak && (goes_round || nothing_places(p));
+    return !are_all_weak(p) && (goes_round || nothing_places(p));
 }
 
 /* A mailbox that is there and is redirected by a target address, left over from before its move. */
@@ -209,13 +216,14 @@ static void check_flag_against(struct doctor *d, int flagged)
 
 /* ---- by which address ---- */
 
-static bool is_free(struct doctor *d, struct str text, struct dir_address *a)
+static bool is_free(struct doctor *d, struct str text)
 {
-    static _Thread_local char local[ADDRESS_MAX], domain[ADDRESS_MAX];
-    if (!dir_address_split(text, local, domain, a))
+    struct dir_address a;
+    char local[ADDRESS_MAX], domain[ADDRESS_MAX];
+    if (!dir_address_split(text, local, domain, &a))
         return false;
     for (unsigned slot = 0; slot < d->view->n; slot++)
-        if (doctor_find_in_source(d, slot, a))
+        if (doctor_find_in_source(d, slot, &a))
             return false;
     return true;
 }
@@ -224,12 +232,11 @@ static bool is_free(struct doctor *d, struct str text, struct dir_address *a)
  */
 static struct str new_address(struct doctor *d, const struct doctor_object *o, const char *domain)
 {
-    struct dir_address a;
     struct str local = str_upto(d->person.key, (size_t)str_rfind(d->person.key, '@'));
     struct str name[] = {o->e.alias, local};
     for (unsigned i = 0; i < 2; i++) {
         struct str text = str_c(arena_printf(&d->texts, "%.*s@%s", STR_ARG(name[i]), domain));
-        if (name[i].n != 0 && is_free(d, text, &a))
+        if (name[i].n != 0 && is_free(d, text))
             return text;
     }
     return STR_NULL;
@@ -263,12 +270,21 @@ static void mend_routing(struct doctor *d, int forest)
                 doctor_forest_name(d, forest), domain);
 }
 
+static bool is_weak(const struct doctor_person *p, const struct dir_claim *c)
+{
+    for (unsigned i = 0; i < p->n; i++)
+        if (p->object[i].slot == c->source &&
+            memcmp(p->object[i].e.uuid, c->uuid, DIR_UUID_SIZE) == 0)
+            return doctor_is_weak(&p->object[i]);
+    return false;
+}
+
 static void check_routing(struct doctor *d, const struct dir_result *r, int forest)
 {
     const struct conf *c = doctor_rules(d)->conf;
     const struct doctor_object *o = &d->person.object[0];
     if (c->forest[forest].routing_domain[0] == '\0' || r->best->routing.n != 0 ||
-        doctor_is_incomplete(d, forest) ||
+        doctor_is_incomplete(d, forest) || is_weak(&d->person, r->best) ||
         (d->o.is_readdressed != NULL && d->o.is_readdressed(d->view, d->person.key, d->o.now_ms)) ||
         !doctor_begin(d, DOCTOR_no_routing_address, o))
         return;

@@ -54,6 +54,24 @@ static void report_expiry(struct doctor *d, enum doctor_check c, const struct di
     doctor_end(d);
 }
 
+static void report_held(struct doctor *d, const struct dir_source_status *s)
+{
+    char since[40];
+    if (!begin_source(d, DOCTOR_source_held, s))
+        return;
+    clock_rfc3339(s->held_since_ms, since, sizeof(since));
+    doctor_say(d, "source %s holds a mass change back", s->name);
+    doctor_evidence(d, "held since %s: of %llu entries %llu would vanish and %llu move", since,
+                    (unsigned long long)s->held.entries, (unsigned long long)s->held.vanish,
+                    (unsigned long long)s->held.move);
+    if (s->last_error[0] != '\0')
+        doctor_evidence(d, "%s", doctor_shown(d, str_c(s->last_error)));
+    doctor_mend(d, DOCTOR_BY_CAUSEWAYCTL,
+                "causewayctl directory pending %s\ncausewayctl directory accept %s", s->name,
+                s->name);
+    doctor_end(d);
+}
+
 static void check_notice(struct doctor *d, const struct dir_source_status *s)
 {
     if (s->notice[0] == '\0' || !begin_source(d, DOCTOR_source_notice, s))
@@ -67,10 +85,12 @@ void doctor_check_source(struct doctor *d, const struct dir_source_status *s)
 {
     if (!s->complete_once)
         report_state(d, DOCTOR_source_incomplete, s, "was never read to its end");
-    if (s->state == DIR_SOURCE_STALE)
+    if (s->is_stale || s->state == DIR_SOURCE_STALE)
         report_state(d, DOCTOR_source_stale, s, "is older than its stale_after");
     else if (s->state == DIR_SOURCE_FAILING)
         report_state(d, DOCTOR_source_failing, s, "cannot be read");
+    if (s->state == DIR_SOURCE_HELD)
+        report_held(d, s);
     check_notice(d, s);
     report_expiry(d, DOCTOR_certificate_expires, s, "the certificate of the server",
                   s->certificate_expires_ms, CERTIFICATE_WARN_MS);

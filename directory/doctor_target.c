@@ -48,9 +48,11 @@ static void mend_target(struct doctor *d, const struct doctor_object *o)
     }
     struct str value = doctor_value(d, "SMTP:", right);
     doctor_mend_attribute(d, o, "replace", "targetAddress", value);
-    doctor_mend_exchange(d, o, "Set", "-%s %s",
-                         o->e.recipient_type > 31 ? "RemoteRoutingAddress" : "ExternalEmailAddress",
-                         doctor_quoted(d, value));
+    if (o->e.kind != DIR_MAILBOX) /* Set-Mailbox has no such parameter */
+        doctor_mend_exchange(d, o, "Set", "-%s %s",
+                             o->e.recipient_type > 31 ? "RemoteRoutingAddress"
+                                                      : "ExternalEmailAddress",
+                             doctor_quoted(d, value));
 }
 
 static void report(struct doctor *d, enum doctor_check c, const char *what)

@@ -16,7 +16,7 @@ libdirectory_a_SOURCES = \
 	directory/directory.c directory/directory.h \
 	directory/dirsync.c directory/dirsync.h \
 	directory/doctor.c directory/doctor.def directory/doctor.h directory/doctor_int.h \
-	directory/doctor_finding.c directory/doctor_object.c directory/doctor_person.c \
+	directory/doctor_finding.c directory/doctor_gather.c directory/doctor_object.c directory/doctor_person.c \
 	directory/doctor_setting.c directory/doctor_table.c directory/doctor_target.c \
 	directory/entry.c directory/entry.h \
 	directory/file_source.c directory/file_source.h \

@@ -137,9 +137,13 @@ static void test_healthy(void **state)
         /* X.500: each has the other's */
         {{OLD_USER " legacy=/o=1", NEW_BOX " legacy=/o=2 x500=/o=1"}, ""},
         {{OLD_USER " legacy=/o=1", NEW_BOX " legacy=/o=1"}, ""},
+        /* the first object has no address of ours: the other one is judged */
+        {{"1 mailbox a@old.local legacy=/o=1 mdb",
+          "2 mailuser a@x.test x500=/o=1 target=a@old.local"},
+         ""},
         /* joined by a key, with nothing else in common */
         {{"1 mailuser b@x.test key=7 target=a@new.local", NEW_BOX " key=7"}, ""},
-        {{OLD_BOX " vanished=5", NEW_BOX}, "vanished s1/1"},
+        {{OLD_BOX " vanished=5", NEW_BOX}, ""},
         /* two objects of the same name in two domains of ours */
         {{OLD_BOX, "1 mailbox a@any.test b@old.local mdb"}, ""},
     };
@@ -185,6 +189,8 @@ static void test_faults(void **state)
          "duplicate-address s1/1"},
         {{OLD_BOX " key=1", NEW_USER " key=2"}, "duplicate-address s1/1"},
         {{OLD_USER " legacy=/o=1", NEW_BOX " legacy=/o=2"}, "x500-lost s2/2"},
+        {{"1 mailbox a@old.local legacy=/o=1 mdb", "2 mailbox a@x.test x500=/o=1 mdb a@new.local"},
+         "two-mailboxes s2/2"},
         {{OLD_BOX, "1 contact a@x.test target=a@new.local", NEW_USER}, "contact-shadow s1/2"},
         {{OLD_BOX, "2 contact a@x.test target=a@else.where"}, "contact-shadow s2/2"},
         {{"1 group g@x.test g@old.local auth"}, "auth-only-group s1/1"},
@@ -214,6 +220,11 @@ static void test_other_worlds(void **state)
     static const struct example accounts[] = {
         {{OLD_BOX, "2 mailbox a@x.test"}, ""},
         {{"2 mailbox a@x.test a@new.local"}, ""},
+        {{"2 mailbox a@x.test"}, ""},
+        {{NEW_BOX, "2 mailbox b@x.test a@x.test"}, ""},
+        {{NEW_BOX, "2 contact a@x.test"}, ""},
+        {{NEW_BOX, "2 contact a@x.test type=7"}, "contact-shadow s2/2"},
+        {{NEW_BOX, "2 mailbox b@new.local b@x.test a@x.test mdb"}, "duplicate-address s2/1"},
         {{OLD_USER, "2 mailbox a@x.test a@new.local"}, "no-mailbox s1/1"},
     };
     static const struct example flags[] = {
@@ -265,6 +276,9 @@ static void test_sources(void **state)
         {{.state = DIR_SOURCE_CURRENT}, ""},
         {{.state = DIR_SOURCE_STALE, .last_error = "no answer"}, "source-stale s1/"},
         {{.state = DIR_SOURCE_FAILING}, "source-failing s1/"},
+        {{.state = DIR_SOURCE_FAILING, .is_stale = true}, "source-stale s1/"},
+        {{.state = DIR_SOURCE_HELD, .held_since_ms = 5}, "source-held s1/"},
+        {{.state = DIR_SOURCE_HELD, .is_stale = true}, "source-stale s1/; source-held s1/"},
         {{.state = DIR_SOURCE_CURRENT, .notice = "no right"}, "source-notice s1/"},
         {{.certificate_expires_ms = INT64_C(29) * 86400000}, "certificate-expires s1/"},
         {{.certificate_expires_ms = INT64_C(31) * 86400000}, ""},
@@ -348,6 +362,8 @@ static void test_mends(void **state)
          "configuration |in source \"s1\", add to flag_values: \"sauce = old\"\n"},
         {{OLD_BOX, "set o'a@x.test old", "1 mailbox o'a@x.test o@old.local"},
          "causewayctl |causewayctl unset 'o'\\''a@x.test'\n"},
+        {{OLD_BOX, "set -a@x.test old", "1 mailbox -a@x.test o@old.local"},
+         "causewayctl |causewayctl unset -- '-a@x.test'\n"},
         {{"1 mailbox a@x.test mdb alias=al dn=cn=a type=1", "1 mailbox b@x.test al@old.local"},
          "ldif s1|dn: cn=a\nchangetype: modify\nadd: proxyAddresses\n"
          "proxyAddresses: smtp:a@old.local\n-\n\n"
