@@ -1,7 +1,8 @@
 /*
  * bench_directory.c - bench-directory: what an address costs in the directory, on disk and in
- * memory, how long a lookup takes that finds something or nothing, and how long the daemon waits
- * for the directory when it starts. Prints one JSON object.
+ * memory, how long a lookup takes that finds something or nothing, how long the daemon waits for
+ * the directory when it starts, and how long `causewayctl doctor` goes through it. Prints one JSON
+ * object.
  *
  *   bench-directory FOLDER ADDRESSES
  *
@@ -24,6 +25,7 @@
 #include "base/random.h"
 #include "conf/conf.h"
 #include "directory/directory.h"
+#include "directory/doctor.h"
 #include "directory/replica.h"
 #include "directory/rules.h"
 
@@ -154,6 +156,28 @@ static double time_lookups(const struct dir_view *v, const char *keys, long n, b
     return took;
 }
 
+static bool count_finding(void *arg, const struct doctor_finding *f)
+{
+    (void)f;
+    ++*(long *)arg;
+    return true;
+}
+
+/* Seconds for a pass of the doctor, which finds nothing here. */
+static double time_doctor(struct dir_view *v)
+{
+    const struct doctor_options o = {.source = "", .domain = ""};
+    long found = 0;
+    int64_t began = clock_mono_ns();
+    struct doctor *d = doctor_new(v, &o);
+    while (doctor_step(d, 1000, count_finding, &found))
+        continue;
+    doctor_free(&d);
+    if (found != 0)
+        die("the doctor found something", NULL);
+    return (double)(clock_mono_ns() - began) / 1e9;
+}
+
 /* As in the running daemon: the source has brought its snapshot into memory before it looks for its
  * file, which is not there. */
 static void settle(struct directory *d)
@@ -195,9 +219,10 @@ static void measure(const char *folder, const struct conf *c, long addresses)
         dir_view_lookup(v, str_c(key), 0, &result);
     }
     printf("{\"file_bytes\":%.1f,\"memory_bytes\":%.1f,\"hit_ns\":%.1f,\"miss_ns\":%.1f,"
-           "\"load_ms\":%.2f}\n",
+           "\"load_ms\":%.2f,",
            folder_bytes(folder) / (double)addresses, (resident() - before) / (double)addresses, hit,
            miss, load_ms);
+    printf("\"doctor_s\":%.2f}\n", time_doctor(v));
     dir_view_unref(&v);
     directory_close(&d);
     mem_free(hits);

@@ -168,3 +168,4 @@ def directory(s):
         add("directory", name, "ns/lookup, hit", found["hit_ns"], aim=("<=", 300), of="value")
         add("directory", name, "ns/lookup, miss", found["miss_ns"], aim=("<=", 300), of="value")
         add("directory", name, "ms to load", found["load_ms"], aim=("<=", 50), of="value")
+        add("directory", name, "s for the doctor", found["doctor_s"])
