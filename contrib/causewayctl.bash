@@ -10,6 +10,11 @@ _causewayctl()
         mapfile -t COMPREPLY < <(compgen -f -- "$cur")
         return
         ;;
+    --check)
+        mapfile -t COMPREPLY < <(compgen -W "$(causewayctl doctor --help |
+            sed '1,/^checks:/d;s/^ *\([^ ]*\).*/\1/')" -- "$cur")
+        return
+        ;;
     --from | --link)
         return
         ;;
@@ -17,7 +22,7 @@ _causewayctl()
 
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
-        --socket | --from | --link) ((i++)) ;;
+        --socket | --from | --link | --source | --domain | --check | --limit) ((i++)) ;;
         -*) ;;
         *)
             if [[ -z $command ]]; then
@@ -31,7 +36,7 @@ _causewayctl()
 
     local words=''
     case $command in
-    '') words='status queue explain directory set unset reload stop version spool help --json --socket --help' ;;
+    '') words='status queue explain directory doctor set unset reload stop version spool help --json --socket --help' ;;
     queue)
         case $sub in
         '') words='list show hold release retry remove export dests' ;;
@@ -48,6 +53,7 @@ _causewayctl()
         esac
         ;;
     explain) words='--from --link' ;;
+    doctor) words='--source --domain --check --limit' ;;
     directory) [[ -z $sub ]] && words='status lookup' ;;
     spool)
         if [[ -z $sub ]]; then

@@ -21,9 +21,18 @@ attributetype ( 1.2.840.113556.1.4.7000.102.47 NAME 'msExchHomeServerName' EQUAL
   SYNTAX 1.3.6.1.4.1.1466.115.121.1.15 SINGLE-VALUE )
 attributetype ( 1.2.840.113556.1.4.7000.102.50855 NAME 'msExchRecipientTypeDetails'
   EQUALITY integerMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.27 SINGLE-VALUE )
+attributetype ( 1.2.840.113556.1.4.655 NAME 'legacyExchangeDN' EQUALITY caseIgnoreMatch
+  SYNTAX 1.3.6.1.4.1.1466.115.121.1.15 SINGLE-VALUE )
+attributetype ( 1.2.840.113556.1.2.244 NAME 'homeMDB' EQUALITY distinguishedNameMatch
+  SYNTAX 1.3.6.1.4.1.1466.115.121.1.12 SINGLE-VALUE )
+attributetype ( 1.2.840.113556.1.4.7000.102.80 NAME 'msExchMailboxGuid' EQUALITY octetStringMatch
+  SYNTAX 1.3.6.1.4.1.1466.115.121.1.40 SINGLE-VALUE )
+attributetype ( 1.2.840.113556.1.4.7000.102.5062 NAME 'msExchRequireAuthToSendTo' EQUALITY booleanMatch
+  SYNTAX 1.3.6.1.4.1.1466.115.121.1.7 SINGLE-VALUE )
 objectclass ( 1.2.840.113556.1.3.46 NAME 'mailRecipient' SUP top AUXILIARY
   MAY ( mail $ proxyAddresses $ targetAddress $ mailNickname $ extensionAttribute1 $
-        msExchHomeServerName $ msExchRecipientTypeDetails ) )
+        msExchHomeServerName $ msExchRecipientTypeDetails $ legacyExchangeDN $ homeMDB $
+        msExchMailboxGuid $ msExchRequireAuthToSendTo ) )
 """
 TREE = f"""\
 dn: {BASE}
@@ -127,6 +136,10 @@ syncprov-sessionlog {session_log}
 
     def add(self, uid, **more):
         self._run("ldapadd", text=person(uid, **more))
+
+    def change(self, ldif):
+        """Change records."""
+        self._run("ldapmodify", text=ldif)
 
     def modify(self, uid, **values):
         """Replaces attributes; None removes one."""
