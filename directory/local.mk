@@ -21,6 +21,7 @@ libdirectory_a_SOURCES = \
 	directory/entry.c directory/entry.h \
 	directory/file_source.c directory/file_source.h \
 	directory/grace.c \
+	directory/flag_write.c directory/flag_write.h \
 	directory/hashmap.c directory/hashmap.h \
 	directory/hold.c directory/hold.h \
 	directory/ldif.c directory/ldif.h \
@@ -37,6 +38,7 @@ libdirectory_a_SOURCES = \
 	directory/override.c directory/override.h directory/override_int.h \
 	directory/override_line.c directory/override_line.h \
 	directory/override_wave.c \
+	directory/override_write.c \
 	directory/person.c directory/person.h \
 	directory/record.c \
 	directory/replica.c directory/replica.h directory/replica_int.h \

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "relay/control/commands.h"
 
 #define ANSWER_LINE_MAX (64u << 20)
 
@@ -54,6 +55,11 @@ static bool send_request(int fd, const char *command, json_t *args, struct err *
     if (text == NULL)
         return err_set(e, ERR_INPUT, 0, "the request cannot be written as JSON");
     size_t n = strlen(text), at = 0;
+    if (n >= CONTROL_LINE_MAX) {
+        free(text);
+        return err_set(e, ERR_LIMIT, 0, "the request has %zu octets, more than %u; make several", n,
+                       CONTROL_LINE_MAX);
+    }
     text[n++] = '\n';
     while (at < n) {
         ssize_t k = send(fd, text + at, n - at, MSG_NOSIGNAL);

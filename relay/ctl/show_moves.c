@@ -16,6 +16,12 @@ static const struct grid_column plan_column[] = {
     {"THEN", false, false, false},   {"", false, false, false},
     {"BECAUSE", false, true, false}, {"WARNING", false, true, false},
 };
+static const struct grid_column write_column[] = {
+    {"ADDRESS", false, true, false}, {"NOW", false, false, false},
+    {"THEN", false, false, false},   {"", false, false, false},
+    {"BECAUSE", false, true, false}, {"WRITES", false, true, false},
+    {"WARNING", false, true, false},
+};
 static const struct grid_column wave_column[] = {
     {"WAVE", true, false, false},      {"STATE", false, false, false},
     {"ADDRESSES", true, false, false}, {"TO", false, false, false},
@@ -51,17 +57,39 @@ static void columns(struct show *s, const struct grid_column *c, unsigned n)
     grid_init(&s->grid, c, n, width);
 }
 
+/* "extensionAttribute1 = new in corp, ..." */
+static void add_writes(struct show *s, json_t *writes)
+{
+    struct buf b = BUF_INIT(2000);
+    json_t *w;
+    size_t i;
+    json_array_foreach(writes, i, w)
+    {
+        buf_printf(&b, "%s%s = %s in %s", i != 0 ? ", " : "", text_of(w, "attribute"),
+                   text_of(w, "value"), text_of(w, "source"));
+    }
+    grid_add(&s->grid, b.n != 0 ? buf_cstr(&b) : "nothing: no source has a flag for it");
+    buf_free(&b);
+}
+
 static void plan_row(struct show *s, json_t *i)
 {
     const char *state = text_of(i, "state");
-    columns(s, plan_column, ARRAY_LEN(plan_column));
+    json_t *writes = json_object_get(i, "writes");
+    if (writes != NULL)
+        columns(s, write_column, ARRAY_LEN(write_column));
+    else
+        columns(s, plan_column, ARRAY_LEN(plan_column));
     grid_add(&s->grid, text_of(i, "address"));
     grid_add(&s->grid, dash(text_of(i, "now")));
     grid_add(&s->grid, dash(text_of(i, "then")));
-    grid_add(&s->grid, strcmp(state, "moves") == 0   ? ""
-                       : strcmp(state, "there") == 0 ? "is there already"
-                                                     : "not known");
+    grid_add(&s->grid, strcmp(state, "moves") == 0    ? ""
+                       : strcmp(state, "there") == 0  ? "is there already"
+                       : strcmp(state, "failed") == 0 ? "not written"
+                                                      : "not known");
     grid_add(&s->grid, dash(text_of(i, "why")));
+    if (writes != NULL)
+        add_writes(s, writes);
     grid_add(&s->grid, dash(text_of(i, "warning")));
 }
 
@@ -133,12 +161,29 @@ static void write_times(json_t *o, struct buf *out)
     buf_append_char(out, '\n');
 }
 
+static void show_written(json_t *o, struct buf *out)
+{
+    int64_t written = number_of(o, "written"), failed = number_of(o, "failed");
+    buf_printf(out, "wave %" PRId64 ": the flag of %" PRId64 " object%s was written",
+               number_of(o, "wave"), written, written == 1 ? "" : "s");
+    if (failed != 0)
+        buf_printf(out, ", of %" PRId64 " not", failed);
+    buf_printf(out,
+               "; mail follows when the directory tells of it\n`causewayctl undo %" PRId64
+               "` takes it back\n",
+               number_of(o, "wave"));
+}
+
 static void show_move(json_t *o, struct buf *out)
 {
     char text[24];
     int64_t moved = number_of(o, "moved"), there = number_of(o, "there");
     bool dry = json_is_true(json_object_get(o, "dry_run"));
     bool later = text_of(o, "at")[0] != '\0';
+    if (json_object_get(o, "written") != NULL) {
+        show_written(o, out);
+        return;
+    }
     if (dry)
         buf_printf(out, "%" PRId64 " address%s would move", moved, plural(moved));
     else if (moved == 0)
@@ -199,8 +244,8 @@ static void show_moves(struct show *s, json_t *o, struct buf *out)
     if (s->items == 0 && wave == NULL)
         buf_append_c(out, "no such moves\n");
     if (json_is_false(json_object_get(o, "complete")))
-        buf_printf(out, "... and more: the first %" PRIu64 " are shown (--limit 0 shows all)\n",
-                   s->items);
+        buf_printf(out, "... and more: the %s %" PRIu64 " are shown (--limit 0 shows all)\n",
+                   json_is_object(wave) ? "first" : "newest", s->items);
     if (json_is_object(wave))
         show_wave(wave, out);
 }

@@ -14,6 +14,7 @@
 #include "base/moment.h"
 #include "conf/blackout.h"
 #include "relay/control/facts.h"
+#include "relay/daemon/control_write.h"
 #include "relay/daemon/cutover.h"
 #include "relay/daemon/move_plan.h"
 #include "rewrite/address.h"
@@ -58,6 +59,7 @@ struct move {
     struct control_req *r;
     struct move_plan plan;
     bool every; /* item is shown, not only those that are worth a word */
+    bool write;
     unsigned at;
     json_t *result;   /* the end, or: */
     unsigned unknown; /* so many stand in the way */
@@ -77,6 +79,14 @@ static bool is_worth_a_word(const struct move *m, const struct move_item *i)
     return m->every || i->kind != MOVE_GOES || i->warning != NULL;
 }
 
+static json_t *item_fact(const struct move *m, const struct move_item *i)
+{
+    json_t *o = move_plan_fact(&m->plan, i);
+    if (m->write)
+        put(o, "writes", control_write_fact(m->plan.view, i->key, i->forest));
+    return o;
+}
+
 /* The items at the client's pace, then the end. */
 static void move_show(void *arg, struct control_req *r)
 {
@@ -84,7 +94,7 @@ static void move_show(void *arg, struct control_req *r)
     bool more = true;
     for (; more && m->at < m->plan.n; m->at++)
         if (is_worth_a_word(m, &m->plan.item[m->at]))
-            more = control_item(r, move_plan_fact(&m->plan, &m->plan.item[m->at]));
+            more = control_item(r, item_fact(m, &m->plan.item[m->at]));
     if (m->at < m->plan.n && !control_is_gone(r)) {
         control_wait(r, move_show, m);
         return;
@@ -124,7 +134,7 @@ static void describe(struct move *m, const struct wave_order *o, bool dry_run)
     const struct move_plan *p = &m->plan;
     m->result = json_object();
     put(m->result, "dry_run", json_boolean(dry_run));
-    put_number(m->result, "addresses", p->n);
+    put_number(m->result, "ordered", p->n);
     put_number(m->result, "moved", o->n);
     put_number(m->result, "there", p->count[MOVE_THERE]);
     put_number(m->result, "unknown", p->count[MOVE_UNKNOWN] + p->count[MOVE_UNSURE]);
@@ -155,6 +165,9 @@ static bool move_order(struct move *m, const struct wave_order *o, struct err *e
 static bool times_are_fine(const struct control_args *a, struct err *e)
 {
     char text[24];
+    if (a->write && (a->at_ms != 0 || a->for_ms != 0))
+        return err_set(e, ERR_INPUT, 0,
+                       "--write changes the directory at once; --at and --for go without it");
     moment_print(a->at_ms, text, sizeof(text));
     if (a->at_ms != 0 && a->at_ms <= clock_wall_ms())
         return err_set(e, ERR_INPUT, 0, "--at: %s is past", text);
@@ -168,7 +181,7 @@ void control_move(void *ctx, struct control_req *r, const struct control_args *a
     if (a->at_ms == 0 && !a->dry_run && refused_by_blackout(d, r, a->force))
         return;
     struct move *m = NEW(struct move);
-    *m = (struct move){.d = d, .r = r, .every = a->dry_run};
+    *m = (struct move){.d = d, .r = r, .every = a->dry_run, .write = a->write};
     if (!times_are_fine(a, &e) || !move_plan_make(d->directory, a, &m->plan, &e)) {
         control_error(r, CONTROL_ERR_ARGUMENT, "%s; nothing was done", e.text);
         move_free(m);
@@ -184,7 +197,14 @@ void control_move(void *ctx, struct control_req *r, const struct control_args *a
     describe(m, &o, a->dry_run);
     if (!a->dry_run && !a->force)
         m->unknown = unknown;
-    bool ok = a->dry_run || m->unknown != 0 || move_order(m, &o, &e);
+    bool only_shown = a->dry_run || m->unknown != 0;
+    if (a->write && !only_shown) {
+        control_write_move(d, r, &m->plan, a);
+        mem_free(moves);
+        move_free(m);
+        return;
+    }
+    bool ok = only_shown || move_order(m, &o, &e);
     mem_free(moves);
     if (ok) {
         move_show(m, r);
@@ -327,6 +347,10 @@ void control_undo(void *ctx, struct control_req *r, const struct control_args *a
     struct counts n = count(o, w, key);
     if (w != NULL && !pending && refused_by_blackout(d, r, a->force))
         return;
+    if (w != NULL && w->written && n.left != 0) {
+        control_write_undo(d, r, w, key);
+        return;
+    }
     if (!directory_undo_wave(d->directory, id, key, str_c(control_who(r)), &e)) {
         control_error(r, e.class == ERR_INPUT ? CONTROL_ERR_NOT_FOUND : CONTROL_ERR_FAILED, "%s",
                       e.text);

@@ -104,11 +104,22 @@ static void list_end(struct listing *l)
     mem_free(l);
 }
 
-static bool one_more(struct listing *l)
+/* With more than may be shown, the newest. */
+static void skip_oldest(struct listing *l)
 {
-    l->complete = l->args->limit == 0 || l->count < l->args->limit;
-    l->count += l->complete;
-    return l->complete;
+    const struct overrides *o = directory_overrides(l->d->directory);
+    const struct wave *w;
+    uint64_t n = 0;
+    for (unsigned i = 0; (w = overrides_wave(o, i)) != NULL; i++)
+        n += is_wanted(l, w);
+    if (l->args->limit == 0 || n <= l->args->limit)
+        return;
+    n -= l->args->limit;
+    l->complete = false;
+    for (unsigned i = 0; n != 0 && (w = overrides_wave(o, i)) != NULL; i++) {
+        n -= is_wanted(l, w);
+        l->last = w->id;
+    }
 }
 
 /* The waves after the last one shown: they may change while the client reads. */
@@ -121,9 +132,8 @@ static void list_waves(void *arg, struct control_req *r)
     for (unsigned i = 0; more && !control_is_gone(r) && (w = overrides_wave(o, i)) != NULL; i++) {
         if (w->id <= l->last || !is_wanted(l, w))
             continue;
-        if (!one_more(l))
-            break;
         l->last = w->id;
+        l->count++;
         more = control_item(r, wave_fact(l->d, w));
     }
     if (!more && !control_is_gone(r))
@@ -145,6 +155,13 @@ static json_t *address_fact(const struct overrides *o, const struct wave_address
                         ? wave_state_text(a->wave->state)
                         : "moved since"));
     return j;
+}
+
+static bool one_more(struct listing *l)
+{
+    l->complete = l->args->limit == 0 || l->count < l->args->limit;
+    l->count += l->complete;
+    return l->complete;
 }
 
 static void list_addresses(void *arg, struct control_req *r)
@@ -174,10 +191,12 @@ void control_moves(void *ctx, struct control_req *r, const struct control_args *
     *l = (struct listing){.d = d, .r = r, .args = a, .wave = (uint32_t)wave, .complete = true};
     if (a->moved[0] != '\0' && wave == 0)
         l->n_key = control_key(a->moved, l->key);
-    if (l->wave != 0)
+    if (l->wave != 0) {
         list_addresses(l, r);
-    else
+    } else {
+        skip_oldest(l);
         list_waves(l, r);
+    }
 }
 
 /* ---- explain ---- */

@@ -19,6 +19,8 @@ libdaemon_a_SOURCES = \
 	relay/daemon/control_queue.h \
 	relay/daemon/control_walk.c \
 	relay/daemon/control_walk.h \
+	relay/daemon/control_write.c \
+	relay/daemon/control_write.h \
 	relay/daemon/cutover.c \
 	relay/daemon/cutover.h \
 	relay/daemon/daemon.c \
@@ -46,4 +48,8 @@ if HAVE_CMOCKA
 check_PROGRAMS += tests/unit/job_test
 tests_unit_job_test_SOURCES = tests/unit/job_test.c
 tests_unit_job_test_LDADD = libdaemon.a libbase.a $(XXHASH_LIBS) $(CMOCKA_LIBS)
+check_PROGRAMS += tests/unit/cutover_test
+tests_unit_cutover_test_SOURCES = tests/unit/cutover_test.c $(DIRECTORY_MODEL)
+tests_unit_cutover_test_LDADD = libdaemon.a libdirectory.a libio.a libconf.a librewrite.a libbase.a \
+	$(EVENT_LIBS) $(CARES_LIBS) $(LDAP_LIBS) $(CONFUSE_LIBS) $(XXHASH_LIBS) $(CMOCKA_LIBS)
 endif

@@ -115,15 +115,25 @@ static const char *warning(const struct move_plan *p, const struct move_item *i,
     return r->found == DIR_CONFLICT ? "the directories disagree on where it is" : NULL;
 }
 
-static void look_up(struct move_plan *p, struct move_item *i, struct dir_result *r)
+/* Is it there by a move that comes back? Then being there is no reason to leave it alone. */
+static bool is_there_for_a_time(const struct overrides *o, struct str key)
+{
+    const struct wave_address *a = overrides_effective(o, key);
+    return a != NULL && a->wave->until_ms != 0;
+}
+
+static void look_up(struct move_plan *p, const struct overrides *o, struct move_item *i,
+                    struct dir_result *r)
 {
     dir_view_lookup(p->view, i->key, clock_mono_ms(), r);
     i->why = r->why;
-    if (r->best == NULL) {
+    if (r->best == NULL && r->n_claims != 0) {
+        i->kind = MOVE_GOES; /* known, and nobody says where it is */
+    } else if (r->best == NULL) {
         i->kind = r->found == DIR_NOT_FOUND ? MOVE_UNKNOWN : MOVE_UNSURE;
     } else {
         int now = conf_find_forest(conf_of(p), r->best->forest);
-        i->kind = now == i->forest ? MOVE_THERE : MOVE_GOES;
+        i->kind = now == i->forest && !is_there_for_a_time(o, i->key) ? MOVE_THERE : MOVE_GOES;
         i->now = now != CONF_NONE ? str_c(conf_of(p)->forest[now].name) : STR_NULL;
     }
     i->warning = i->kind != MOVE_THERE ? warning(p, i, r) : NULL;
@@ -144,7 +154,7 @@ bool move_plan_make(struct directory *d, const struct control_args *a, struct mo
         return false;
     struct dir_result *r = mem_alloc(sizeof(*r));
     for (unsigned i = 0; i < out->n; i++)
-        look_up(out, &out->item[i], r);
+        look_up(out, directory_overrides(d), &out->item[i], r);
     mem_free(r);
     return true;
 }

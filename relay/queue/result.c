@@ -37,7 +37,8 @@ static void log_outcome(const struct qdelivery *qd, unsigned i, const char *even
     LOG(INFO, d->id_text, event, LS("to", rcpt->address),
         LS("as", same ? STR("=") : d->rcpt[i].address), LC("dest", dest),
         LC("host", d->remote_host), LC("ip", d->remote_ip), LU("attempt", d->attempt),
-        LI("age_ms", msg_age(queue_of(qd), qd->act->m)), LI("code", r->code),
+        LI("age_ms", msg_age(queue_of(qd), qd->act->m)), LU("generation", qd->generation),
+        LI("code", r->code),
         LC("status", r->enhanced), LC("reply", r->text));
 }
 

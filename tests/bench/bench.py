@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 
+import cases_cutover
 import cases_queue
 import cases_relay
 import cases_sync
@@ -26,6 +27,7 @@ ALL = {
     "drain": cases_queue.drain,
     "directory": cases_queue.directory,
     "sync": cases_sync.sync,
+    "cutover": cases_cutover.cutover,
 }
 
 

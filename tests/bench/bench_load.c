@@ -5,7 +5,12 @@
  *
  *   bench-load --relay PORT --sink PORT [--sink PORT] --rate N --seconds S [--sessions N]
  *              [--size BYTES] [--users N] [--domain D] [--delay S]
- *              [--backlog N]
+ *              [--backlog N] [--record FILE] [--defer PORT:N]
+ *
+ * --record: a line for each RCPT that a sink took with its message, "rcpt NS PORT NUMBER USER" (NS:
+ * the monotonic clock at RCPT; NUMBER: of our message, -1 = not ours), and at the end one for each
+ * message that was accepted, "sent NUMBER USER". --defer: the sink on PORT answers 451 for the
+ * users 1 to N.
  */
 #include "tests/bench/bench_load.h"
 
@@ -76,6 +81,18 @@ static void report(struct load *l)
     free(sunk);
 }
 
+static void record_sent(struct load *l)
+{
+    long shots = atomic_load(&l->n_shots);
+    if (l->record == NULL)
+        return;
+    for (long i = 0; i < shots; i++)
+        if (l->shot[i].accepted != 0)
+            fprintf(l->record, "sent %ld %ld\n", i, l->shot[i].user);
+    if (fclose(l->record) != 0)
+        die("record");
+}
+
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
@@ -89,6 +106,8 @@ int main(int argc, char **argv)
         {"domain", required_argument, NULL, 'd'},
         {"delay", required_argument, NULL, 'D'},
         {"backlog", required_argument, NULL, 'b'},
+        {"record", required_argument, NULL, 'o'},
+        {"defer", required_argument, NULL, 'e'},
         {NULL, 0, NULL, 0},
     };
     static struct load l = {.sessions = 1, .seconds = 5, .size = 4096, .users = 1000};
@@ -127,6 +146,15 @@ int main(int argc, char **argv)
         case 'b':
             l.backlog = atol(optarg);
             break;
+        case 'o':
+            l.record = fopen(optarg, "w");
+            if (l.record == NULL)
+                die(optarg);
+            break;
+        case 'e':
+            if (sscanf(optarg, "%d:%ld", &l.defer_port, &l.defer_users) != 2)
+                return 2;
+            break;
         default:
             return 2;
         }
@@ -150,6 +178,7 @@ int main(int argc, char **argv)
     for (int i = 0; i < sinks; i++)
         sink_join(sink[i]);
     report(&l);
+    record_sent(&l);
     free(l.shot);
     return 0;
 }

@@ -8,11 +8,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 /* One message of ours. Times are monotonic nanoseconds; 0 = not yet. */
 struct shot {
     int64_t dot;          /* the final dot was written (or should have been, see generator.c) */
     int64_t accepted;     /* 250 for it was read */
+    long user;            /* its recipient */
     _Atomic int64_t sunk; /* a sink read the final dot */
 };
 
@@ -27,8 +29,11 @@ struct load {
     int size;     /* octets of content */
     long users;   /* recipients 1user@ .. Nuser@ */
     const char *domain;
-    int sinks;    /* 0 = nobody tells when a message arrived */
-    long backlog; /* go on until the sinks have so many messages that are not ours */
+    int sinks;        /* 0 = nobody tells when a message arrived */
+    FILE *record;     /* NULL = none */
+    int defer_port;   /* the sink that answers 451 to RCPT ... */
+    long defer_users; /* ... for users up to this */
+    long backlog;     /* go on until the sinks have so many messages that are not ours */
 
     /* what happened */
     struct shot *shot;

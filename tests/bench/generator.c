@@ -127,9 +127,10 @@ static void begin(struct generator *g, struct session *s, int64_t waited)
     s->state = ENVELOPE;
     s->replies = 0;
     s->refused = false;
+    l->shot[number].user = 1 + (long)(uniform(g) * (double)l->users);
     int n = snprintf(text, sizeof(text),
                      "MAIL FROM:<sender@elsewhere.test>\r\nRCPT TO:<%lduser@%s>\r\nDATA\r\n",
-                     1 + (long)(uniform(g) * (double)l->users), l->domain);
+                     l->shot[number].user, l->domain);
     write_all(s->fd, text, (size_t)n);
 }
 

@@ -7,6 +7,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
@@ -27,13 +28,16 @@ struct peer {
     int fd;
     bool in_data, in_header;
     long number; /* of our message; -1 = not ours */
+    long user;   /* of its recipient; 0 = none yet */
+    int64_t rcpt_ns;
+    bool deferred; /* the last RCPT got 451 */
     size_t n, n_out;
     char in[INPUT], out[OUTPUT];
 };
 
 struct sink {
     struct load *load;
-    int epoll, listener;
+    int epoll, listener, port;
     pthread_t thread;
 };
 
@@ -61,9 +65,13 @@ static bool flush(struct peer *p)
     return true;
 }
 
-static void arrived(struct load *l, struct peer *p)
+static void arrived(struct sink *s, struct peer *p)
 {
+    struct load *l = s->load;
     int64_t now = now_ns();
+    if (l->record != NULL) /* one call: the lines of several threads stay whole */
+        fprintf(l->record, "rcpt %" PRId64 " %d %ld %ld\n", p->rcpt_ns, s->port, p->number,
+                p->user);
     if (p->number >= 0 && p->number < atomic_load(&l->n_shots)) {
         int64_t never = 0;
         if (atomic_compare_exchange_strong(&l->shot[p->number].sunk, &never, now))
@@ -76,32 +84,40 @@ static void arrived(struct load *l, struct peer *p)
     atomic_fetch_add(&l->sunk_others, 1);
 }
 
-static void content_line(struct load *l, struct peer *p, const char *line, size_t n)
+static void content_line(struct sink *s, struct peer *p, const char *line, size_t n)
 {
     static const size_t mark = sizeof(SHOT_HEADER) - 1;
     if (n == 1 && line[0] == '.') {
         p->in_data = false;
-        arrived(l, p);
+        arrived(s, p);
         say(p, "250 2.0.0 Ok\r\n");
     } else if (p->in_header && n == 0) {
         p->in_header = false;
     } else if (p->in_header && n == mark + SHOT_LENGTH && memcmp(line, SHOT_HEADER, mark) == 0) {
         char *end;
-        if (strtoul(line + mark, &end, 16) == l->run)
+        if (strtoul(line + mark, &end, 16) == s->load->run)
             p->number = strtol(end + 1, NULL, 10);
     }
 }
 
 /* False: the connection is over. */
-static bool command_line(struct peer *p, const char *line, size_t n)
+static bool command_line(struct sink *s, struct peer *p, const char *line, size_t n)
 {
+    static const char rcpt[] = "RCPT TO:<";
     if (n >= 4 && strncasecmp(line, "EHLO", 4) == 0) {
         say(p, "250-sink\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-DSN\r\n"
                "250-ENHANCEDSTATUSCODES\r\n250 SIZE\r\n");
+    } else if (p->deferred && n >= 4 && strncasecmp(line, "DATA", 4) == 0) {
+        say(p, "554 5.5.1 No recipients\r\n");
     } else if (n >= 4 && strncasecmp(line, "DATA", 4) == 0) {
         p->in_data = p->in_header = true;
         p->number = -1;
         say(p, "354 End with a dot\r\n");
+    } else if (n >= sizeof(rcpt) && strncasecmp(line, rcpt, sizeof(rcpt) - 1) == 0) {
+        p->user = strtol(line + sizeof(rcpt) - 1, NULL, 10);
+        p->rcpt_ns = now_ns();
+        p->deferred = s->port == s->load->defer_port && p->user <= s->load->defer_users;
+        say(p, p->deferred ? "451 4.2.1 Not now\r\n" : "250 2.0.0 Ok\r\n");
     } else if (n >= 4 && strncasecmp(line, "QUIT", 4) == 0) {
         say(p, "221 2.0.0 Bye\r\n");
         flush(p);
@@ -112,7 +128,7 @@ static bool command_line(struct peer *p, const char *line, size_t n)
     return true;
 }
 
-static bool read_lines(struct load *l, struct peer *p)
+static bool read_lines(struct sink *s, struct peer *p)
 {
     ssize_t got = read(p->fd, p->in + p->n, sizeof(p->in) - p->n);
     if (got < 0 && (errno == EAGAIN || errno == EINTR))
@@ -128,8 +144,8 @@ static bool read_lines(struct load *l, struct peer *p)
         size_t n = (size_t)(end - (p->in + at));
         size_t without = n > 0 && end[-1] == '\r' ? n - 1 : n;
         if (p->in_data)
-            content_line(l, p, p->in + at, without);
-        else if (!command_line(p, p->in + at, without))
+            content_line(s, p, p->in + at, without);
+        else if (!command_line(s, p, p->in + at, without))
             return false;
         at += n + 1;
     }
@@ -168,7 +184,7 @@ static void *serve(void *arg)
             struct peer *p = ev[i].data.ptr;
             if (p == NULL) {
                 accept_all(s);
-            } else if (!read_lines(s->load, p)) {
+            } else if (!read_lines(s, p)) {
                 close(p->fd);
                 free(p);
             }
@@ -183,6 +199,7 @@ struct sink *sink_start(struct load *l, int port)
     if (s == NULL)
         die("calloc");
     s->load = l;
+    s->port = port;
     s->epoll = epoll_create1(EPOLL_CLOEXEC);
     s->listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     int on = 1;

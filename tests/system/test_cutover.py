@@ -2,12 +2,14 @@
 import getpass
 import os
 import re
+import subprocess
 import time
 
 import pytest
 
 from client import Client, message
 from relay import DOMAIN
+from slapd import BASE, Slapd, person
 from wait import free_port, until
 
 SLOW = ["retry_min = 10m", "retry_max = 10m", "dest_backoff_min = 10m", "dest_backoff_max = 10m"]
@@ -175,6 +177,9 @@ def test_undo(start):
     assert forest_of(r, "anna", "bob") == ["A", "B"] and states(r) == ["undone", "undone", "active"]
     assert [a["state"] for a in r.ctl_json("moves", "3")["addresses"]] == ["undone", "active"]
     assert [w["wave"] for w in waves(r, address("bob"))] == [1, 3]
+    assert [w["wave"] for w in waves(r, "--limit", "2")] == [2, 3]
+    assert [w["wave"] for w in waves(r, "--state", "active", "--who", getpass.getuser())] == [3]
+    assert waves(r, "--who", "nobody") == []
 
 
 def test_set_and_unset_are_moves(start):
@@ -216,6 +221,14 @@ def test_what_comes_back_is_what_was_there(start):
     assert forest_of(r, "anna") == ["A"] and states(r) == ["expired", "active"]
     until("the second to end", lambda: states(r) == ["expired", "expired"])
     assert r.ctl_json("explain", address("anna"))["rule"] == "directory"
+
+
+def test_a_move_for_good_of_who_is_there_for_a_time(start):
+    r = start()
+    assert r.ctl("move", address("anna"), "--to", "B", "--for", "2s")[0] == 0
+    assert r.ctl("move", address("anna"), "--to", "B")[0] == 0
+    until("the first to end", lambda: states(r) == ["expired", "active"])
+    assert forest_of(r, "anna") == ["B"]
 
 
 def test_a_pending_move_is_dropped(start):
@@ -300,3 +313,106 @@ def test_a_large_wave(start, tmp_path):
     assert forest_of(r, people[0], people[-1]) == ["B", "B"]
     assert r.ctl("undo")[0] == 0 and forest_of(r, people[0], people[-1]) == ["A", "A"]
     assert r.ctl_json("moves", "1", "--limit", "0")["count"] == MANY
+
+
+# ---- --write: into the directory by LDAP ----
+
+@pytest.fixture
+def ldap(relay, sinks, tmp_path):
+    """ldap(writer=...) -> (relay that follows a slapd, slapd): anna, bob and carl in forest A, who is away."""
+    made = []
+
+    def make(access="write"):
+        slapd = Slapd(tmp_path / f"slapd{len(made)}", "".join(
+            person(x, proxyAddresses=f"SMTP:{address(x)}", mailNickname=x, extensionAttribute1="A")
+            for x in ("anna", "bob", "carl")))
+        conf = slapd.folder / "slapd.conf"
+        text = conf.read_text().replace("access to * by dn.exact=\"cn=sync", f"access to attrs=extensionAttribute1 by "
+                                        f"dn.exact=\"cn=sync,{BASE}\" {access} by * search\n"
+                                        "access to * by dn.exact=\"cn=sync")
+        conf.write_text(text)
+        made.append(slapd.start())
+        source = f"""source "ldap" {{
+    type = openldap
+    uri = {{ "{slapd.uri}" }}
+    tls = starttls
+    ca_file = "{slapd.folder / 'ca.pem'}"
+    bind_dn = "cn=sync,{BASE}"
+    password_file = "{slapd.folder / 'password'}"
+    base = "{BASE}"
+    filter = "(objectClass=mailRecipient)"
+    flag_attribute = "extensionAttribute1"
+    flag_values = {{ "A = A", "B = B" }}
+    mass_change_percent = 100
+    backoff_min = 100ms
+    backoff_max = 500ms
+}}
+"""
+        b = sinks()
+        r = relay(forests={"A": [free_port()], "B": [b.port]}, source=source, sections={"queue": SLOW})
+        r.start()
+        until("the directory", lambda: r.is_complete())
+        r.b = b
+        return r, slapd
+    yield make
+    for slapd in made:
+        slapd.stop()
+
+
+def flag(slapd, uid):
+    out = subprocess.run(["ldapsearch", "-x", "-LLL", "-H", slapd.uri, "-D", f"cn=admin,{BASE}", "-w", "secret", "-b",
+                          BASE, f"(uid={uid})", "extensionAttribute1"], check=True, capture_output=True, text=True).stdout
+    m = re.search(r"^extensionAttribute1: (.*)$", out, re.M)
+    return m.group(1) if m else None
+
+
+def test_write_goes_round_by_the_directory(ldap):
+    """The flag is written, comes back by syncrepl, queued mail follows; undo writes what was there."""
+    r, slapd = ldap()
+    slapd.modify("carl", extensionAttribute1=None)
+    send(r, "anna", "bob")
+    code, text = r.ctl("move", address("anna"), "--to", "B", "--write", "--dry-run")
+    assert code == 0 and "extensionAttribute1 = B in ldap" in text and flag(slapd, "anna") == "A", text
+    shown = r.ctl_json("move", address("anna"), "--to", "B", "--write", "--dry-run")["addresses"]
+    assert shown[0]["writes"][0]["object"] == f"uid=anna,ou=people,{BASE}"
+    code, text = r.ctl("move", *map(address, ("anna", "bob", "carl")), "--to", "B", "--write", "--why", "real")
+    assert code == 0 and "wave 1: the flag of 3 objects was written" in text, text
+    assert [flag(slapd, x) for x in ("anna", "bob", "carl")] == ["B", "B", "B"]
+    until_in(r, "B", "anna", "bob", "carl")
+    r.b.wait(2)
+    assert r.ctl_json("explain", address("anna"))["rule"] == "directory"
+    w, = waves(r)
+    assert w["written"] and w["state"] == "active" and w["addresses"] == 3
+    assert sorted(a["previous"] for a in r.ctl_json("moves", "1")["addresses"]) == ["ldap:", "ldap:A", "ldap:A"]
+    r.kill()
+    r.start()
+    slapd.modify("bob", extensionAttribute1="A")  # somebody else's word since
+    until_in(r, "A", "bob")
+    slapd.modify("bob", extensionAttribute1="C")
+    slapd.rename("anna", "annabel")
+    code, text = r.ctl("undo")
+    assert code == 0 and "2 addresses taken back; 1 had been moved again since" in text, text
+    assert [flag(slapd, x) for x in ("annabel", "bob", "carl")] == ["A", "C", None]
+    until_in(r, "A", "anna")
+    assert states(r) == ["undone"]
+
+
+def test_write_needs_the_right(ldap):
+    r, slapd = ldap(access="read")
+    code, text = r.ctl("move", address("anna"), "--to", "B", "--write")
+    assert code == 1 and 'bind_dn of source "ldap" may not write extensionAttribute1' in text, text
+    assert flag(slapd, "anna") == "A" and forest_of(r, "anna") == ["A"]
+    assert states(r) == ["undone"]
+    slapd.stop()
+    code, text = r.ctl("move", address("anna"), "--to", "B", "--write")
+    assert code == 1 and "nothing could be written: source \"ldap\"" in text, text
+
+
+def test_write_without_a_flag(start):
+    """A file cannot be written to; nothing happens."""
+    r = start()
+    code, text = r.ctl("move", address("anna"), "--to", "B", "--write")
+    assert code == 1 and "have no object in a source with a flag_attribute" in text
+    code, text = r.ctl("move", address("anna"), "--to", "B", "--write", "--for", "1h")
+    assert code == 1 and "--at and --for go without it" in text
+    assert waves(r) == []

@@ -282,6 +282,20 @@ static void test_arguments_are_checked(void **state)
         {"{\"command\":\"queue.list\",\"args\":{\"dest\":\"forest\"}}", "a destination like"},
         {"{\"command\":\"queue.list\",\"args\":{\"dest\":{}}}", "a destination like"},
         {"{\"command\":\"queue.remove\",\"args\":{\"all\":true,\"dsn\":1}}", "true or false"},
+        {"{\"command\":\"move\"}", "move needs addresses"},
+        {"{\"command\":\"move\",\"args\":{\"addresses\":[]}}", "an array of 1 to 50000"},
+        {"{\"command\":\"move\",\"args\":{\"addresses\":[\"a@b.cd\",\"b\"]}}",
+         "address 2, \\\"b\\\", is not one like"},
+        {"{\"command\":\"move\",\"args\":{\"addresses\":[{\"address\":\"a@b.cd\",\"forest\":\"?\"}]"
+         "}}",
+         "address 1"},
+        {"{\"command\":\"move\",\"args\":{\"addresses\":[{\"forest\":\"x\"}]}}", "address 1"},
+        {"{\"command\":\"move\",\"args\":{\"addresses\":[7]}}", "address 1"},
+        {"{\"command\":\"move\",\"args\":{\"addresses\":[\"a@b.cd\"],\"at\":\"soon\"}}",
+         "a moment like"},
+        {"{\"command\":\"move\",\"args\":{\"file\":\"/x\"}}", "only causewayctl reads files"},
+        {"{\"command\":\"undo\",\"args\":{\"what\":\"x\"}}", "the number of a wave, or"},
+        {"{\"command\":\"moves\",\"args\":{\"state\":\"gone\"}}", "pending, active, expired"},
     };
     struct world w;
     open_world(&w);

@@ -21,6 +21,7 @@
 #include "relay/ctl/client.h"
 #include "relay/ctl/cmdline.h"
 #include "relay/ctl/show.h"
+#include "relay/ctl/wave_file.h"
 
 /* ---- command lines ---- */
 
@@ -54,6 +55,15 @@ static void test_command_lines(void **state)
          "explain"},
         {"set a@b.cd new", "{\"address\": \"a@b.cd\", \"forest\": \"new\"}", "set"},
         {"set -- --a@b.cd new", "{\"address\": \"--a@b.cd\", \"forest\": \"new\"}", "set"},
+        {"move a@b.cd e@f.gh --to new --at 2026-11-21T18:00:00+01:00 --for 2h --why x --dry-run",
+         "{\"addresses\": [\"a@b.cd\", \"e@f.gh\"], \"at\": \"2026-11-21T17:00:00.000Z\", "
+         "\"dry_run\": true, \"for\": 7200000, \"to\": \"new\", \"why\": \"x\"}",
+         "move"},
+        {"undo", "{}", "undo"},
+        {"undo 7 --force", "{\"force\": true, \"what\": \"7\"}", "undo"},
+        {"moves --state pending", "{\"state\": \"pending\"}", "moves"},
+        {"move a@b.cd --at soon", NULL, "--at soon: must be a time like 18:00"},
+        {"move --file /nonexistent", NULL, "/nonexistent"},
         {"queue remove 1 2 3 --dsn", "{\"dsn\": true, \"ids\": [\"1\", \"2\", \"3\"]}",
          "queue.remove"},
         {"queue hold --all", "{\"all\": true}", "queue.hold"},
@@ -100,6 +110,59 @@ static void test_command_lines(void **state)
             fail_msg("%s: %s", table[i].line, e.text);
         }
         cmdline_free(&c);
+    }
+}
+
+static void test_wave_files(void **state)
+{
+    static const struct {
+        const char *text, *json; /* json NULL: refused, and: */
+        const char *says;
+    } table[] = {
+        {"a@b.cd", "[\"a@b.cd\"]", NULL},
+        {"\xef\xbb\xbf"
+         "Address,Forest\r\na@b.cd,new\r\n\r\ne@f.gh,\r\n",
+         "[{\"address\": \"a@b.cd\", \"forest\": \"new\"}, \"e@f.gh\"]", NULL},
+        {"# all\n a@b.cd ; new \n\"\"\"a b\"\"@b.cd\"\tnew\n",
+         "[{\"address\": \"a@b.cd\", \"forest\": \"new\"}, {\"address\": \"\\\"a b\\\"@b.cd\", "
+         "\"forest\": \"new\"}]",
+         NULL},
+        {"", NULL, "it has no address"},
+        {"address\n", NULL, "it has no address"},
+        {"a@b.cd\naddress\n", NULL, "line 2: not an address: \"address\""},
+        {"a@b.cd,new,x\n", NULL, "line 1: there are more than two columns"},
+        {"\n\n\"a@b.cd\n", NULL, "line 3: a quotation mark is not closed"},
+        {"a@b.cd\x01\n", NULL, "line 1: not an address: \"a@b.cd\\x01\""},
+        {"a@b.cd,\xff\n", NULL, "line 1: not the name of a forest: \"\\xFF\""},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        struct err e = {0};
+        json_t *out = json_array();
+        bool ok = wave_file_parse(str_c(table[i].text), out, &e);
+        char *text = json_dumps(out, JSON_SORT_KEYS);
+        if (ok != (table[i].json != NULL))
+            fail_msg("%s: %s", table[i].text, ok ? text : e.text);
+        if (ok)
+            assert_string_equal(text, table[i].json);
+        else if (strstr(e.text, table[i].says) == NULL)
+            fail_msg("%s: %s", table[i].text, e.text);
+        free(text);
+        json_decref(out);
+    }
+    /* damage anywhere is taken or refused, and never more than that */
+    const char *right = "address,forest\n\"a@b.cd\",new\ne@f.gh;\"x\"\n";
+    for (size_t at = 0; at < strlen(right); at++) {
+        for (unsigned c = 0; c < 256; c++) {
+            struct err e;
+            json_t *out = json_array();
+            char *copy = malloc(strlen(right));
+            memcpy(copy, right, strlen(right));
+            copy[at] = (char)c;
+            (void)wave_file_parse(str_n(copy, c % 2 ? strlen(right) : at), out, &e);
+            free(copy);
+            json_decref(out);
+        }
     }
 }
 
@@ -506,6 +569,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_command_lines),
         cmocka_unit_test(test_local_commands),
+        cmocka_unit_test(test_wave_files),
         cmocka_unit_test(test_help_tells_of_every_command_and_argument),
         cmocka_unit_test(test_the_protocol_document_has_every_command_and_argument),
         cmocka_unit_test(test_grid),

@@ -1,0 +1,174 @@
+"""The benchmark of a cutover: from the directory's change to the first mail that goes the new way, under load."""
+
+import os
+import re
+import sys
+import time
+from collections import Counter, defaultdict
+from pathlib import Path
+
+from causeway import FORESTS, Causeway
+from load import DOMAIN, Sinks, bench_load
+from procs import BenchError
+from report import say
+
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+
+from dirwatch import source  # noqa: E402
+from ldap_modify import Modifier  # noqa: E402
+from samba_dc import ADMIN_PASSWORD, Domain, Samba, ldb  # noqa: E402
+from slapd import BASE, Slapd, person  # noqa: E402
+
+HOT = 10  # mailboxes that the mail is for: so much for each that its first new way is seen within milliseconds
+SINGLE = 20 * HOT  # flips one by one
+SESSIONS = 64
+OPTIONS = {"type": "openldap", "tls": "none", "flag_attribute": "extensionAttribute1", "stale_after": "10m",
+           "flag_values": ["east = east", "west = west"], "mass_change_percent": "100", "mass_change_count": "0"}
+
+
+class OpenLdap:
+    name, aim_ms = "slapd", 100
+
+    def __init__(self, folder, n):
+        self.server = Slapd(folder / "slapd", "".join(
+            person(f"u{i}", proxyAddresses=f"SMTP:{i}user@{DOMAIN}", extensionAttribute1="east")
+            for i in range(1, n + 1))).start()
+        self.source = source("people", **{**OPTIONS, "uri": [self.server.uri], "bind_dn": f"cn=sync,{BASE}",
+                                          "password_file": self.server.folder / "password", "base": BASE,
+                                          "filter": "(objectClass=mailRecipient)"})
+
+    def dn(self, i):
+        return f"uid=u{i},ou=people,{BASE}"
+
+    def modifier(self):
+        return Modifier(self.server.port, f"cn=admin,{BASE}", "secret")
+
+
+class ActiveDirectory:
+    name, aim_ms = "Samba AD", 1000
+
+    def __init__(self, folder, n):
+        dc = self.server = Samba(folder / "dc", Domain(folder / "domain", DOMAIN))
+        for first in range(1, n + 1, 5000):
+            ldb("ldbmodify", dc.folder, "".join(
+                dc.person(f"u{i}", mail=f"{i}user@{DOMAIN}", extensionAttribute1="east")
+                for i in range(first, min(first + 5000, n + 1))), "-o", "batch_mode:1")
+            say(f"  {min(first + 4999, n)} mailboxes in Samba")
+        dc.start()
+        self.source = source("people", **{**OPTIONS, "type": "active-directory", "uri": [dc.uri],
+                                          "bind_dn": dc.account(), "password_file": dc.password, "base": dc.base,
+                                          "filter": "(objectClass=user)"})
+
+    def dn(self, i):
+        return self.server.dn(f"u{i}")
+
+    def modifier(self):
+        return Modifier(389, f"CN=Administrator,CN=Users,{self.server.base}", ADMIN_PASSWORD, self.server.address)
+
+
+class Flips:
+    """Changes the flag of many mailboxes, the hot ones spread evenly among them; when each was asked for."""
+
+    def __init__(self, directory, count):
+        self.directory, self.count = directory, count
+        others = iter(range(HOT + 1, count + 1))
+        step = max(count // HOT, 1)
+        self.order = [1 + k // step if k % step == 0 and k // step < HOT else next(others) for k in range(count)]
+        self.done = []  # (user, ns, forest)
+
+    def run(self, rounds):
+        time.sleep(1.0)  # the load settles
+        with self.directory.modifier() as m:
+            for k in range(rounds):
+                users = [1 + k % HOT] if self.count == 1 else self.order
+                forest = FORESTS[(k // HOT + 1) % 2 if self.count == 1 else (k + 1) % 2]
+                times = m.replace([(self.directory.dn(u), forest) for u in users], "extensionAttribute1")
+                self.done += [(u, t[0], forest) for u, t in zip(users, times) if u <= HOT]
+                time.sleep(0.03 if self.count == 1 else 1.0)
+
+
+def arrivals(record):
+    """{user: [(ns, port)]} of all mail that the sinks took."""
+    found = defaultdict(list)
+    with open(record) as lines:
+        for line in lines:
+            word = line.split()
+            if word[0] == "rcpt":
+                found[int(word[4])].append((int(word[1]), int(word[2])))
+    return {user: sorted(list_) for user, list_ in found.items()}
+
+
+def latencies(flips, found, port_of):
+    """From each flip to the first RCPT that goes the new way, and from that to every later one that still went the
+    old way: it was on the wire then, or in the old forest's socket. In ms."""
+    took, late = [], []
+    times = defaultdict(list)
+    for user, ns, forest in flips:
+        times[user].append((ns, forest))
+    for user, mine in times.items():
+        for (ns, forest), (end, _) in zip(mine, mine[1:] + [(1 << 62, None)]):
+            after = [(t, port) for t, port in found.get(user, []) if ns < t < end]
+            first = next((t for t, port in after if port == port_of[forest]), None)
+            if first is None:
+                raise BenchError(f"no mail for {user}user went to {forest} after its flip")
+            took.append((first - ns) / 1e6)
+            late += [(t - first) / 1e6 for t, port in after if port != port_of[forest] and t > first]
+    return sorted(took), late
+
+
+def contradictions(log):
+    """Deliveries that went another way than others for the same mailbox by the same generation of the directory."""
+    ways = defaultdict(Counter)
+    with open(log, errors="replace") as lines:
+        for line in lines:
+            m = re.search(r"\bdelivered\b.*\bto=(\S+).*\bdest=forest:(\w+).*\bgeneration=(\d+)", line)
+            if m:
+                ways[m.group(1), m.group(3)][m.group(2)] += 1
+    return sum(min(c.values()) for c in ways.values() if len(c) > 1)
+
+
+def measure(s, relay, sinks, directory, count, rate):
+    rounds = SINGLE if count == 1 else 10 if count * directory.entry_s < 2 else 2
+    flips = Flips(directory, count)
+    record = os.path.join(relay.folder, f"record-{count}")
+    ports = sinks.ports()
+    seconds = 4 + rounds * (0.05 if count == 1 else 1.0) + rounds * count * directory.entry_s * 1.5
+    options = ["--relay", relay.port, "--sink", ports[0], "--sink", ports[1], "--rate", rate, "--sessions", SESSIONS,
+               "--seconds", seconds, "--users", HOT, "--record", record]
+    result = bench_load(s.program("bench-load"), *options, meanwhile=lambda: flips.run(rounds))
+    if result["failed"] or result["sunk"]["n"] != result["sent"]:
+        raise BenchError(f"{result['sent']} sent, {result['failed']} refused, {result['sunk']['n']} arrived")
+    took, late = latencies(flips.done, arrivals(record), dict(zip(FORESTS, ports)))
+    name = f"{directory.name}, {count} flipped, {rate:.0f} messages/s"
+    add = s.report.add
+    add("cutover", name, "flip to first RCPT ms p50", took[len(took) // 2])
+    add("cutover", name, "flip to first RCPT ms p99", took[len(took) - 1 - len(took) // 100],
+        aim=("<=", directory.aim_ms), of="value")
+    add("cutover", name, "RCPTs the old way after it", len(late))
+    add("cutover", name, "the latest of them, ms after it", max(late, default=0.0), aim=("<=", 10), of="value")
+
+
+def cutover(s):
+    counts = (1, 1000) if s.quick else (1, 1000, 10000)
+    for make in (OpenLdap,) if s.quick else (OpenLdap, ActiveDirectory):
+        folder = Path(s.fresh("cutover"))
+        directory = make(folder, counts[-1] + HOT)
+        sinks = Sinks(folder)
+        relay = Causeway(s.build, folder, None, counts[-1] + HOT, sinks.ports(), source=directory.source)
+        try:
+            began = time.monotonic()
+            with directory.modifier() as m:
+                m.replace([(directory.dn(i), "east") for i in range(1, 201)], "extensionAttribute1")
+            directory.entry_s = (time.monotonic() - began) / 200
+            relay.start()
+            ports = sinks.ports()
+            peak = bench_load(s.program("bench-load"), "--relay", relay.port, "--sink", ports[0], "--sink", ports[1],
+                              "--rate", 0, "--sessions", SESSIONS, "--seconds", 3, "--users", HOT)
+            for count in counts:
+                say(f" {directory.name}: {count}")
+                measure(s, relay, sinks, directory, count, peak["accepted"]["n"] / 3 / 2)
+            s.report.add("cutover", directory.name, "deliveries against their generation",
+                         contradictions(os.path.join(relay.folder, "log")), aim=("<=", 0), of="value")
+        finally:
+            relay.stop()
+            directory.server.stop()
