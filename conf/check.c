@@ -163,6 +163,10 @@ static bool check_domains(struct conf_load *l)
         if (d->type == CONF_DOMAIN_ROUTING && d->unknown == CONF_UNKNOWN_FORWARD)
             return fail_in(l, d, "domain", d->name, "unknown",
                            "a routing domain has no unknown recipients; remove the option");
+        if (d->type == CONF_DOMAIN_ROUTING && d->plus_addresses)
+            return fail_in(l, d, "domain", d->name, "plus_addresses",
+                           "has no meaning here: nothing in a routing domain is looked up; remove "
+                           "it");
         if (needs && d->forest[0] == '\0')
             return fail_in(l, d, "domain", d->name, "forest",
                            d->type == CONF_DOMAIN_ROUTING
@@ -463,7 +467,8 @@ static void add_routing_domains(struct conf *c)
         c->domain[c->n_domain++] = (struct conf_domain){.name = str_dup(str_c(f->routing_domain)),
                                                         .type = CONF_DOMAIN_ROUTING,
                                                         .forest = str_dup(str_c(f->name)),
-                                                        .unknown = CONF_UNKNOWN_REFUSE};
+                                                        .unknown = CONF_UNKNOWN_REFUSE,
+                                                        .plus_separator = str_dup(STR("+"))};
     }
 }
 

@@ -272,6 +272,15 @@ const char *conf_check_filter(const char *v)
                                 "\"(objectClass=person)\"";
 }
 
+const char *conf_check_separator(const char *v)
+{
+    for (const char *p = v; *p != '\0'; p++)
+        if (strchr("!#$%&'*+-/=?^_`{|}~", *p) == NULL)
+            return "is not a separator; write punctuation that may stand in an address, like \"+\" "
+                   "or \"-\"";
+    return NULL;
+}
+
 bool conf_net_parse(const char *text, struct conf_net *out)
 {
     struct str s = str_c(text);

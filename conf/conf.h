@@ -82,7 +82,9 @@ struct conf_domain {
     char *forest; /* ROUTING: its owner. SHARED + FORWARD: where unknown recipients go */
     enum conf_unknown unknown;   /* SHARED */
     enum conf_evidence evidence; /* SHARED */
-    int forest_index;            /* derived; CONF_NONE */
+    bool plus_addresses; /* SHARED: user+detail is user, where the directory has no such entry */
+    char *plus_separator;
+    int forest_index; /* derived; CONF_NONE */
 };
 
 struct conf_route {
@@ -183,6 +185,7 @@ struct conf {
     char **join; /* of "smtp", "x500", "key": what makes objects one person; none = all */
     unsigned n_blackout;
     char **blackout; /* conf/blackout.h */
+    bool retry_other_claimant;
 
     unsigned n_listener;
     struct conf_listener *listener;

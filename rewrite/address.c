@@ -35,7 +35,7 @@ const char *address_status_text(enum address_status s)
     return "?";
 }
 
-static bool is_atext(unsigned char c)
+bool address_is_atext(unsigned char c)
 {
     if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'))
         return true;
@@ -74,7 +74,7 @@ static bool scan_dot_string(struct scan *s)
     for (;;) {
         const unsigned char *atom = s->p;
         while (s->p < s->end) {
-            if (is_atext(*s->p))
+            if (address_is_atext(*s->p))
                 s->p++;
             else if (*s->p < 128 || !skip_utf8(s))
                 break;

@@ -17,6 +17,9 @@
 
 #define ADDRESS_LOCAL_MAX 315
 #define ADDRESS_MAX       571
+/* RFC 5321 4.5.3.1: a path of 256 octets with its angle brackets. */
+#define ADDRESS_RFC_LOCAL_MAX 64
+#define ADDRESS_RFC_MAX       254
 
 enum address_status {
     ADDRESS_OK,
@@ -51,6 +54,9 @@ enum address_status address_parse(struct str in, unsigned flags, struct address 
  * lower case; domain lower case without a dot at the end. `<postmaster>` keeps no domain. Returns
  * the length, or 0 if it does not fit. cap >= ADDRESS_MAX + 1 always fits. */
 size_t address_key(const struct address *a, char *dst, size_t cap);
+
+/* May this octet stand in an unquoted local part, dots apart (RFC 5321 4.1.2, atext)? */
+bool address_is_atext(unsigned char c);
 
 /* One or more labels of letters, digits and hyphens (and UTF-8 if allowed), no dot at the end,
  * within the limits above. Not a literal. */

@@ -1,7 +1,7 @@
 /*
  * address.c - the envelope address that the hosting forest is given: its own address for the
  * recipient if the directory has one, else one made by the forest's template, else the address as
- * the sender wrote it.
+ * the sender wrote it (the primary one, where the sender wrote an old Exchange address).
  *
  * Pure. What cannot be made leaves the address unchanged, and the trace says why. An address that
  * needs SMTPUTF8 (RFC 6531) only replaces one that needs it, too: else mail that any host takes
@@ -9,24 +9,61 @@
  */
 #include "relay/route/route_int.h"
 
+#include <limits.h>
+
 #include "base/escape.h"
 
-/* What a placeholder stands for. The directory keeps the alias only; the other pieces of Exchange's
- * recipient policies are not in its entries. */
+/* ---- templates ---- */
+
 static struct str piece(const struct dir_claim *claim, char letter)
 {
-    return letter == 'm' ? claim->alias : STR_NULL;
+    switch (letter) {
+    case 'm':
+        return claim->alias;
+    case 'g':
+        return claim->name[DIR_NAME_GIVEN];
+    case 's':
+        return claim->name[DIR_NAME_SURNAME];
+    case 'i':
+        return claim->name[DIR_NAME_INITIALS];
+    case 'd':
+        return claim->name[DIR_NAME_DISPLAY];
+    default:
+        return STR_NULL;
+    }
 }
 
-/* The first `max` characters, which may be several octets each. */
-static struct str first_letters(struct str s, unsigned max)
+/* An octet of the template or of a piece; a local part has no dot at its ends and no two in a row.
+ */
+static bool put_octet(struct buf *out, char c)
 {
-    size_t n = 0;
-    while (n < s.n && max-- > 0) {
-        size_t len = escape_utf8_len(s.p + n, s.n - n);
-        n += len != 0 ? len : 1;
+    bool after_dot = out->n == 0 || out->p[out->n - 1] == '.';
+    if (c == '.' && after_dot)
+        return true;
+    if (c == '@' && out->n != 0 && after_dot)
+        out->n--;
+    return buf_append_char(out, c);
+}
+
+/* The first `max` characters (of several octets each, perhaps) that may stand in a local part: the
+ * others, such as blanks and parentheses, are left out. *n: how many that were. */
+static bool put_piece(struct buf *out, struct str value, unsigned max, unsigned *n)
+{
+    bool fits = true;
+    size_t len;
+    *n = 0;
+    for (size_t i = 0; i < value.n && *n < max && fits; i += len) {
+        char c = value.p[i];
+        size_t before = out->n;
+        len = escape_utf8_len(value.p + i, value.n - i);
+        if (len > 1)
+            fits = buf_append(out, value.p + i, len);
+        else if (len == 1 && (c == '.' || address_is_atext((unsigned char)c)))
+            fits = put_octet(out, c);
+        len = len != 0 ? len : 1; /* not UTF-8: no character at all */
+        *n += out->n > before;
     }
-    return str_upto(s, n);
+    return fits;
 }
 
 bool route_template(const char *tmpl, const struct dir_claim *claim, struct buf *out,
@@ -36,38 +73,24 @@ bool route_template(const char *tmpl, const struct dir_claim *claim, struct buf 
     missing[0] = '\0';
     for (const char *p = tmpl; *p != '\0'; p++) {
         if (*p != '%') {
-            fits = fits && buf_append_char(out, *p);
+            fits = fits && put_octet(out, *p);
             continue;
         }
-        unsigned letters = 0;
+        unsigned letters = 0, n = 0;
         const char *start = p++;
         if (ascii_is_digit(*p))
             letters = (unsigned)(*p++ - '0');
         struct str value = *p != '\0' ? piece(claim, *p) : STR_NULL;
-        if (value.n == 0) {
+        fits = put_piece(out, value, letters != 0 ? letters : UINT_MAX, &n) && fits;
+        if (n == 0) {
             str_copy(str_upto(str_c(start), letters != 0 ? 3 : 2), missing, 4);
             return false;
         }
-        fits = fits && buf_append_str(out, letters != 0 ? first_letters(value, letters) : value);
     }
     return fits;
 }
 
-/* Which claim to take the pieces from: the hosting forest's own entry before any other. */
-static const struct dir_claim *claim_of(const struct dir_result *r, const struct conf_forest *f)
-{
-    const struct dir_claim *any = NULL;
-    for (unsigned i = 0; i < r->n_claims; i++) {
-        const struct dir_claim *c = &r->claim[i];
-        if (c->alias.n == 0)
-            continue;
-        if (str_eq_nocase(c->forest, str_c(f->name)))
-            return c;
-        if (any == NULL)
-            any = c;
-    }
-    return any != NULL ? any : r->best;
-}
+/* ---- taking an address ---- */
 
 static bool needs_utf8(struct str text)
 {
@@ -77,63 +100,125 @@ static bool needs_utf8(struct str text)
     return false;
 }
 
-/* Takes the address if it is one; what a directory or template yields may not be. */
+static bool parse(struct route_work *w, struct str text, struct address *out)
+{
+    unsigned flags = needs_utf8(w->rcpt.all) ? ADDRESS_ALLOW_UTF8 : 0;
+    return address_parse(text, flags, out) == ADDRESS_OK;
+}
+
+/* Takes the address if it is one; what a directory or template yields may not be. The detail of a
+ * plus address goes along, at the end of the local part. */
 static bool take(struct route_work *w, struct str text)
 {
-    struct address parsed;
-    unsigned flags = needs_utf8(w->rcpt.all) ? ADDRESS_ALLOW_UTF8 : 0;
-    if (address_parse(text, flags, &parsed) != ADDRESS_OK)
-        return false;
-    struct str copy = arena_str(w->a, text);
-    if (copy.p == NULL)
-        return false;
-    w->out->address = copy;
-    return true;
+    struct address a;
+    struct buf full = BUF_INIT(ADDRESS_MAX + 1);
+    bool ok = parse(w, text, &a);
+    if (ok && w->detail.n != 0) {
+        size_t at = a.local.n - (a.quoted ? 1 : 0);
+        ok = buf_append_str(&full, str_upto(text, at)) && buf_append_str(&full, w->detail) &&
+             buf_append_str(&full, str_from(text, at)) && parse(w, buf_str(&full), &a);
+    }
+    struct str copy = ok ? arena_str(w->a, a.all) : STR_NULL;
+    if (copy.p != NULL)
+        w->out->address = copy;
+    buf_free(&full);
+    return copy.p != NULL;
 }
 
 static const char utf8_hint[] = " without SMTPUTF8";
 
-static void by_template(struct route_work *w, const struct conf_forest *f,
-                        const struct dir_result *r)
+/* By the pieces that one claim offers. *why: what is wrong with the result, when it is not taken.
+ */
+static bool by_pieces(struct route_work *w, const struct conf_forest *f, const struct dir_claim *c,
+                      struct buf *why)
 {
     struct buf made = BUF_INIT(ADDRESS_MAX + 1);
-    char missing[4] = "", shown[160], source[80] = "override";
-    const struct dir_claim *c = claim_of(r, f);
-    if (c->kind != DIR_OVERRIDE)
-        escape_cstr(str_c(dir_view_source_name(w->q->view, c->source)), source, sizeof(source));
-    bool made_it = route_template(f->routing_template, c, &made, missing);
-    escape_cstr(buf_str(&made), shown, sizeof(shown));
-    if (missing[0] != '\0')
-        route_say(
-            w, "the address stays as it is: the template \"%s\" needs %s, which no source offers",
-            f->routing_template, missing);
-    else if (!made_it || !take(w, buf_str(&made)))
-        route_say(w,
-                  "the address stays as it is: the template \"%s\" gives \"%s\", which is no "
-                  "address%s",
-                  f->routing_template, shown, needs_utf8(buf_str(&made)) ? utf8_hint : "");
-    else
-        route_say(w, "the forest is given %s, by its template \"%s\" and the entry of \"%s\"",
-                  shown, f->routing_template, source);
+    char missing[4], shown[160];
+    bool ok = route_template(f->routing_template, c, &made, missing);
+    if (!ok && missing[0] != '\0') {
+        buf_printf(why, "needs %s, which no source offers,", missing);
+    } else {
+        ok = ok && take(w, buf_str(&made));
+        escape_cstr(buf_str(&made), shown, sizeof(shown));
+        buf_printf(why, "gives \"%s\", which is no address%s,", shown,
+                   needs_utf8(buf_str(&made)) ? utf8_hint : "");
+    }
     buf_free(&made);
+    return ok;
 }
 
-void route_address(struct route_work *w, const struct conf_forest *f, const struct dir_result *r)
+/* The hosting forest's own entry is asked for the pieces before any other; an override has none. */
+static bool by_template(struct route_work *w, const struct conf_forest *f,
+                        const struct dir_result *r)
+{
+    const struct dir_claim *c = r->best;
+    struct buf why = BUF_INIT(300);
+    bool ok = false;
+    for (unsigned i = 0; i < 2 * r->n_claims && !ok; i++) {
+        bool own = i < r->n_claims;
+        c = &r->claim[i % r->n_claims];
+        if (str_eq_nocase(route_home_of(w, c), str_c(f->name)) == own &&
+            (c->kind != DIR_OVERRIDE || r->n_claims == 1)) {
+            struct buf this_why = BUF_INIT(300);
+            ok = by_pieces(w, f, c, why.n == 0 ? &why : &this_why);
+            buf_free(&this_why);
+        }
+    }
+    char shown[160];
+    escape_cstr(w->out->address, shown, sizeof(shown));
+    if (ok)
+        route_say(w, "the forest is given %s, by its template \"%s\" and the entry of \"%s\"",
+                  shown, f->routing_template, dir_view_source_name(w->q->view, c->source));
+    else
+        route_say(w, "the template \"%s\" %s and is not used", f->routing_template, buf_cstr(&why));
+    buf_free(&why);
+    return ok;
+}
+
+/* Who was found by an old Exchange address is known to every forest by an SMTP address, but perhaps
+ * not by the old one: that is lost when a mailbox moves. */
+static bool by_primary(struct route_work *w, const struct conf_forest *f,
+                       const struct dir_result *r)
 {
     char shown[160];
-    escape_cstr(r->best->routing, shown, sizeof(shown));
-    if (r->best->routing.n != 0 && take(w, r->best->routing)) {
+    struct str primary = r->best->primary;
+    for (unsigned i = r->n_claims; i-- > 0;)
+        if (r->claim[i].kind != DIR_OVERRIDE && r->claim[i].primary.n != 0 &&
+            (primary.n == 0 || str_eq_nocase(route_home_of(w, &r->claim[i]), str_c(f->name))))
+            primary = r->claim[i].primary;
+    if (!take(w, primary))
+        return false;
+    escape_cstr(w->out->address, shown, sizeof(shown));
+    route_say(w, "the forest is given %s, the primary address", shown);
+    return true;
+}
+
+static bool by_directory(struct route_work *w, struct str routing)
+{
+    char shown[160];
+    if (routing.n == 0)
+        return false;
+    bool ok = take(w, routing);
+    escape_cstr(ok ? w->out->address : routing, shown, sizeof(shown));
+    if (ok)
         route_say(w,
                   "the forest is given %s, the address by which the directory says it knows the "
                   "recipient",
                   shown);
-        return;
-    }
-    if (r->best->routing.n != 0)
-        route_say(w, "the directory's routing address \"%s\" is no address%s and is not used",
-                  shown, needs_utf8(r->best->routing) ? utf8_hint : "");
-    if (f->routing_template[0] != '\0')
-        by_template(w, f, r);
     else
-        route_say(w, "the forest is given the address as it is");
+        route_say(w, "the directory's routing address \"%s\" is no address%s and is not used",
+                  shown, needs_utf8(routing) ? utf8_hint : "");
+    return ok;
+}
+
+void route_address(struct route_work *w, const struct conf_forest *f, const struct dir_result *r,
+                   struct str routing)
+{
+    if (by_directory(w, routing))
+        return;
+    if (f->routing_template[0] != '\0' && by_template(w, f, r))
+        return;
+    if (w->found_by_old && by_primary(w, f, r))
+        return;
+    route_say(w, "the forest is given the address as it is");
 }

@@ -46,29 +46,12 @@ static void say_vanished(struct route_work *w, const struct dir_claim *c, const 
     route_say(w, "%s no longer has it: vanished at %s, routes until %s", source, at, until);
 }
 
-void route_say_claims(struct route_work *w, const struct dir_result *r)
+void route_say_vanished(struct route_work *w, const struct dir_result *r)
 {
-    char source[80], forest[80], primary[120], target[120];
-    if (w->trace == NULL)
-        return;
-    for (unsigned i = 0; i < r->n_claims; i++) {
-        const struct dir_claim *c = &r->claim[i];
-        escape_cstr(c->forest, forest, sizeof(forest));
-        escape_cstr(c->primary, primary, sizeof(primary));
-        escape_cstr(c->target, target, sizeof(target));
-        who(w, c, source, sizeof(source));
-        if (c->kind == DIR_OVERRIDE) {
-            route_say(w, "%s has set the forest to \"%s\"", source, forest);
-            continue;
-        }
-        route_say(w, "%s has it as a %s%s%s%s%s; %s%s%s (%s)", source, dir_kind_text(c->kind),
-                  primary[0] ? " with primary address " : "", primary,
-                  target[0] ? " and target address " : "", target,
-                  forest[0] ? "it lives in forest \"" : "it does not say where it lives", forest,
-                  forest[0] ? "\"" : "", c->evidence != NULL ? c->evidence : "no evidence");
-        if (c->vanished_ms != 0)
-            say_vanished(w, c, source);
-    }
+    char source[80];
+    for (unsigned i = 0; i < r->n_claims; i++)
+        if (r->claim[i].vanished_ms != 0)
+            say_vanished(w, &r->claim[i], who(w, &r->claim[i], source, sizeof(source)));
 }
 
 void route_claims_text(struct route_work *w, const struct dir_result *r, struct buf *out)

@@ -1,7 +1,8 @@
 # relay/route: where a recipient's mail goes, and why (pure)
 noinst_LIBRARIES += libroute.a
 libroute_a_SOURCES = relay/route/route.h relay/route/route_int.h \
-	relay/route/route.c relay/route/address.c relay/route/explain.c
+	relay/route/route.c relay/route/shared.c relay/route/recipient.c relay/route/claims.c relay/route/address.c \
+	relay/route/explain.c
 
 if HAVE_CMOCKA
 check_PROGRAMS += tests/unit/route_test

@@ -16,8 +16,8 @@
 #include "base/assert.h"
 #include "base/escape.h"
 
-static void refuse(struct route_work *w, const char *rule, int code, const char *enhanced,
-                   const char *text)
+void route_refuse(struct route_work *w, const char *rule, int code, const char *enhanced,
+                  const char *text)
 {
     w->out->kind = code < 500 ? DECISION_DEFER : DECISION_REFUSE;
     w->out->rule = rule;
@@ -28,11 +28,11 @@ static void refuse(struct route_work *w, const char *rule, int code, const char 
 /* The transaction's arena is full. Returns false. */
 static bool out_of_memory(struct route_work *w)
 {
-    refuse(w, "no-memory", 451, "4.3.0", "out of memory for this message");
+    route_refuse(w, "no-memory", 451, "4.3.0", "out of memory for this message");
     return false;
 }
 
-static void deliver(struct route_work *w, const char *rule, enum dest_kind kind, struct str name)
+void route_deliver(struct route_work *w, const char *rule, enum dest_kind kind, struct str name)
 {
     char dest[300];
     w->out->kind = DECISION_DELIVER;
@@ -42,7 +42,7 @@ static void deliver(struct route_work *w, const char *rule, enum dest_kind kind,
     route_say(w, "goes to %s", dest);
 }
 
-static bool came_from(const struct route_work *w, int forest)
+bool route_came_from(const struct route_work *w, int forest)
 {
     return forest != CONF_NONE && w->origin_forest == forest;
 }
@@ -52,8 +52,8 @@ static bool came_from(const struct route_work *w, int forest)
 /* The recipient lives where the mail came from: one of the two sides has it wrong. Only a directory
  * that is complete and fresh (or an administrator) may say so for good: right after a move an old
  * state names the forest that has just sent the mail on. */
-static void refuse_loop(struct route_work *w, const struct conf_forest *f,
-                        const struct dir_result *r)
+void route_refuse_loop(struct route_work *w, const struct conf_forest *f,
+                       const struct dir_result *r)
 {
     struct buf claims = BUF_INIT(400), why = BUF_INIT(1024);
     if (r != NULL)
@@ -62,7 +62,7 @@ static void refuse_loop(struct route_work *w, const struct conf_forest *f,
     buf_printf(&why, "mail loop: it came from forest %s, which hosts this recipient", f->name);
     if (claims.n != 0)
         buf_printf(&why, ": %.*s", STR_ARG(buf_str(&claims)));
-    refuse(w, "loop", 550, "5.4.6", buf_cstr(&why));
+    route_refuse(w, "loop", 550, "5.4.6", buf_cstr(&why));
     buf_free(&claims);
     buf_free(&why);
 }
@@ -74,105 +74,38 @@ static void decide_routing_domain(struct route_work *w, const struct conf_domain
     const struct conf_forest *f = &w->q->conf->forest[d->forest_index];
     route_say(w, "%s is the routing domain of forest \"%s\": its mail goes there or nowhere",
               d->name, f->name);
-    if (came_from(w, d->forest_index)) {
-        refuse_loop(w, f, NULL);
+    if (route_came_from(w, d->forest_index)) {
+        route_refuse_loop(w, f, NULL);
         return;
     }
-    deliver(w, "routing-domain", DEST_FOREST, str_c(f->name));
+    route_deliver(w, "routing-domain", DEST_FOREST, str_c(f->name));
 }
 
-static void decide_unknown(struct route_work *w, const struct conf_domain *d)
+/* True: goes on. The limits are those of RFC 5321, but for old Exchange addresses. */
+static bool check_ours(struct route_work *w)
 {
-    if (d->unknown == CONF_UNKNOWN_REFUSE) {
-        refuse(w, "unknown-refuse", 550, "5.1.1", "no such recipient here");
-        return;
+    const char *why = route_unwrap(w);
+    if (why != NULL) {
+        route_refuse(w, "encapsulated-denied", 550, "5.7.1", why);
+        return false;
     }
-    const struct conf_forest *f = &w->q->conf->forest[d->forest_index];
-    route_say(w, "%s forwards unknown recipients to forest \"%s\"", d->name, f->name);
-    if (came_from(w, d->forest_index)) {
-        route_say(w, "the mail came from there: the recipient is unknown on both sides");
-        refuse(w, "unknown-forward", 550, "5.1.1",
-               "no such recipient, neither here nor in the forest that the mail came from");
-        return;
+    if (w->old.n == 0 &&
+        (w->rcpt.local.n > ADDRESS_RFC_LOCAL_MAX || w->rcpt.all.n > ADDRESS_RFC_MAX)) {
+        route_refuse(w, "too-long", 553, "5.1.3",
+                     "address too long: at most 254 octets, 64 before the @ (RFC 5321)");
+        return false;
     }
-    deliver(w, "unknown-forward", DEST_FOREST, str_c(f->name));
+    return true;
 }
 
-static void put_off_incomplete(struct route_work *w, const char *what, const struct dir_result *r)
+static void decide_our_domain(struct route_work *w, const struct conf_domain *d)
 {
-    char source[80];
-    struct buf why = BUF_INIT(600);
-    escape_cstr(str_c(r->stale_source), source, sizeof(source));
-    buf_printf(&why, "%s: directory %s%s%s", what, source[0] ? source : "incomplete",
-               r->why != NULL ? ": " : "", r->why != NULL ? r->why : "");
-    refuse(w, "directory-incomplete", 451, "4.3.0", buf_cstr(&why));
-    buf_free(&why);
-}
-
-static void put_off_loop(struct route_work *w, const struct conf_forest *f,
-                         const struct dir_result *r)
-{
-    char what[200];
-    route_say(w, "the mail came from forest \"%s\" and is not sent back there", f->name);
-    snprintf(what, sizeof(what), "it came from forest %s, which may not host this recipient now",
-             f->name);
-    put_off_incomplete(w, what, r);
-}
-
-static const char *found_rule(const struct dir_result *r)
-{
-    if (r->best->kind == DIR_OVERRIDE)
-        return "override";
-    return r->found == DIR_CONFLICT ? "conflict" : "directory";
-}
-
-static void decide_found(struct route_work *w, struct dir_result *r)
-{
-    int i = conf_find_forest(w->q->conf, r->best->forest);
-    route_say(w, "decided by: %s", r->why != NULL ? r->why : "the directory");
-    if (r->found == DIR_CONFLICT)
-        route_say(w, "%s; the source with the best priority is believed",
-                  r->conflict != NULL ? r->conflict : "several forests claim it");
-    if (i == CONF_NONE) {
-        refuse(w, "forest-unknown", 451, "4.3.5",
-               "the directory names a forest that is not configured here");
+    if (!check_ours(w))
         return;
-    }
-    const struct conf_forest *f = &w->q->conf->forest[i];
-    if (came_from(w, i)) {
-        if (r->best->kind == DIR_OVERRIDE ||
-            dir_view_is_current(w->q->view, w->key, w->q->now_ms, r))
-            refuse_loop(w, f, r);
-        else
-            put_off_loop(w, f, r);
-        return;
-    }
-    route_address(w, f, r);
-    deliver(w, found_rule(r), DEST_FOREST, str_c(f->name));
-}
-
-static void decide_shared_domain(struct route_work *w, const struct conf_domain *d)
-{
-    struct dir_result r;
-    dir_view_lookup(w->q->view, w->key, w->q->now_ms, &r);
-    route_say(w, "%s is a shared domain; the directory, at generation %llu, decides", d->name,
-              (unsigned long long)w->out->generation);
-    route_say_claims(w, &r);
-    switch (r.found) {
-    case DIR_FOUND:
-    case DIR_CONFLICT:
-        decide_found(w, &r);
-        return;
-    case DIR_NOT_FOUND:
-        route_say(w, "the directory does not know it: %s",
-                  r.why != NULL ? r.why : "no source has it");
-        decide_unknown(w, d);
-        return;
-    case DIR_NOT_FOUND_YET:
-    case DIR_AMBIGUOUS: /* never of an address */
-        put_off_incomplete(w, "recipient not known yet", &r);
-        return;
-    }
+    if (d->type == CONF_DOMAIN_ROUTING)
+        decide_routing_domain(w, d);
+    else
+        route_shared_domain(w, d);
 }
 
 /* ---- all other domains ---- */
@@ -197,7 +130,7 @@ static void decide_other_domain(struct route_work *w)
     escape_cstr(w->domain, shown, sizeof(shown));
     route_say(w, "%s is not a domain of ours", shown);
     if (!may_relay(w)) {
-        refuse(w, "relay-denied", 550, "5.7.1", "relaying denied");
+        route_refuse(w, "relay-denied", 550, "5.7.1", "relaying denied");
         return;
     }
     int i = conf_find_route(w->q->conf, w->domain);
@@ -208,7 +141,7 @@ static void decide_other_domain(struct route_work *w)
     else
         route_say(w, "no route matches: by MX");
     if (route != NULL && !route->mx) {
-        deliver(w, "route", DEST_ROUTE, str_c(route->name));
+        route_deliver(w, "route", DEST_ROUTE, str_c(route->name));
         return;
     }
     struct str name = arena_str(w->a, w->domain);
@@ -216,7 +149,7 @@ static void decide_other_domain(struct route_work *w)
         out_of_memory(w);
         return;
     }
-    deliver(w, route != NULL ? "route" : "mx", DEST_MX, name);
+    route_deliver(w, route != NULL ? "route" : "mx", DEST_MX, name);
 }
 
 /* ---- one recipient ---- */
@@ -229,7 +162,7 @@ static bool complete_postmaster(struct route_work *w)
     while (i < c->n_domain && c->domain[i].type != CONF_DOMAIN_SHARED)
         i++;
     if (i == c->n_domain) {
-        refuse(w, "syntax", 550, "5.1.1", "no domain of ours has a postmaster");
+        route_refuse(w, "syntax", 550, "5.1.1", "no domain of ours has a postmaster");
         return false;
     }
     char *full = arena_printf(w->a, "postmaster@%s", c->domain[i].name);
@@ -238,7 +171,7 @@ static bool complete_postmaster(struct route_work *w)
     route_say(w, "a postmaster without a domain is that of our first shared domain");
     if (address_parse(str_c(full), 0, &w->rcpt) == ADDRESS_OK)
         return true;
-    refuse(w, "syntax", 550, "5.1.1", "no domain of ours has a postmaster");
+    route_refuse(w, "syntax", 550, "5.1.1", "no domain of ours has a postmaster");
     return false;
 }
 
@@ -247,7 +180,7 @@ static bool parse_recipient(struct route_work *w)
     enum address_status st =
         address_parse(w->q->recipient, ADDRESS_ALLOW_UTF8 | ADDRESS_ALLOW_POSTMASTER, &w->rcpt);
     if (st != ADDRESS_OK) {
-        refuse(w, "syntax", 553, "5.1.3", address_status_text(st));
+        route_refuse(w, "syntax", 553, "5.1.3", address_status_text(st));
         return false;
     }
     if (w->rcpt.domain.n == 0 && !complete_postmaster(w))
@@ -277,29 +210,34 @@ static void say_origin(struct route_work *w)
                   w->shown);
 }
 
+static void decide(struct route_work *w)
+{
+    const struct route_query *q = w->q;
+    *w->out = (struct decision){.generation = dir_view_generation(q->view), .rule = ""};
+    escape_cstr(q->recipient, w->shown, sizeof(w->shown));
+    if (q->origin == MAIL_FROM_FOREST)
+        w->origin_forest = conf_find_forest(q->conf, q->origin_name);
+    say_origin(w);
+    if (!parse_recipient(w))
+        return;
+    int d = conf_find_domain(q->conf, w->domain);
+    if (d == CONF_NONE)
+        decide_other_domain(w);
+    else
+        decide_our_domain(w, &q->conf->domain[d]);
+}
+
 void route_decide(const struct route_query *q, struct arena *a, struct route_trace *trace,
                   struct decision *out)
 {
     struct route_work w = {.q = q, .a = a, .trace = trace, .out = out, .origin_forest = CONF_NONE};
-    *out = (struct decision){.generation = dir_view_generation(q->view), .rule = ""};
-    escape_cstr(q->recipient, w.shown, sizeof(w.shown));
-    if (q->origin == MAIL_FROM_FOREST)
-        w.origin_forest = conf_find_forest(q->conf, q->origin_name);
-    say_origin(&w);
-    if (!parse_recipient(&w))
-        return;
-
-    int d = conf_find_domain(q->conf, w.domain);
-    if (d == CONF_NONE)
-        decide_other_domain(&w);
-    else if (q->conf->domain[d].type == CONF_DOMAIN_ROUTING)
-        decide_routing_domain(&w, &q->conf->domain[d]);
-    else
-        decide_shared_domain(&w, &q->conf->domain[d]);
+    decide(&w);
 }
 
 void route_admit(const struct route_query *q, struct arena *a, struct route_trace *trace,
                  struct decision *out)
 {
-    route_decide(q, a, trace, out);
+    struct route_work w = {
+        .q = q, .a = a, .trace = trace, .out = out, .origin_forest = CONF_NONE, .at_rcpt = true};
+    decide(&w);
 }

@@ -20,24 +20,31 @@ struct route_query {
     struct str sender;    /* as written; empty = null sender */
     enum mail_origin origin;
     struct str origin_name; /* forest, if origin is one */
+    struct str refused_by;  /* a forest that refused it as unknown already; empty = none */
 };
 
-/* Reasons, one line each, for explain; NULL when nobody asks. */
+/* What explain shows; NULL when nobody asks. */
 struct route_trace {
     unsigned n;
-    struct str line[32];
+    struct str line[32]; /* reasons, one line each */
+    bool looked_up;      /* `entry` is what the directory has for it */
+    struct dir_result entry;
 };
 
 /* The decision for the recipient of an accepted message. Slices in *out come from `a` or the
  * configuration. Never fails: what cannot be decided is put off (a full arena too). Rules, in
- * out->rule: syntax, routing-domain, directory, conflict, override, loop, unknown-refuse,
- * unknown-forward, directory-incomplete, forest-unknown, relay-denied, route, mx, no-memory. */
+ * out->rule: syntax, too-long, encapsulated-denied, routing-domain, directory, conflict, override,
+ * other-claimant, loop, unknown-refuse, unknown-forward, old-address-unknown,
+ * old-address-ambiguous, directory-incomplete, forest-unknown, relay-denied, route, mx,
+ * no-memory. */
 void route_decide(const struct route_query *q, struct arena *a, struct route_trace *trace,
                   struct decision *out);
 
 /* May this origin send to this recipient at all (RCPT)? Relaying by those who may not: 550 5.7.1;
  * unknown recipients of ours: 550 5.1.1; not known yet: 451 4.3.0. The same rules as
- * route_decide(), which so stays no open relay when domains change while mail waits. */
+ * route_decide(), which so stays no open relay when domains change while mail waits; and one more,
+ * auth-required: strangers may not send to what wants authenticated senders. What was accepted
+ * once is not bounced for that. */
 void route_admit(const struct route_query *q, struct arena *a, struct route_trace *trace,
                  struct decision *out);
 

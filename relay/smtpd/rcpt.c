@@ -8,10 +8,15 @@
 #include "base/stats.h"
 #include "relay/route/route.h"
 
-static void refuse(struct smtpd_session *s, struct str rcpt, const struct smtp_reply *r)
+static void refuse(struct smtpd_session *s, struct str rcpt, const struct decision *d)
 {
-    LOG(INFO, NULL, "rcpt-refused", LC("client", s->ip), LS("from", s->txn->env.sender),
-        LS("to", rcpt), LI("code", r->code), LC("why", r->text));
+    const struct smtp_reply *r = &d->reply;
+    if (d->alarm)
+        LOG(WARN, NULL, "rcpt-refused", LC("client", s->ip), LS("from", s->txn->env.sender),
+            LS("to", rcpt), LI("code", r->code), LC("rule", d->rule), LC("why", r->text));
+    else
+        LOG(INFO, NULL, "rcpt-refused", LC("client", s->ip), LS("from", s->txn->env.sender),
+            LS("to", rcpt), LI("code", r->code), LC("rule", d->rule), LC("why", r->text));
     if (smtp_reply_is_permanent(r)) {
         stats_inc(STAT_smtpd_recipients_refused);
         smtpd_error_reply(s, r);
@@ -71,7 +76,7 @@ void smtpd_cmd_rcpt(struct smtpd_session *s, struct str args)
     arena_reset(&s->d->decide);
     route_admit(&q, &s->d->decide, NULL, &decision); /* only kind and reply are used */
     if (decision.kind != DECISION_DELIVER) {
-        refuse(s, r.recipient, &decision.reply);
+        refuse(s, r.recipient, &decision);
         return;
     }
     add_recipient(t, &r);
