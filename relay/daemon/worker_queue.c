@@ -20,8 +20,8 @@ static bool load(void *ctx, uint64_t id, struct buf *out, bool *gone)
     return ok;
 }
 
-static void decide(void *ctx, const struct envelope *env, uint32_t index, struct arena *a,
-                   struct decision *out)
+static void decide(void *ctx, const struct envelope *env, uint32_t index, struct str refused_by,
+                   struct arena *a, struct decision *out)
 {
     struct worker *w = ctx;
     const struct dir_view *view = worker_view(w);
@@ -33,6 +33,7 @@ static void decide(void *ctx, const struct envelope *env, uint32_t index, struct
         .sender = env->sender,
         .origin = env->origin,
         .origin_name = env->origin_name,
+        .refused_by = refused_by,
     };
     route_decide(&q, a, NULL, out);
     /* Slices may point into the view or the configuration, which a later generation replaces. */
@@ -94,5 +95,6 @@ struct queue_conf worker_queue_conf(const struct conf *c)
         .rcpt_per_delivery_max = c->queue.rcpt_per_delivery_max,
         .dest_backoff_min_ms = c->queue.dest_backoff_min_ms,
         .dest_backoff_max_ms = c->queue.dest_backoff_max_ms,
+        .retry_other_claimant = c->retry_other_claimant,
     };
 }

@@ -31,6 +31,7 @@ struct delivery_rcpt {
     uint32_t index;     /* into env->rcpt */
     struct str address; /* for RCPT TO */
     enum outcome outcome;
+    bool at_rcpt; /* the reply is the one to RCPT: about this recipient, not about the message */
     struct smtp_reply
         *reply; /* set with the outcome; points into the delivery's `replies` or shared */
 };

@@ -21,6 +21,15 @@ struct smtp_reply *smtp_reply_set(struct smtp_reply *r, int code, const char *en
     return r;
 }
 
+bool smtp_reply_is_unknown_user(const struct smtp_reply *r)
+{
+    static const char *const status[] = {"5.1.1", "5.1.10", "5.4.1"};
+    bool is = false;
+    for (size_t i = 0; i < sizeof(status) / sizeof(status[0]); i++)
+        is = is || strcmp(r->enhanced, status[i]) == 0;
+    return is && smtp_reply_is_permanent(r);
+}
+
 const char *smtp_reply_status(const struct smtp_reply *r, char dst[12])
 {
     int class = r->code / 100;

@@ -31,6 +31,9 @@ static inline bool smtp_reply_is_permanent(const struct smtp_reply *r)
 {
     return r->code >= 500 && r->code < 600;
 }
+/* Does a next hop say that there is no such recipient? 5.4.1 is what Exchange Online says where the
+ * domain's recipients are all in its directory. */
+bool smtp_reply_is_unknown_user(const struct smtp_reply *r);
 /* The enhanced code, or one made from the basic code ("5.0.0") when there is none or it
  * contradicts: the basic code wins. */
 const char *smtp_reply_status(const struct smtp_reply *r, char dst[12]);

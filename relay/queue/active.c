@@ -214,11 +214,25 @@ struct pick {
     uint64_t generation;
 };
 
-static void decide(struct qactive *act, const struct qrcpt *r, struct arena *a,
+void active_decide(struct qactive *act, const struct qrcpt *r, struct arena *a,
                    struct decision *out)
 {
+    struct queue *q = act->q;
+    struct str refused_by = r->refused != 0 ? dest_at(q, r->refused)->name : STR_NULL;
     *out = (struct decision){0};
-    act->q->ops.decide(act->q->ops.ctx, &act->env, r->index, a, out);
+    q->ops.decide(q->ops.ctx, &act->env, r->index, refused_by, a, out);
+}
+
+static void log_refusal(const struct qactive *act, const struct qrcpt *r,
+                        const struct decision *dec)
+{
+    char id[14];
+    struct str to = act->env.rcpt[r->index].address;
+    spool_id_text(act->m->id, id);
+    if (dec->alarm)
+        LOG(WARN, id, "refused", LS("to", to), LC("rule", dec->rule), LC("why", dec->reply.text));
+    else
+        LOG(INFO, id, "refused", LS("to", to), LC("rule", dec->rule), LC("why", dec->reply.text));
 }
 
 static void defer_by_decision(struct qactive *act, struct qrcpt *r, const struct decision *dec)
@@ -265,9 +279,12 @@ static bool pick_one(struct qactive *act, uint32_t number, struct pick *p)
     struct qrcpt *r = rcpt_at(q, number);
     struct decision dec;
     r->flags &= (uint8_t)~RCPT_RECHECK;
-    decide(act, r, &act->a, &dec);
+    active_decide(act, r, &act->a, &dec);
+    if (dec.key_hash != 0)
+        rcpt_rekey(q, number, dec.key_hash);
     if (dec.kind == DECISION_REFUSE) {
         rcpt_set_dest(q, r, NULL);
+        log_refusal(act, r, &dec);
         fail_add(act, number, false, &dec.reply, "", STR_NULL, 0);
         return false;
     }
@@ -340,7 +357,7 @@ void active_recheck(struct qactive *act)
             continue;
         struct decision dec;
         arena_reset(&q->scratch);
-        decide(act, r, &q->scratch, &dec);
+        active_decide(act, r, &q->scratch, &dec);
         if (same_answer(q, r, &dec))
             continue;
         stats_inc(STAT_queue_rerouted);
@@ -362,7 +379,7 @@ bool delivery_confirm(struct delivery *d)
     for (unsigned i = 0; i < d->n_rcpt; i++) {
         struct decision dec;
         arena_reset(&q->scratch);
-        decide(act, rcpt_at(q, qd->rcpt[i]), &q->scratch, &dec);
+        active_decide(act, rcpt_at(q, qd->rcpt[i]), &q->scratch, &dec);
         if (dec.kind != DECISION_DELIVER || dec.dest.kind != d->dest.kind ||
             !str_eq(dec.dest.name, d->dest.name) || !str_eq(dec.address, d->rcpt[i].address))
             return false;

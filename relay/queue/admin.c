@@ -154,6 +154,8 @@ unsigned queue_rcpts(const struct queue *q, uint64_t id, struct queue_rcpt_info 
             if (reply == 0 && r->state == RCPT_PARKED)
                 reply = dest_at(q, r->dest)->last_reply;
         }
+        if (r->refused != 0)
+            dest_print(dest_at(q, r->refused), out[n].refused, sizeof(out[n].refused));
         reply_print(q, reply, out[n].last_reply, sizeof(out[n].last_reply));
     }
     return m->n_left;

@@ -111,12 +111,12 @@ void dest_print(const struct qdest *d, char *dst, size_t cap)
     dest_key_print(&k, dst, cap);
 }
 
-void rcpt_set_dest(struct queue *q, struct qrcpt *r, struct qdest *d)
+void dest_refer(struct queue *q, uint32_t *link, struct qdest *d)
 {
-    uint32_t now = d != NULL ? d->self : 0, before = r->dest;
+    uint32_t now = d != NULL ? d->self : 0, before = *link;
     if (now == before)
         return;
-    r->dest = now;
+    *link = now;
     if (d != NULL) {
         d->refs++;
         dest_check_idle(q, d);
@@ -126,6 +126,11 @@ void rcpt_set_dest(struct queue *q, struct qrcpt *r, struct qdest *d)
         old->refs--;
         dest_check_idle(q, old);
     }
+}
+
+void rcpt_set_dest(struct queue *q, struct qrcpt *r, struct qdest *d)
+{
+    dest_refer(q, &r->dest, d);
 }
 
 /* ---- parked recipients: a list by number in each lane ---- */

@@ -262,36 +262,20 @@ uint32_t rcpt_by_key(const struct queue *q, uint64_t hash)
     return i;
 }
 
-uint32_t rcpt_add(struct queue *q, struct qmsg *m, uint32_t *last, unsigned index,
-                  struct str address)
+static void key_enter(struct queue *q, struct qrcpt *r, uint32_t number)
 {
-    uint64_t hash = rcpt_key_hash(address);
-    uint32_t i = slab_get(&q->rcpts);
-    struct qrcpt *r = rcpt_at(q, i);
-    r->hash_lo = (uint32_t)hash;
-    r->hash_hi = (uint32_t)(hash >> 32);
-    r->msg = m->self;
-    r->index = (uint16_t)index;
-    r->state = RCPT_DUE;
-    if (*last == 0)
-        m->first = i;
-    else
-        rcpt_at(q, *last)->next = i;
-    *last = i;
-    m->n_left++;
-
-    uint32_t first = rcpt_by_key(q, hash);
+    uint32_t first = rcpt_by_key(q, rcpt_hash(r));
+    r->same_prev = first;
+    r->same_next = 0;
     if (first == 0) {
-        lhash_add(q, &q->by_key, i);
-        return i;
+        lhash_add(q, &q->by_key, number);
+        return;
     }
     struct qrcpt *f = rcpt_at(q, first);
-    r->same_prev = first;
     r->same_next = f->same_next;
     if (r->same_next != 0)
-        rcpt_at(q, r->same_next)->same_prev = i;
-    f->same_next = i;
-    return i;
+        rcpt_at(q, r->same_next)->same_prev = number;
+    f->same_next = number;
 }
 
 static void key_leave(struct queue *q, struct qrcpt *r, uint32_t number)
@@ -310,6 +294,38 @@ static void key_leave(struct queue *q, struct qrcpt *r, uint32_t number)
     }
 }
 
+void rcpt_rekey(struct queue *q, uint32_t number, uint64_t hash)
+{
+    struct qrcpt *r = rcpt_at(q, number);
+    if (rcpt_hash(r) == hash)
+        return;
+    key_leave(q, r, number);
+    r->hash_lo = (uint32_t)hash;
+    r->hash_hi = (uint32_t)(hash >> 32);
+    key_enter(q, r, number);
+}
+
+uint32_t rcpt_add(struct queue *q, struct qmsg *m, uint32_t *last, unsigned index,
+                  struct str address)
+{
+    uint64_t hash = rcpt_key_hash(address);
+    uint32_t i = slab_get(&q->rcpts);
+    struct qrcpt *r = rcpt_at(q, i);
+    r->hash_lo = (uint32_t)hash;
+    r->hash_hi = (uint32_t)(hash >> 32);
+    r->msg = m->self;
+    r->index = (uint16_t)index;
+    r->state = RCPT_DUE;
+    if (*last == 0)
+        m->first = i;
+    else
+        rcpt_at(q, *last)->next = i;
+    *last = i;
+    m->n_left++;
+    key_enter(q, r, i);
+    return i;
+}
+
 void rcpt_done(struct queue *q, uint32_t number)
 {
     struct qrcpt *r = rcpt_at(q, number);
@@ -317,6 +333,7 @@ void rcpt_done(struct queue *q, uint32_t number)
     if (r->state == RCPT_PARKED)
         rcpt_unpark(q, number);
     rcpt_set_dest(q, r, NULL);
+    dest_refer(q, &r->refused, NULL);
     reply_unref(q, &r->reply);
     key_leave(q, r, number);
 

@@ -10,7 +10,7 @@
  *           off
  *   HELD    by an admin; neither tried nor expired
  *
- * A waiting, parked or held message costs an index entry (80 bytes, 52 per recipient, 16 in hash
+ * A waiting, parked or held message costs an index entry (80 bytes, 56 per recipient, 16 in hash
  * tables and heap), not its envelope.
  *
  * Destinations: each has a window (deliveries in hand) that opens by one per success up to the
@@ -44,6 +44,7 @@ struct queue_conf {
     unsigned ready_max; /* ready deliveries kept per destination */
     unsigned rcpt_per_delivery_max;
     int64_t dest_backoff_min_ms, dest_backoff_max_ms;
+    bool retry_other_claimant; /* ask again about a recipient that its forest does not know */
 };
 
 /* A recipient that ended, for reports. */
@@ -68,9 +69,10 @@ struct queue_ops {
     /* The message's encoded envelope from the spool appended to out; false = it cannot be read now
      * (or is damaged: *gone). */
     bool (*load)(void *ctx, uint64_t id, struct buf *out, bool *gone);
-    /* Decision for env->rcpt[index]; slices come from `a`. */
-    void (*decide)(void *ctx, const struct envelope *env, uint32_t index, struct arena *a,
-                   struct decision *out);
+    /* Decision for env->rcpt[index]; slices come from `a`. refused_by: the forest that refused it
+     * as unknown, or empty. */
+    void (*decide)(void *ctx, const struct envelope *env, uint32_t index, struct str refused_by,
+                   struct arena *a, struct decision *out);
     uint64_t (*generation)(void *ctx); /* of the newest directory view */
     /* Writes marks for these recipients (no sync). kind is an enum spool_mark_kind. */
     void (*mark)(void *ctx, uint64_t id, const uint32_t *rcpt, unsigned n, int kind);
@@ -142,6 +144,7 @@ struct queue_rcpt_info {
     uint32_t index;    /* into the envelope */
     const char *state; /* "active", "waiting", "parked"; static */
     char dest[280];    /* of the last decision, "" */
+    char refused[280]; /* the destination that refused it as unknown, "" */
     char last_reply[300];
 };
 /* Fills up to max in the order of index; returns how many are left, 0 also if there is no such

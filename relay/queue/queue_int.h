@@ -146,6 +146,7 @@ struct qrcpt {
     uint32_t dest;      /* of the last decision; 0 = none */
     uint32_t addr_hash; /* of the address said to the next hop */
     uint32_t reply;     /* last one seen; 0 = none */
+    uint32_t refused;   /* the destination that does not know it; 0 = none (refused.c) */
     uint16_t index;     /* into the envelope */
     uint8_t state;
     uint8_t flags;
@@ -232,7 +233,9 @@ struct qdest *dest_find(const struct queue *q, const struct dest_key *k); /* NUL
 struct qdest *dest_get(struct queue *q, const struct dest_key *k);
 void dest_free_all(struct queue *q);
 void dest_print(const struct qdest *d, char *dst, size_t cap);
-/* Sets the recipient's destination (NULL = none), keeping the counts. */
+/* Refers *link (of a recipient) to another destination, or to none (NULL), keeping the counts. */
+void dest_refer(struct queue *q, uint32_t *link, struct qdest *d);
+/* Sets the recipient's destination (NULL = none). */
 void rcpt_set_dest(struct queue *q, struct qrcpt *r, struct qdest *d);
 /* May one more delivery be made ready in this lane? */
 bool dest_takes(const struct queue *q, const struct qdest *d, enum lane lane);
@@ -369,6 +372,9 @@ void rcpt_done(struct queue *q, uint32_t number);
 uint32_t rcpt_by_key(const struct queue *q, uint64_t hash);
 uint64_t rcpt_key_hash(struct str address);
 
+/* The directory tells of changes to it by another address than it was accepted with. */
+void rcpt_rekey(struct queue *q, uint32_t number, uint64_t hash);
+
 /* active.c */
 bool slot_is_free(const struct queue *q, bool backlog);
 /* With the encoded envelope at hand. NULL: it cannot be decoded. */
@@ -383,6 +389,9 @@ static inline void active_check(struct qactive *act);
 void active_dispatch(struct qactive *act, const uint32_t *rcpt, unsigned n, enum lane lane,
                      bool pulled);
 void active_dispatch_due(struct qactive *act);
+/* The decision of this moment for one recipient. */
+void active_decide(struct qactive *act, const struct qrcpt *r, struct arena *a,
+                   struct decision *out);
 /* Decides for the recipients marked RECHECK; those whose answer differs become DUE. */
 void active_recheck(struct qactive *act);
 bool delivery_confirm(struct delivery *d);
@@ -396,6 +405,10 @@ void fail_add(struct qactive *act, uint32_t rcpt, bool expired, const struct smt
               const char *host, struct str final_address, int64_t at_ms);
 /* Does what is left when nothing is in hand: reports, expires, lets it wait or lets it go. */
 void active_settle(struct qactive *act);
+
+/* refused.c: a recipient that failed at its destination. True: it is DUE, for another one that
+ * claims it; false: the failure is final. */
+bool refused_try_other(struct qdelivery *qd, unsigned i, const struct smtp_reply *r);
 
 /* admin.c */
 void msg_mark_removed(struct queue *q, const struct qmsg *m);

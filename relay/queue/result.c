@@ -273,8 +273,10 @@ static void take_rcpt(struct qdelivery *qd, unsigned i, uint32_t *shared)
         rcpt_done(act->q, qd->rcpt[i]);
         return;
     case OUTCOME_FAILED:
-        log_outcome(qd, i, "failed");
         act->attempted = true;
+        if (refused_try_other(qd, i, reply_of(qd, i)))
+            return;
+        log_outcome(qd, i, "failed");
         fail_add(act, qd->rcpt[i], false, reply_of(qd, i), qd->d.remote_host, qd->d.rcpt[i].address,
                  0);
         return;

@@ -16,6 +16,7 @@ void result_reset(struct job *j)
     for (unsigned i = 0; i < d->n_rcpt; i++) {
         d->rcpt[i].outcome = OUTCOME_NONE;
         d->rcpt[i].reply = NULL;
+        d->rcpt[i].at_rcpt = false;
     }
     d->session_reply.code = 0;
     j->n_replies = 0;
@@ -62,6 +63,7 @@ void result_rest(struct job *j, enum outcome outcome, const struct smtp_reply *r
     d->session_reply = *reply;
     for (; i < d->n_rcpt; i = result_next_open(j, i + 1)) {
         d->rcpt[i].outcome = outcome;
+        d->rcpt[i].at_rcpt = false;
         d->rcpt[i].reply = &d->session_reply;
     }
 }

@@ -203,6 +203,7 @@ void session_on_rcpt(struct session *s, const struct smtp_reply *r)
     sl->outstanding--;
     sl->rcpt_said++;
     unsigned i = sl->rcpt_reply;
+    j->d->rcpt[i].at_rcpt = true;
     if (smtp_reply_is_ok(r))
         sl->rcpt_ok++;
     else if (sl->rcpt_ok > 0 && reply_is_too_many_rcpt(r))

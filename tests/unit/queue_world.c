@@ -115,14 +115,25 @@ static void op_mark(void *ctx, uint64_t id, const uint32_t *rcpt, unsigned n, in
 
 /* ---- the directory ---- */
 
-static void op_decide(void *ctx, const struct envelope *env, uint32_t index, struct arena *a,
-                      struct decision *out)
+/* Where the entry's mail goes: not where it was refused as unknown, if another place claims it. */
+static unsigned place_of(const struct world *w, unsigned entry, struct str refused_by)
+{
+    unsigned to = w->entry[entry];
+    char name[24];
+    (void)snprintf(name, sizeof(name), "%u.%u", to % 10000, to / 10000);
+    return w->other[entry] != 0 && str_eq(refused_by, str_c(name)) ? w->other[entry] : to;
+}
+
+static void op_decide(void *ctx, const struct envelope *env, uint32_t index, struct str refused_by,
+                      struct arena *a, struct decision *out)
 {
     struct world *w = ctx;
     unsigned entry = (unsigned)strtoul(env->rcpt[index].address.p + 1, NULL, 10);
-    unsigned to = w->entry[entry];
+    unsigned to = place_of(w, entry, refused_by);
     w->decides++;
     out->generation = w->generation;
+    if (w->by_other_key)
+        out->key_hash = ~world_entry_hash(entry);
     if (to == ENTRY_REFUSE) {
         out->kind = DECISION_REFUSE;
         out->reply = (struct smtp_reply){.code = 550, .enhanced = "5.1.1", .text = "unknown"};
@@ -154,6 +165,7 @@ void world_flip(struct world *w, unsigned entry, unsigned value, bool tell)
     uint64_t hash = world_entry_hash(entry);
     w->entry[entry] = value;
     w->generation++;
+    hash = w->by_other_key ? ~hash : hash;
     if (tell)
         queue_directory_changed(w->q, &hash, 1, false);
 }
@@ -232,6 +244,10 @@ static void end_rcpt(struct world *w, struct event *ev, unsigned i, enum behavio
     } else if (be == BE_5XX) {
         d->rcpt[i].outcome = OUTCOME_FAILED;
         *r = (struct smtp_reply){.code = 550, .enhanced = "5.2.1", .text = "no"};
+    } else if (be == BE_UNKNOWN || be == BE_UNKNOWN_LATE) {
+        d->rcpt[i].outcome = OUTCOME_FAILED;
+        d->rcpt[i].at_rcpt = be == BE_UNKNOWN;
+        *r = (struct smtp_reply){.code = 550, .enhanced = "5.1.1", .text = "who?"};
     } else {
         d->rcpt[i].outcome = OUTCOME_DEFERRED;
         *r = (struct smtp_reply){.code = 450, .enhanced = "4.2.0"};
@@ -265,7 +281,8 @@ static void end_delivery(struct world *w, struct event *ev)
         d->replies = mem_array(d->n_rcpt, sizeof(*d->replies));
         for (unsigned i = 0; i < d->n_rcpt; i++) {
             unsigned entry = world_msg(w, d->msg_id)->rcpt[d->rcpt[i].index].entry;
-            assert_int_equal(w->entry[entry] % 10000, ev->dest - w->dest); /* never the old way */
+            if (w->other[entry] != ev->dest - w->dest) /* never the old way */
+                assert_int_equal(w->entry[entry] % 10000, ev->dest - w->dest);
             end_rcpt(w, ev, i, be);
         }
     }

@@ -27,12 +27,14 @@
 
 enum behaviour {
     BE_WELL,
-    BE_DEAD,  /* no connection, after `latency` */
-    BE_BUSY,  /* 421 */
-    BE_4XX,   /* each recipient is put off */
-    BE_5XX,   /* each recipient is refused */
-    BE_HANG,  /* nothing ever happens until world_release() */
-    BE_RANDOM /* any of the above but hanging, and mixed per recipient */
+    BE_DEAD,         /* no connection, after `latency` */
+    BE_BUSY,         /* 421 */
+    BE_4XX,          /* each recipient is put off */
+    BE_5XX,          /* each recipient is refused */
+    BE_UNKNOWN,      /* each recipient is refused as unknown, at RCPT ... */
+    BE_UNKNOWN_LATE, /* ... or after the content */
+    BE_HANG,         /* nothing ever happens until world_release() */
+    BE_RANDOM        /* any of the above but hanging, and mixed per recipient */
 };
 
 struct world_dest {
@@ -72,6 +74,8 @@ struct world {
     struct loop *loop;
     struct world_dest dest[WORLD_DESTS];
     unsigned entry[WORLD_ENTRIES];
+    unsigned other[WORLD_ENTRIES]; /* the destination that claims it, too; 0 = none */
+    bool by_other_key;             /* the directory tells of changes by keys of its own */
     uint64_t generation;
     struct world_msg *msg; /* by id - 1 */
     unsigned n_msg, cap_msg;
