@@ -79,6 +79,14 @@ static const char *advice_for(const char *status)
     return NULL;
 }
 
+/* The proxy address that would mend a refusal (relay/route: an old Exchange address that nobody
+ * has); empty if the reply names none. */
+static struct str mending_line(const struct dsn_rcpt *r)
+{
+    const char *line = r->remote_host[0] == '\0' ? strstr(r->reply.text, " X500:") : NULL;
+    return line != NULL ? str_c(line + 1) : STR_NULL;
+}
+
 static void put_reason(struct dsn_writer *w, const struct dsn_request *q, const struct dsn_rcpt *r)
 {
     static const char *const verb[] = {
@@ -107,7 +115,14 @@ static void put_reason(struct dsn_writer *w, const struct dsn_request *q, const 
     if (!remote && r->reply.text[0] == '\0')
         return;
     dsn_put_folded(w, INDENT, INDENT, str_c(head), false);
-    dsn_put_folded(w, INDENT INDENT, INDENT INDENT, str_c(said), false);
+    struct str line = remote ? STR_NULL : mending_line(r);
+    dsn_put_folded(w, INDENT INDENT, INDENT INDENT,
+                   line.n != 0 ? str_upto(str_c(said), strlen(said) - line.n) : str_c(said), false);
+    if (line.n != 0) { /* whole, to be copied */
+        dsn_putc(w, INDENT INDENT);
+        dsn_put_clean(w, line, false);
+        dsn_putc(w, "\r\n");
+    }
 }
 
 static void put_rcpt(struct dsn_writer *w, const struct dsn_request *q, const struct dsn_rcpt *r)
@@ -117,7 +132,11 @@ static void put_rcpt(struct dsn_writer *w, const struct dsn_request *q, const st
     dsn_put_clean(w, r->rcpt->address, true);
     dsn_putc(w, ">\r\n");
     put_reason(w, q, r);
-    const char *hint = advice_for(dsn_status(q->kind, r, status));
+    const char *hint =
+        mending_line(r).n != 0
+            ? "Pass this report on to the recipient's administrator, or write to the "
+              "recipient's present address."
+            : advice_for(dsn_status(q->kind, r, status));
     if (q->kind == DSN_DELAYED && r->will_retry_until_ms > 0) {
         clock_rfc5322(r->will_retry_until_ms, date, sizeof(date));
         snprintf(text, sizeof(text), "The relay will try until %s.", date);

@@ -163,6 +163,27 @@ static void test_failure(void **state)
     free(text);
 }
 
+/* What would mend it stands whole on a line of its own; only in what we say ourselves. */
+static void test_the_line_that_mends(void **state)
+{
+    (void)state;
+    bool is_8bit;
+#define LINE                                                                                       \
+    "X500:/o=First Organization/ou=Exchange Administrative Group (FYDIBOHF23SPDLT)/cn=Recipients/" \
+    "cn=jdoe123"
+    static const char said[] = "nobody has it; add the proxy address " LINE;
+    const struct dsn_rcpt r[] = {failure(0, "", 550, "5.1.1", said),
+                                 failure(1, "mx.target.local", 550, "5.1.1", said)};
+    const struct dsn_request q = request(DSN_FAILED, r, 2);
+    char *text = build(&q, &is_8bit);
+    check_form(text);
+    has(text, "\r\n        nobody has it; add the proxy address\r\n        " LINE
+              "\r\n    Pass this report on to the recipient's administrator");
+    assert_int_equal(count(text, LINE), 1);
+    has(text, "\r\n    This address does not exist there.");
+    free(text);
+}
+
 static void test_kinds(void **state)
 {
     (void)state;
@@ -449,11 +470,12 @@ int main(int argc, char **argv)
     if (argc == 2)
         return write_samples(argv[1]);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_failure), cmocka_unit_test(test_kinds),
-        cmocka_unit_test(test_whole),   cmocka_unit_test(test_utf8),
-        cmocka_unit_test(test_hostile), cmocka_unit_test(test_folding),
-        cmocka_unit_test(test_cap),     cmocka_unit_test(test_diagnostic),
-        cmocka_unit_test(test_from),    cmocka_unit_test(test_wanted),
+        cmocka_unit_test(test_failure),    cmocka_unit_test(test_the_line_that_mends),
+        cmocka_unit_test(test_kinds),      cmocka_unit_test(test_whole),
+        cmocka_unit_test(test_utf8),       cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_folding),    cmocka_unit_test(test_cap),
+        cmocka_unit_test(test_diagnostic), cmocka_unit_test(test_from),
+        cmocka_unit_test(test_wanted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
