@@ -11,6 +11,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "directory/map.h"
+#include "directory/recipient_type.h"
 
 /* How a cell becomes values. */
 enum how {
@@ -205,37 +206,6 @@ bool csv_map_header(struct csv_map *m, const struct csv_row *header, struct err 
 static const struct {
     const char *word;
     uint64_t value;
-} type_word[] = {
-    {"UserMailbox", 1},
-    {"LinkedMailbox", 2},
-    {"SharedMailbox", 4},
-    {"LegacyMailbox", 8},
-    {"RoomMailbox", 16},
-    {"EquipmentMailbox", 32},
-    {"MailContact", 64},
-    {"MailUser", 128},
-    {"MailUniversalDistributionGroup", 256},
-    {"MailNonUniversalGroup", 512},
-    {"MailUniversalSecurityGroup", 1024},
-    {"DynamicDistributionGroup", 2048},
-    {"PublicFolder", 4096},
-    {"MailForestContact", 32768},
-    {"ArbitrationMailbox", 8388608},
-    {"RoomList", 268435456},
-    {"DiscoveryMailbox", 536870912},
-    {"RemoteUserMailbox", 2147483648},
-    {"RemoteRoomMailbox", 8589934592},
-    {"RemoteEquipmentMailbox", 17179869184},
-    {"RemoteSharedMailbox", 34359738368},
-    {"TeamMailbox", 137438953472},
-    {"RemoteTeamMailbox", 274877906944},
-    {"GroupMailbox", 1099511627776},
-    {"LinkedRoomMailbox", 2199023255552},
-    {"GuestMailUser", 35184372088832},
-};
-static const struct {
-    const char *word;
-    uint64_t value;
 } kind_word[] = {{"mailbox", 1}, {"mail-user", 128}, {"contact", 64}, {"group", 256}};
 
 uint64_t csv_map_type(struct str word)
@@ -243,10 +213,7 @@ uint64_t csv_map_type(struct str word)
     for (unsigned i = 0; i < ARRAY_LEN(kind_word); i++)
         if (str_eq_nocase(word, str_c(kind_word[i].word)))
             return kind_word[i].value;
-    for (unsigned i = 0; i < ARRAY_LEN(type_word); i++)
-        if (str_eq_nocase(word, str_c(type_word[i].word)))
-            return type_word[i].value;
-    return 0;
+    return recipient_type_value(word);
 }
 
 /* ---- values ---- */

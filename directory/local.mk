@@ -40,6 +40,7 @@ libdirectory_a_SOURCES = \
 	directory/override_wave.c \
 	directory/override_write.c \
 	directory/person.c directory/person.h \
+	directory/recipient_type.c directory/recipient_type.h \
 	directory/record.c \
 	directory/replica.c directory/replica.h directory/replica_int.h \
 	directory/rules.c directory/rules.h \

@@ -10,6 +10,8 @@
 #include "base/clock.h"
 #include "base/escape.h"
 #include "base/stats.h"
+#include "directory/map.h"
+#include "directory/recipient_type.h"
 
 #define TEXT_MAX 4096
 
@@ -100,6 +102,7 @@ void fact_message_rcpts(json_t *message, const struct envelope *env,
         put(o, "address", fact_text(env->rcpt[i].address));
         put_cstr(o, "state", r != NULL ? r->state : "done");
         put_cstr(o, "dest", r != NULL ? r->dest : "");
+        put_cstr(o, "refused_by", r != NULL ? r->refused : "");
         put_cstr(o, "last_reply", r != NULL ? r->last_reply : "");
         (void)json_array_append_new(all, o);
     }
@@ -234,18 +237,33 @@ json_t *fact_pending(const struct dir_pending_item *i)
     return o;
 }
 
-static json_t *claim(const struct dir_view *v, const struct dir_claim *c, bool best)
+static uint64_t generation_of(const char *source, const struct dir_source_status *v, unsigned n)
 {
+    for (unsigned i = 0; i < n; i++)
+        if (strcmp(v[i].name, source) == 0)
+            return v[i].generation;
+    return 0;
+}
+
+static json_t *claim(const struct dir_claim *c, const char *source, uint64_t generation, bool best)
+{
+    char dn[DIR_DN_MAX], uuid[MAP_UUID_TEXT] = "";
     json_t *o = json_object();
-    put_cstr(o, "source",
-             c->source == DIR_SOURCE_OVERRIDES ? "override" : dir_view_source_name(v, c->source));
+    if (c->uuid != NULL)
+        map_uuid_text(c->uuid, uuid);
+    put_cstr(o, "source", source);
+    put(o, "generation", integer(generation));
     put_cstr(o, "kind", dir_kind_text(c->kind));
+    put_cstr(o, "type", recipient_type_text(c->recipient_type));
     put(o, "forest", fact_text(c->forest));
+    put_cstr(o, "evidence", c->evidence != NULL ? c->evidence : "");
     put(o, "primary", fact_text(c->primary));
     put(o, "routing", fact_text(c->routing));
     put(o, "target", fact_text(c->target));
     put(o, "alias", fact_text(c->alias));
-    put_cstr(o, "evidence", c->evidence != NULL ? c->evidence : "");
+    put(o, "dn", fact_text(dir_claim_dn(c, dn)));
+    put_cstr(o, "uuid", uuid);
+    put(o, "require_auth", json_boolean(c->require_auth));
     put(o, "best", json_boolean(best));
     if (c->vanished_ms != 0) {
         put(o, "vanished", fact_time(c->vanished_ms));
@@ -254,7 +272,8 @@ static json_t *claim(const struct dir_view *v, const struct dir_claim *c, bool b
     return o;
 }
 
-json_t *fact_lookup(struct str address, const struct dir_view *v, const struct dir_result *r)
+json_t *fact_lookup(struct str address, const struct dir_view *v, const struct dir_result *r,
+                    const struct dir_source_status *sources, unsigned n)
 {
     static const char *const found[] = {
         [DIR_FOUND] = "found",
@@ -270,8 +289,13 @@ json_t *fact_lookup(struct str address, const struct dir_view *v, const struct d
     put_cstr(o, "conflict", r->conflict != NULL ? r->conflict : "");
     put_cstr(o, "stale_source", r->stale_source != NULL ? r->stale_source : "");
     put(o, "generation", integer(dir_view_generation(v)));
-    for (unsigned i = 0; i < r->n_claims; i++)
-        (void)json_array_append_new(claims, claim(v, &r->claim[i], r->best == &r->claim[i]));
+    for (unsigned i = 0; i < r->n_claims; i++) {
+        const struct dir_claim *c = &r->claim[i];
+        const char *source =
+            c->source == DIR_SOURCE_OVERRIDES ? "override" : dir_view_source_name(v, c->source);
+        (void)json_array_append_new(
+            claims, claim(c, source, generation_of(source, sources, n), r->best == c));
+    }
     put(o, "claims", claims);
     return o;
 }

@@ -39,7 +39,8 @@ bool control_filter_is_empty(const struct control_filter *f);
  * last_reply}; times are RFC 3339 text, "" = none. env may be NULL; else also sender. */
 json_t *fact_message(const struct queue_msg_info *m, const struct envelope *env, int64_t now_ms);
 /* Adds to a message: sender, origin, origin_name, client, helo, smtputf8, and "rcpt": an array of
- * {address, state, dest, last_reply} over the recipients; state "done" for those that are. */
+ * {address, state, dest, refused_by, last_reply} over the recipients; state "done" for those that
+ * are; refused_by: the destination that refused it as unknown before it went to this one. */
 void fact_message_rcpts(json_t *message, const struct envelope *env,
                         const struct queue_rcpt_info *left, unsigned n_left);
 /* {messages, active, waiting, parked, held, memory_bytes} */
@@ -62,9 +63,11 @@ json_t *fact_source(const struct dir_source_status *s);
 json_t *fact_step(const struct dir_step *n);
 /* {address, what: "vanishes" or "moves", from, to} */
 json_t *fact_pending(const struct dir_pending_item *i);
-/* {address, found, why, stale_source, generation, claims: [{source, kind, forest, primary, routing,
- * target, alias, evidence, best}]} */
-json_t *fact_lookup(struct str address, const struct dir_view *v, const struct dir_result *r);
+/* {address, found, why, conflict, stale_source, generation, claims: [{source, generation, kind,
+ * type, forest, evidence, primary, routing, target, alias, dn, uuid, require_auth, vanished,
+ * routes_until, best}]}. sources: as directory_status() gives them. */
+json_t *fact_lookup(struct str address, const struct dir_view *v, const struct dir_result *r,
+                    const struct dir_source_status *sources, unsigned n);
 /* {address, decision, dest, next_address, rule, reply, generation, reasons: [...]} */
 json_t *fact_decision(struct str address, const struct decision *d, const struct route_trace *t);
 /* {check, severity, title, address, source, object, text, evidence: [...], mend: [{means, source,

@@ -163,6 +163,42 @@ void grid_print(struct grid *t, struct buf *out)
     arena_reset(&t->texts);
 }
 
+/* ---- running text ---- */
+
+/* Writes the characters of one word, in as many lines as it takes; *column moves on. */
+static void write_word(struct buf *out, const char *z, size_t n, unsigned indent, unsigned width,
+                       unsigned *column)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (is_start(z[i]) && (*column)++ == width) {
+            buf_printf(out, "\n%*s", (int)indent, "");
+            *column = indent + 1;
+        }
+        buf_append_char(out, (unsigned char)z[i] < 0x20 || z[i] == 0x7f ? '?' : z[i]);
+    }
+}
+
+void text_wrap(struct buf *out, const char *z, unsigned indent, unsigned width)
+{
+    unsigned column = indent;
+    for (bool first = true; *z != '\0'; first = false) {
+        size_t n = strcspn(z, " "), letters = 0;
+        for (size_t i = 0; i < n; i++)
+            letters += is_start(z[i]);
+        if (!first && column + 1 + letters > width) {
+            buf_printf(out, "\n%*s", (int)indent, "");
+            column = indent;
+        } else if (!first) {
+            buf_append_char(out, ' ');
+            column++;
+        }
+        write_word(out, z, n, indent, width, &column);
+        z += n;
+        z += strspn(z, " ");
+    }
+    buf_append_char(out, '\n');
+}
+
 /* ---- values ---- */
 
 void text_duration(int64_t ms, char *dst)

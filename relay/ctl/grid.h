@@ -35,6 +35,10 @@ void grid_add(struct grid *t, const char *text);
 /* Prints the rows there are and forgets them; titles only the first time. */
 void grid_print(struct grid *t, struct buf *out);
 
+/* Appends z and a line end, broken between words into lines of at most `width` characters that
+ * begin at column `indent` (where the first one is already); a word that is longer than a line,
+ * such as a DN, is broken where the line ends. */
+void text_wrap(struct buf *out, const char *z, unsigned indent, unsigned width);
 /* Characters, not bytes. */
 size_t text_width(const char *z);
 /* "45s", "12m", "3h20m", "5d4h". dst: 24 octets. */

@@ -11,6 +11,7 @@
 #include "base/assert.h"
 
 #define ROWS_AT_ONCE 500
+#define TEXT_WIDTH   100 /* of what is not a table */
 
 static void add_number(struct grid *t, int64_t n)
 {
@@ -63,13 +64,6 @@ static const struct grid_column rcpt_column[] = {
     {"DESTINATION", false, true, false},
     {"SAID", false, true, false},
 };
-static const struct grid_column claim_column[] = {
-    {"", false, false, false},       {"SOURCE", false, false, false},
-    {"KIND", false, false, true},    {"FOREST", false, false, false},
-    {"PRIMARY", false, true, false}, {"ROUTING", false, true, false},
-    {"TARGET", false, true, false},  {"EVIDENCE", false, true, false},
-};
-
 static void message_row(struct show *s, json_t *m)
 {
     struct grid *t = &s->grid;
@@ -219,16 +213,35 @@ static int show_status(json_t *o, struct buf *out)
     return 0;
 }
 
+#define FIELD_INDENT 13
+
 static void write_field(struct buf *out, const char *name, const char *value)
 {
-    if (value[0] != '\0')
-        buf_printf(out, "%-12s %s\n", name, value);
+    if (value[0] == '\0')
+        return;
+    buf_printf(out, "%-*s", FIELD_INDENT, name);
+    text_wrap(out, value, FIELD_INDENT, TEXT_WIDTH);
 }
 
 static void sub_grid(struct show *s, const struct grid_column *c, unsigned n)
 {
     grid_free(&s->grid);
     grid_init(&s->grid, c, n, s->grid.width);
+}
+
+/* Recipients whose forest does not know them, and who were sent to another that claims them. */
+static void write_refusals(json_t *rcpt, struct buf *out)
+{
+    json_t *r;
+    size_t i;
+    json_array_foreach(rcpt, i, r)
+    {
+        if (text_of(r, "refused_by")[0] != '\0')
+            buf_printf(
+                out,
+                "\n%s was refused as unknown by %s,\nand is tried at %s, which claims it too\n",
+                text_of(r, "address"), text_of(r, "refused_by"), dash(text_of(r, "dest")));
+    }
 }
 
 static int show_message(struct show *s, json_t *m, struct buf *out)
@@ -264,6 +277,7 @@ static int show_message(struct show *s, json_t *m, struct buf *out)
         grid_add(&s->grid, dash(text_of(r, "last_reply")));
     }
     grid_print(&s->grid, out);
+    write_refusals(rcpt, out);
     return 0;
 }
 
@@ -278,6 +292,51 @@ static int show_action(json_t *o, struct buf *out)
         buf_printf(out, "not in the queue: %s\n", string(id));
     }
     return json_array_size(missing) > 0 ? 1 : 0;
+}
+
+/* ---- what the directory says ---- */
+
+/* "UserMailbox" beside "mailbox" says no more than that. */
+static void write_claim(json_t *c, struct buf *out)
+{
+    char text[512], generation[48] = "", since[24], until[24];
+    const char *forest = text_of(c, "forest"), *type = text_of(c, "type");
+    if (number_of(c, "generation") > 0)
+        (void)snprintf(generation, sizeof(generation), "; generation %" PRId64,
+                       number_of(c, "generation"));
+    (void)snprintf(text, sizeof(text), "%s%s%s%s %s%s, by %s%s", text_of(c, "kind"),
+                   type[0] != '\0' ? " (" : "", type, type[0] != '\0' ? ")" : "",
+                   forest[0] != '\0' ? "in forest " : "somewhere", forest,
+                   dash(text_of(c, "evidence")), generation);
+    buf_printf(out, "\n%s %s\n", json_is_true(json_object_get(c, "best")) ? "*" : " ",
+               text_of(c, "source"));
+    write_field(out, "  says", text);
+    write_field(out, "  primary", text_of(c, "primary"));
+    write_field(out, "  routing", text_of(c, "routing"));
+    write_field(out, "  target", text_of(c, "target"));
+    write_field(out, "  alias", text_of(c, "alias"));
+    write_field(out, "  object", text_of(c, "dn"));
+    write_field(out, "  uuid", text_of(c, "uuid"));
+    if (json_is_true(json_object_get(c, "require_auth")))
+        write_field(out, "  closed",
+                    "to all but authenticated senders (msExchRequireAuthToSendTo)");
+    if (text_of(c, "vanished")[0] != '\0') {
+        (void)snprintf(text, sizeof(text), "%s UTC; routed on until %s UTC",
+                       when(c, "vanished", since), when(c, "routes_until", until));
+        write_field(out, "  vanished", text);
+    }
+}
+
+static void write_claims(json_t *o, struct buf *out)
+{
+    json_t *claims = json_object_get(o, "claims"), *c;
+    size_t i;
+    json_array_foreach(claims, i, c)
+    {
+        write_claim(c, out);
+    }
+    if (json_array_size(claims) > 1)
+        buf_append_c(out, "\n* decides\n");
 }
 
 static int show_explain(json_t *o, struct buf *out)
@@ -300,35 +359,21 @@ static int show_explain(json_t *o, struct buf *out)
     {
         write_field(out, i == 0 ? "because" : "", string(line));
     }
+    write_claims(json_object_get(o, "entry"), out);
     return 0;
 }
 
-static int show_lookup(struct show *s, json_t *o, struct buf *out)
+static int show_lookup(json_t *o, struct buf *out)
 {
-    json_t *claims = json_object_get(o, "claims"), *c;
-    size_t i;
     char text[64];
     write_field(out, "address", text_of(o, "address"));
     write_field(out, "found", text_of(o, "found"));
     write_field(out, "because", text_of(o, "why"));
+    write_field(out, "conflict", text_of(o, "conflict"));
     write_field(out, "stale", text_of(o, "stale_source"));
     (void)snprintf(text, sizeof(text), "generation %" PRId64, number_of(o, "generation"));
     write_field(out, "directory", text);
-    if (json_array_size(claims) > 0)
-        buf_append_char(out, '\n');
-    sub_grid(s, claim_column, ARRAY_LEN(claim_column));
-    json_array_foreach(claims, i, c)
-    {
-        grid_add(&s->grid, json_is_true(json_object_get(c, "best")) ? "*" : "");
-        grid_add(&s->grid, text_of(c, "source"));
-        grid_add(&s->grid, text_of(c, "kind"));
-        grid_add(&s->grid, dash(text_of(c, "forest")));
-        grid_add(&s->grid, dash(text_of(c, "primary")));
-        grid_add(&s->grid, dash(text_of(c, "routing")));
-        grid_add(&s->grid, dash(text_of(c, "target")));
-        grid_add(&s->grid, dash(text_of(c, "evidence")));
-    }
-    grid_print(&s->grid, out);
+    write_claims(o, out);
     return 0;
 }
 
@@ -542,7 +587,7 @@ int show_result(struct show *s, json_t *o, struct buf *out)
     case CONTROL_explain:
         return show_explain(o, out);
     case CONTROL_directory_lookup:
-        return show_lookup(s, o, out);
+        return show_lookup(o, out);
     case CONTROL_directory_upsert:
         buf_append_c(out, number_of(o, "changed") != 0 ? "done\n" : "as it was\n");
         return 0;

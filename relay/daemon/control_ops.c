@@ -120,6 +120,17 @@ static bool parse_link(const struct conf *c, const char *text, enum mail_origin 
     return true;
 }
 
+/* What the directory has, with the generation of each source. */
+static json_t *lookup_fact(const struct daemon *d, struct str address, const struct dir_view *view,
+                           const struct dir_result *result)
+{
+    struct dir_source_status *s = mem_array(SOURCES_MAX, sizeof(*s));
+    unsigned n = directory_status(d->directory, s, SOURCES_MAX);
+    json_t *o = fact_lookup(address, view, result, s, n < SOURCES_MAX ? n : SOURCES_MAX);
+    mem_free(s);
+    return o;
+}
+
 static void op_explain(void *ctx, struct control_req *r, const struct control_args *a)
 {
     struct daemon *d = ctx;
@@ -136,15 +147,18 @@ static void op_explain(void *ctx, struct control_req *r, const struct control_ar
         return;
     }
     struct arena arena;
-    struct route_trace trace = {0};
+    struct route_trace *trace = NEW(struct route_trace);
     struct decision decision;
     arena_init(&arena, 4096, 0);
-    route_admit(&q, &arena, &trace, &decision);
-    json_t *out = fact_decision(q.recipient, &decision, &trace);
-    control_moves_explain(d, a->address, json_object_get(out, "reasons"));
-    control_reply(r, out);
+    route_admit(&q, &arena, trace, &decision);
+    json_t *o = fact_decision(q.recipient, &decision, trace);
+    control_moves_explain(d, a->address, json_object_get(o, "reasons"));
+    if (trace->looked_up)
+        put(o, "entry", lookup_fact(d, q.recipient, view, &trace->entry));
+    control_reply(r, o);
     dir_view_unref(&view);
     arena_free(&arena);
+    mem_free(trace);
 }
 
 static void op_directory_status(void *ctx, struct control_req *r, const struct control_args *a)
@@ -169,14 +183,16 @@ static void op_directory_lookup(void *ctx, struct control_req *r, const struct c
     struct dir_view *view = directory_view(d->directory);
     struct dir_result *result = mem_alloc(sizeof(*result));
     dir_view_lookup(view, str_n(key, n), clock_mono_ms(), result);
-    if (result->found == DIR_NOT_FOUND)
+    if (result->n_claims != 0)
+        control_reply(r, lookup_fact(d, str_n(key, n), view, result));
+    else if (result->found == DIR_NOT_FOUND)
         control_error(r, CONTROL_ERR_NOT_FOUND, "no directory knows %s", a->address);
-    else if (result->found == DIR_NOT_FOUND_YET)
+    else if (result->stale_source == NULL)
+        control_error(r, CONTROL_ERR_NOT_FOUND, "%s is not known: %s", a->address, result->why);
+    else
         control_error(r, CONTROL_ERR_NOT_FOUND,
                       "%s is not known, but source \"%s\" is not complete and fresh: %s",
                       a->address, result->stale_source, result->why);
-    else
-        control_reply(r, fact_lookup(str_n(key, n), view, result));
     mem_free(result);
     dir_view_unref(&view);
 }

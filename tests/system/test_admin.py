@@ -233,7 +233,8 @@ def test_explain(stuck):
     r = stuck
     e = r.ctl_json("explain", ANNA)
     assert (e["decision"], e["dest"], e["next_address"], e["rule"]) == ("deliver", "forest:A", ANNA, "directory")
-    assert any('source "people"' in x and "extensionAttribute1" in x for x in e["reasons"])
+    claim = e["entry"]["claims"][0]
+    assert claim["best"] and claim["source"] == "people" and "extensionAttribute1" in claim["evidence"]
     code, text = r.ctl("explain", ANNA, "--from", "s@sender.test", "--link", "forest:A")
     assert code == 0 and "550 5.4.6" in text and 'source "people" says A' in text, text
     assert r.ctl_json("explain", ANNA, "--link", "forest:B")["dest"] == "forest:A"

@@ -634,7 +634,8 @@ static void test_facts_are_whole(void **state)
     m.last_reply = "450 bad \xff\x01 bytes";
     struct envelope_rcpt r[] = {{.address = STR("a@x.test")}, {.address = STR("b@y.test")}};
     const struct envelope env = {.sender = STR(""), .n_rcpt = 2, .rcpt = r};
-    const struct queue_rcpt_info left = {.index = 1, .state = "parked", .dest = "mx:y.test"};
+    const struct queue_rcpt_info left = {
+        .index = 1, .state = "parked", .dest = "forest:b", .refused = "forest:a"};
     json_t *o = fact_message(&m, NULL, 1800000005000);
     fact_message_rcpts(o, &env, &left, 1);
     char *text = json_dumps(o, JSON_COMPACT);
@@ -644,6 +645,7 @@ static void test_facts_are_whole(void **state)
     assert_non_null(strstr(text, "450 bad \\\\xFF\\\\x01 bytes"));
     assert_non_null(strstr(text, "{\"address\":\"a@x.test\",\"state\":\"done\""));
     assert_non_null(strstr(text, "{\"address\":\"b@y.test\",\"state\":\"parked\""));
+    assert_non_null(strstr(text, "\"dest\":\"forest:b\",\"refused_by\":\"forest:a\""));
     free(text);
     json_decref(o);
 

@@ -355,6 +355,17 @@ static int shown(enum control_command c, bool json, const char *const *items, co
     return code;
 }
 
+#define JOINED                                                                                     \
+    "{\"address\":\"a@b.cd\",\"found\":\"conflict\",\"why\":\"mailbox\",\"conflict\":\"two "       \
+    "mailboxes\",\"generation\":17,\"claims\":[{\"source\":\"new_ad\",\"generation\":12,\"kind\":" \
+    "\"mailbox\",\"type\":\"UserMailbox\",\"forest\":\"new\",\"evidence\":\"homeMDB\","            \
+    "\"primary\":"                                                                                 \
+    "\"a@b.cd\",\"best\":true},{\"source\":\"old_ad\",\"kind\":\"mailbox\",\"forest\":\"old\","    \
+    "\"dn\":\"CN=Kern\\\\, Anna,OU=A long name of a unit,OU=Another long name of a unit,OU=And "   \
+    "one "                                                                                         \
+    "more,DC=old,DC=example\",\"require_auth\":true,\"vanished\":\"2026-11-20T06:22:33.000Z\","    \
+    "\"routes_until\":\"2026-11-27T06:22:33.000Z\"}]}"
+
 static void test_answers_for_people(void **state)
 {
     (void)state;
@@ -406,11 +417,28 @@ static void test_answers_for_people(void **state)
         {CONTROL_directory_lookup, NULL,
          "{\"address\":\"a@b.cd\",\"found\":\"conflict\",\"claims\":[{\"source\":\"s1\",\"forest\":"
          "\"new\",\"best\":true},{\"source\":\"s2\",\"forest\":\"old\"}]}",
-         0, "*  s1"},
+         0, "\n* s1\n  says        "},
+        {CONTROL_directory_lookup, NULL, JOINED, 0,
+         "\n* new_ad\n"
+         "  says       mailbox (UserMailbox) in forest new, by homeMDB; generation 12\n"
+         "  primary    a@b.cd\n"},
+        {CONTROL_directory_lookup, NULL, JOINED, 0,
+         "  object     CN=Kern\\, Anna,OU=A long name of a unit,OU=Another long name of a "
+         "unit,OU=And "
+         "one\n             more,DC=old,DC=example\n"},
+        {CONTROL_directory_lookup, NULL, JOINED, 0,
+         "  closed     to all but authenticated senders"},
+        {CONTROL_directory_lookup, NULL, JOINED, 0,
+         "  vanished   2026-11-20 06:22:33 UTC; routed on until 2026-11-27 06:22:33 UTC\n"},
+        {CONTROL_explain, NULL, "{\"reasons\":[\"one\"],\"entry\":" JOINED "}", 0,
+         "because      one\n\n* new_ad\n"},
         {CONTROL_queue_show, NULL,
          "{\"id\":\"0000000000001\",\"sender\":\"\",\"rcpt\":[{\"address\":\"a@b.cd\",\"state\":"
          "\"done\"}]}",
          0, "a@b.cd     done"},
+        {CONTROL_queue_show, NULL,
+         "{\"rcpt\":[{\"address\":\"a@b.cd\",\"dest\":\"forest:b\",\"refused_by\":\"forest:a\"}]}",
+         0, "a@b.cd was refused as unknown by forest:a,\nand is tried at forest:b"},
         {CONTROL_status, NULL,
          "{\"version\":\"1\",\"uptime_ms\":5000,\"queue\":{\"messages\":3},\"spool\":{\"full\":"
          "true},"
@@ -436,6 +464,31 @@ static void test_answers_for_people(void **state)
                          table[i].code);
         if (strstr(out.p, table[i].text) == NULL)
             fail_msg("%s: %s", control_command_info[table[i].c].name, out.p);
+        buf_free(&out);
+    }
+}
+
+static void test_wrapping(void **state)
+{
+    static const struct {
+        const char *text, *wrapped;
+    } t[] = {
+        {"", "\n"},
+        {"one", "one\n"},
+        {"one two", "one two\n"},
+        {"one  two three", "one two\n  three\n"},
+        {"12345678 x", "12345678\n  x\n"},
+        {"1234567890123456789", "12345678\n  90123456\n  789\n"},
+        {"ab 123456789", "ab\n  12345678\n  9\n"},
+        {"\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4 \xc3\xb6\xc3\xb6\xc3\xb6",
+         "\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4 \xc3\xb6\xc3\xb6\xc3\xb6\n"},
+        {"a\x1b\nb", "a??b\n"},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(t); i++) {
+        struct buf out = BUF_INIT(1000);
+        text_wrap(&out, t[i].text, 2, 10);
+        assert_string_equal(buf_cstr(&out), t[i].wrapped);
         buf_free(&out);
     }
 }
@@ -575,6 +628,7 @@ int main(void)
         cmocka_unit_test(test_grid),
         cmocka_unit_test(test_values),
         cmocka_unit_test(test_answers_for_people),
+        cmocka_unit_test(test_wrapping),
         cmocka_unit_test(test_answers_for_programs_are_one_value),
         cmocka_unit_test(test_client),
     };
