@@ -17,8 +17,9 @@
 #include "relay/proto/command.h"
 #include "relay/smtpc/smtpc_int.h"
 
-#define OUT_HIGH (64u * 1024) /* produce no more while so much waits to be written */
-#define CHUNK    (64u * 1024)
+#define OUT_HIGH  (64u * 1024) /* produce no more while so much waits to be written */
+#define CHUNK     (64u * 1024)
+#define ORCPT_MAX 500 /* RFC 3461 4.2 */
 
 /* ---- commands ---- */
 
@@ -61,6 +62,24 @@ static void put_notify(unsigned notify, struct buf *out)
         }
 }
 
+/* The address as the sender wrote it, where it is not what the next hop is given; unless it is too
+ * long for a parameter, as an old Exchange address may be. */
+static void put_orcpt(const struct envelope_rcpt *orig, struct str said, struct buf *out)
+{
+    static const struct str key = STR(" ORCPT=");
+    size_t start = out->n;
+    if (orig->orcpt.n > 0) {
+        buf_append_str(out, key);
+        buf_append_str(out, orig->orcpt);
+    } else if (!str_eq(orig->address, said)) {
+        buf_append_str(out, key);
+        buf_append_str(out, STR("rfc822;"));
+        xtext_encode(orig->address, out);
+        if (out->n - start - key.n > ORCPT_MAX)
+            out->n = start;
+    }
+}
+
 static void put_rcpt(struct session *s, const struct delivery *d, unsigned i, struct buf *out)
 {
     const struct delivery_rcpt *r = &d->rcpt[i];
@@ -70,13 +89,7 @@ static void put_rcpt(struct session *s, const struct delivery *d, unsigned i, st
     buf_append_char(out, '>');
     if (s->caps.dsn) {
         put_notify(orig->notify, out);
-        if (orig->orcpt.n > 0) {
-            buf_append_str(out, STR(" ORCPT="));
-            buf_append_str(out, orig->orcpt);
-        } else if (!str_eq(orig->address, r->address)) {
-            buf_append_str(out, STR(" ORCPT=rfc822;"));
-            xtext_encode(orig->address, out);
-        }
+        put_orcpt(orig, r->address, out);
     }
     buf_append_str(out, STR("\r\n"));
 }

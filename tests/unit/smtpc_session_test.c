@@ -458,6 +458,10 @@ static void test_many_recipients(void **state)
 
 /* ---- parameters ---- */
 
+#define PLUS10 "++++++++++"
+#define PLUS50 PLUS10 PLUS10 PLUS10 PLUS10 PLUS10
+#define PLUS   PLUS50 PLUS50 PLUS50 PLUS50 PLUS50 PLUS50
+
 static void test_parameters(void **state)
 {
     (void)state;
@@ -476,6 +480,28 @@ static void test_parameters(void **state)
                              "ORCPT=rfc822;first+2Bx@to.test\n"));
     assert_true(peer_said(P, "RCPT TO:<rcpt1@to.test> NOTIFY=NEVER "
                              "ORCPT=rfc822;before+2Btag@to.test\n"));
+    assert_true(peer_said(P, "RCPT TO:<rcpt2@to.test>\n"));
+    end();
+}
+
+/* One that is too long for a parameter stays out; the recipient goes. */
+static void test_long_original_recipient(void **state)
+{
+    static const unsigned plus[] = {161, 162, 300}; /* "rfc822;" + 3 * plus + "@to.test" */
+    char address[3][400], said[1100] = " ORCPT=rfc822;";
+    (void)state;
+    begin(3, TEXT);
+    for (unsigned i = 0; i < 3; i++) {
+        (void)snprintf(address[i], sizeof(address[i]), "%.*s@to.test", (int)plus[i], PLUS);
+        M->er[i].address = str_c(address[i]);
+    }
+    for (unsigned k = 0; k < plus[0]; k++)
+        strcat(said, "+2B");
+    go();
+    assert_outcome(M, 2, OUTCOME_DELIVERED);
+    assert_true(peer_said(P, said));
+    assert_int_equal(peer_count(P, " ORCPT="), 1);
+    assert_true(peer_said(P, "RCPT TO:<rcpt1@to.test>\n"));
     assert_true(peer_said(P, "RCPT TO:<rcpt2@to.test>\n"));
     end();
 }
@@ -613,6 +639,7 @@ int main(void)
         T(test_empty_content),
         T(test_many_recipients),
         T(test_parameters),
+        T(test_long_original_recipient),
         T(test_no_parameters_that_are_not_offered),
         T(test_refused_locally),
         T(test_notice_with_8bit_text_is_sent),
