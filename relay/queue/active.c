@@ -105,7 +105,7 @@ static void wait_all(struct queue *q, struct qmsg *m, int64_t after)
         if (r->state == RCPT_PARKED)
             rcpt_unpark(q, i);
         r->state = RCPT_WAIT;
-        r->flags = 0;
+        r->flags &= (uint8_t)~RCPT_RECHECK;
     }
     m->next = loop_now_ms(q->loop) + after;
 }
@@ -280,8 +280,7 @@ static bool pick_one(struct qactive *act, uint32_t number, struct pick *p)
     struct decision dec;
     r->flags &= (uint8_t)~RCPT_RECHECK;
     active_decide(act, r, &act->a, &dec);
-    if (dec.key_hash != 0)
-        rcpt_rekey(q, number, dec.key_hash);
+    rcpt_rekey(q, number, dec.key_hash, act->env.rcpt[r->index].address);
     if (dec.kind == DECISION_REFUSE) {
         rcpt_set_dest(q, r, NULL);
         log_refusal(act, r, &dec);

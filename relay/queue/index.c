@@ -294,9 +294,16 @@ static void key_leave(struct queue *q, struct qrcpt *r, uint32_t number)
     }
 }
 
-void rcpt_rekey(struct queue *q, uint32_t number, uint64_t hash)
+void rcpt_rekey(struct queue *q, uint32_t number, uint64_t hash, struct str address)
 {
     struct qrcpt *r = rcpt_at(q, number);
+    if (hash == 0 && !(r->flags & RCPT_OTHER_KEY))
+        return; /* nearly always */
+    r->flags &= (uint8_t)~RCPT_OTHER_KEY;
+    if (hash != 0)
+        r->flags |= RCPT_OTHER_KEY;
+    else
+        hash = rcpt_key_hash(address);
     if (rcpt_hash(r) == hash)
         return;
     key_leave(q, r, number);

@@ -132,7 +132,8 @@ enum rcpt_state {
     RCPT_BUSY
 };
 enum rcpt_flag {
-    RCPT_RECHECK = 1, /* its directory entry changed: decide, and act if the answer differs */
+    RCPT_RECHECK = 1,   /* its directory entry changed: decide, and act if the answer differs */
+    RCPT_OTHER_KEY = 2, /* it is not hashed by its own address key (decision.key_hash) */
 };
 
 struct qrcpt {
@@ -372,8 +373,9 @@ void rcpt_done(struct queue *q, uint32_t number);
 uint32_t rcpt_by_key(const struct queue *q, uint64_t hash);
 uint64_t rcpt_key_hash(struct str address);
 
-/* The directory tells of changes to it by another address than it was accepted with. */
-void rcpt_rekey(struct queue *q, uint32_t number, uint64_t hash);
+/* The directory tells of changes to it by another address than it was accepted with, or does no
+ * longer (0). */
+void rcpt_rekey(struct queue *q, uint32_t number, uint64_t hash, struct str address);
 
 /* active.c */
 bool slot_is_free(const struct queue *q, bool backlog);

@@ -196,6 +196,15 @@ static void test_woken_by_another_key(void **state)
     world_flip(&w, 3, 2, true);
     world_run(&w, 100);
     assert_int_equal(world_count(&w, END_DELIVERED), 3);
+    /* An entry of its own has appeared: that one counts from now on. */
+    w.by_other_key = false;
+    queue_act(w.q, id[5], QUEUE_RETRY);
+    world_run(&w, 600000);
+    w.dest[1].be = BE_4XX;
+    world_run(&w, 600000);
+    world_flip(&w, 5, 2, true);
+    world_run(&w, 100);
+    assert_int_equal(world_msg(&w, id[5])->rcpt[0].dest, 2);
     world_close(&w);
 }
 
