@@ -127,22 +127,23 @@ static bool take(struct route_work *w, struct str text)
 
 static const char utf8_hint[] = " without SMTPUTF8";
 
-/* By the pieces that one claim offers. *why: what is wrong with the result, when it is not taken.
- */
-static bool by_pieces(struct route_work *w, const struct conf_forest *f, const struct dir_claim *c,
-                      struct buf *why)
+/* By the pieces that one claim offers. */
+static bool by_pieces(struct route_work *w, const struct conf_forest *f, const struct dir_claim *c)
 {
     struct buf made = BUF_INIT(ADDRESS_MAX + 1);
     char missing[4], shown[160];
-    bool ok = route_template(f->routing_template, c, &made, missing);
-    if (!ok && missing[0] != '\0') {
-        buf_printf(why, "needs %s, which no source offers,", missing);
-    } else {
-        ok = ok && take(w, buf_str(&made));
-        escape_cstr(buf_str(&made), shown, sizeof(shown));
-        buf_printf(why, "gives \"%s\", which is no address%s,", shown,
-                   needs_utf8(buf_str(&made)) ? utf8_hint : "");
-    }
+    bool made_it = route_template(f->routing_template, c, &made, missing);
+    bool ok = made_it && take(w, buf_str(&made));
+    escape_cstr(ok ? w->out->address : buf_str(&made), shown, sizeof(shown));
+    if (ok)
+        route_say(w, "the forest is given %s, by its template \"%s\" and the entry of \"%s\"",
+                  shown, f->routing_template, dir_view_source_name(w->q->view, c->source));
+    else if (missing[0] == '\0')
+        route_say(w, "the template \"%s\" gives \"%s\", which is no address%s and is not used",
+                  f->routing_template, shown, needs_utf8(buf_str(&made)) ? utf8_hint : "");
+    else
+        route_say(w, "the template \"%s\" needs %s, which the entry of \"%s\" does not offer",
+                  f->routing_template, missing, dir_view_source_name(w->q->view, c->source));
     buf_free(&made);
     return ok;
 }
@@ -151,28 +152,16 @@ static bool by_pieces(struct route_work *w, const struct conf_forest *f, const s
 static bool by_template(struct route_work *w, const struct conf_forest *f,
                         const struct dir_result *r)
 {
-    const struct dir_claim *c = r->best;
-    struct buf why = BUF_INIT(300);
-    bool ok = false;
-    for (unsigned i = 0; i < 2 * r->n_claims && !ok; i++) {
-        bool own = i < r->n_claims;
-        c = &r->claim[i % r->n_claims];
-        if (str_eq_nocase(route_home_of(w, c), str_c(f->name)) == own &&
-            (c->kind != DIR_OVERRIDE || r->n_claims == 1)) {
-            struct buf this_why = BUF_INIT(300);
-            ok = by_pieces(w, f, c, why.n == 0 ? &why : &this_why);
-            buf_free(&this_why);
+    if (r->n_claims == 1)
+        return by_pieces(w, f, r->best);
+    for (int own = 1; own >= 0; own--)
+        for (unsigned i = 0; i < r->n_claims; i++) {
+            const struct dir_claim *c = &r->claim[i];
+            bool is_own = str_eq_nocase(route_home_of(w, c), str_c(f->name));
+            if (is_own == (own == 1) && c->kind != DIR_OVERRIDE && by_pieces(w, f, c))
+                return true;
         }
-    }
-    char shown[160];
-    escape_cstr(w->out->address, shown, sizeof(shown));
-    if (ok)
-        route_say(w, "the forest is given %s, by its template \"%s\" and the entry of \"%s\"",
-                  shown, f->routing_template, dir_view_source_name(w->q->view, c->source));
-    else
-        route_say(w, "the template \"%s\" %s and is not used", f->routing_template, buf_cstr(&why));
-    buf_free(&why);
-    return ok;
+    return false;
 }
 
 /* Who was found by an old Exchange address is known to every forest by an SMTP address, but perhaps

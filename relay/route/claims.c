@@ -17,12 +17,13 @@ struct str route_home_of(const struct route_work *w, const struct dir_claim *c)
 bool route_wants_auth(const struct route_work *w, const struct dir_result *r)
 {
     bool any = false;
-    for (unsigned i = 0; i < r->n_claims; i++) {
+    for (unsigned i = 0; i < r->n_claims; i++)
+        any = any || r->claim[i].require_auth;
+    /* Where the hosting forest has a word of its own, that counts. */
+    for (unsigned i = 0; i < r->n_claims && any; i++) {
         const struct dir_claim *c = &r->claim[i];
-        /* The hosting forest's own word; where it has none, that of anybody. */
         if (c->kind != DIR_OVERRIDE && str_eq_nocase(route_home_of(w, c), r->best->forest))
             return c->require_auth;
-        any = any || c->require_auth;
     }
     return any;
 }

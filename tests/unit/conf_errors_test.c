@@ -180,6 +180,15 @@ static const struct {
      "6: domain \"a.b\".forest: there is no forest \"nwe\"; write one of \"old\""},
     {LFD "domain a.b {\n\n type = routing }",
      "4: domain \"a.b\".forest: is missing; name the forest that owns the routing domain"},
+    {LFD "domain a.b { type = routing forest = old\n plus_addresses = yes }",
+     "5: domain \"a.b\".plus_addresses: has no meaning here: nothing in a routing domain is looked "
+     "up; remove it"},
+    {LFD "domain a.b { plus_separator = a }",
+     "4: domain \"a.b\".plus_separator: \"a\" is not a separator; write punctuation that may stand "
+     "in an address, like \"+\" or \"-\""},
+    {LFD "domain a.b { plus_separator = '@' }",
+     "4: domain \"a.b\".plus_separator: \"@\" is not a separator; write punctuation that may stand "
+     "in an address, like \"+\" or \"-\""},
     {LFD "domain a.b { unknown = forward }",
      "4: domain \"a.b\".forest: is missing; name the forest that is given unknown recipients"},
     {LFD "domain a.b { forest = old }",

@@ -572,13 +572,13 @@ static void test_explanations(void **state)
     EXPLAIN(NET, "noal@contoso.com", "from the internet to <noal@contoso.com>",
             "contoso.com is a shared domain; the directory, at generation 17, decides",
             "decided by: the test's rule",
-            "the template \"%m@new.local\" needs %m, which no source offers, and is not used",
+            "the template \"%m@new.local\" needs %m, which the entry of \"new_ad\" does not offer",
             "the forest is given the address as it is", "goes to forest:new");
     EXPLAIN(NET, "IMCEAEX-_o=C_cn=noal@contoso.com",
             "from the internet to <IMCEAEX-_o=C_cn=noal@contoso.com>",
             "contoso.com is a shared domain; the directory, at generation 17, decides",
             "it stands for the old Exchange address /o=C/cn=noal", "decided by: the test's rule",
-            "the template \"%m@new.local\" needs %m, which no source offers, and is not used",
+            "the template \"%m@new.local\" needs %m, which the entry of \"new_ad\" does not offer",
             "the forest is given noal@contoso.com, the primary address", "goes to forest:new");
     EXPLAIN(NET, "pit+x@plus.com", "from the internet to <pit+x@plus.com>",
             "plus.com is a shared domain; the directory, at generation 17, decides",
