@@ -6,7 +6,9 @@ import email.policy
 import pytest
 
 from client import Client, message
+from dirwatch import source as section
 from relay import DOMAIN
+from samba_dc import Samba
 from wait import until
 
 INTERNET, FOREST_A, FOREST_B, APPLICATION = "127.0.0.1", "127.0.1.1", "127.0.1.2", "127.0.2.1"
@@ -31,16 +33,16 @@ HERE = "homeMDB: cn=db"
 class World:
     """Forests A and B, each with a directory of its own (an LDIF file) and a sink; a smart host for reports."""
 
-    def __init__(self, relay, sinks, a="", b="", domain="", forest_b="", top="", queue=FAST):
+    def __init__(self, relay, sinks, a="", b="", forest_b="", top="", sources=None):
         self.sinks = {name: sinks() for name in ("A", "B", "out")}
         self.a, self.b, self.out = self.sinks.values()
         self.r = relay(forests={"A": [self.a.port], "B": [self.b.port]},
-                       sections={"queue": queue, "forest B": [forest_b], "": [top]},
+                       sections={"queue": FAST, "forest B": [forest_b], "": [top]},
                        extra=f'''route "out" {{ domains = {{ "*" }} host "127.0.0.1:{self.out.port}" {{ }} }}
 domain "plus.test" {{ type = shared  plus_addresses = yes }}
 domain "forward.test" {{ type = shared  unknown = forward  forest = "A" }}
 ''')
-        self.r.source = "".join(f'''source "{name}_ad" {{
+        self.r.source = sources or "".join(f'''source "{name}_ad" {{
     type = ldif  path = "{self.r.dir}/{name}.ldif"  forest = "{name}"  priority = {priority}
     flag_attribute = "extensionAttribute1"  flag_values = {{ "to A = A", "to B = B" }}
 }}
@@ -196,6 +198,39 @@ def test_only_for_our_domains(world, domain, source, code):
     if code == 250:
         w.send(address, source=source)
         assert w.out.wait(1)[0].rcpts == [address]
+
+
+def test_reply_follows_a_move_between_two_active_directories(tmp_path, relay, sinks, domains):
+    """Two domain controllers. The mailbox moves from A to B, where the old address is an X500: address now; A keeps a
+    mail user. The template's pieces and the group's restriction come from there, too."""
+    dcs = {name: Samba(tmp_path / name, domains[domain]) for name, domain in (("A", "source.test"), ("B", "target.test"))}
+    try:
+        a, b = dcs.values()
+        a.change(a.person("anna", mail=f"anna@{DOMAIN}", homeMDB=a.database, legacyExchangeDN=ORG + "anna") +
+                 a.person("all", object_class="group", mail=f"all@{DOMAIN}", msExchRequireAuthToSendTo="TRUE"))
+        b.change(b.person("carl", mail=f"carl@{DOMAIN}", homeMDB=b.database, givenName="Carl", sn="van Kern"))
+        for dc in dcs.values():
+            dc.start()
+        w = World(relay, sinks, forest_b='routing_domain = "b.local"\nrouting_template = "%g.%s@b.local"',
+                  sources="".join(section(f"{name}_ad", **{
+                      "type": "active-directory", "uri": [dc.uri], "tls": "starttls", "ca_file": dc.ca, "base": dc.base,
+                      "bind_dn": dc.account(), "password_file": dc.password, "forest": name, "poll_interval": "100ms"})
+                      for name, dc in dcs.items()))
+        old = f"{imceaex(ORG + 'ANNA')}@{DOMAIN}"
+        assert w.rcpt(f"all@{DOMAIN}")[0] == 550 and w.rcpt(f"all@{DOMAIN}", APPLICATION)[0] == 250
+        w.send(old, "before")
+        assert w.a.wait(1)[0].rcpts == [f"anna@{DOMAIN}"]
+        b.add("anna", mail=f"anna@{DOMAIN}", homeMDB=b.database, legacyExchangeDN="/o=Target/cn=anna",
+              proxyAddresses=[f"SMTP:anna@{DOMAIN}", f"X500:{ORG}anna"])
+        a.modify("anna", homeMDB=None, targetAddress="SMTP:anna@b.local", legacyExchangeDN="/o=Source/cn=anna2")
+        until("the move to be seen", lambda: w.explain(old)["dest"] == "forest:B")
+        w.send([old, f"carl@{DOMAIN}"], "after")
+        assert sorted(w.b.wait(1)[0].rcpts) == ["Carl.vanKern@b.local", "anna@b.local"]
+        best = next(c for c in w.explain(old)["entry"]["claims"] if c["best"])
+        assert best["source"] == "B_ad" and best["dn"] == b.dn("anna")
+    finally:
+        for dc in dcs.values():
+            dc.stop()
 
 
 # ---- plus addresses ----
