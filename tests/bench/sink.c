@@ -25,6 +25,7 @@ enum {
 };
 
 struct peer {
+    struct peer *next, **link; /* of the sink's */
     int fd;
     bool in_data, in_header;
     long number; /* of our message; -1 = not ours */
@@ -38,6 +39,7 @@ struct peer {
 struct sink {
     struct load *load;
     int epoll, listener, port;
+    struct peer *peers;
     pthread_t thread;
 };
 
@@ -154,6 +156,15 @@ static bool read_lines(struct sink *s, struct peer *p)
     return p->n < sizeof(p->in) && flush(p);
 }
 
+static void peer_close(struct peer *p)
+{
+    *p->link = p->next;
+    if (p->next != NULL)
+        p->next->link = p->link;
+    close(p->fd);
+    free(p);
+}
+
 static void accept_all(struct sink *s)
 {
     for (;;) {
@@ -164,6 +175,11 @@ static void accept_all(struct sink *s)
         if (p == NULL)
             die("calloc");
         p->fd = fd;
+        p->link = &s->peers;
+        p->next = s->peers;
+        if (p->next != NULL)
+            p->next->link = &p->next;
+        s->peers = p;
         int on = 1;
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
         struct epoll_event ev = {.events = EPOLLIN, .data.ptr = p};
@@ -185,8 +201,7 @@ static void *serve(void *arg)
             if (p == NULL) {
                 accept_all(s);
             } else if (!read_lines(s, p)) {
-                close(p->fd);
-                free(p);
+                peer_close(p);
             }
         }
     }
@@ -220,6 +235,8 @@ struct sink *sink_start(struct load *l, int port)
 void sink_join(struct sink *s)
 {
     pthread_join(s->thread, NULL);
+    while (s->peers != NULL)
+        peer_close(s->peers);
     close(s->listener);
     close(s->epoll);
     free(s);

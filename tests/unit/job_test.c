@@ -19,7 +19,7 @@ struct work {
     struct chan *gate; /* waits for a message here, or for the order to stop */
 };
 
-static unsigned ran[JOBS_MAX], n_ran, n_not_run;
+static unsigned ran[JOBS_MAX + 1], n_ran, n_not_run;
 static pthread_t last_thread;
 
 static void run(struct jobs *j, void *arg)
