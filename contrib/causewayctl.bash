@@ -54,7 +54,13 @@ _causewayctl()
         ;;
     explain) words='--from --link' ;;
     doctor) words='--source --domain --check --limit' ;;
-    directory) [[ -z $sub ]] && words='status lookup' ;;
+    directory)
+        case $sub in
+        '') words='status lookup pending accept upsert delete load' ;;
+        pending) words='--limit' ;;
+        accept) words='--next' ;;
+        esac
+        ;;
     spool)
         if [[ -z $sub ]]; then
             words='verify'

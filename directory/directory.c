@@ -79,6 +79,8 @@ static struct dir_view *view_with(struct directory *d, uint64_t owner, struct di
         v->source[i] = old->source[i];
         bool changed = owner != 0 && old->source[i].owner == owner;
         v->source[i].stack = stack_ref(changed ? stack : old->source[i].stack);
+        if (old->source[i].held != NULL)
+            v->source[i].held = stack_ref(old->source[i].held);
         v->source[i].fresh = fresh_ref(old->source[i].fresh);
     }
     return v;
@@ -128,11 +130,18 @@ static void tell_joined(struct directory *d, const struct source *s, const struc
 void directory_publish(struct directory *d, struct source *s, const struct replica_commit *c)
 {
     pthread_mutex_lock(&d->publishing);
+    struct dir_view *before = dir_view_ref(d->view);
     view_replace(d, view_with(d, s->id, c->stack));
-    s->published = d->view->generation;
+    struct dir_view *after = dir_view_ref(d->view);
+    s->published = after->generation;
     if (c->n_entries != 0)
         tell_joined(d, s, c);
     pthread_mutex_unlock(&d->publishing);
+    /* not of a first sync, which would take longer by it */
+    if (c->change != NULL && atomic_load_explicit(&s->fresh->complete_once, memory_order_relaxed))
+        source_conflicts(s, before, after, c->change);
+    dir_view_unref(&before);
+    dir_view_unref(&after);
 }
 
 struct slot_order {
@@ -156,6 +165,8 @@ static void slot_fill(struct directory *d, unsigned index, struct view_source *o
     for (unsigned i = 0; d->view != NULL && s != NULL && i < d->view->n; i++)
         if (d->view->source[i].owner == s->id)
             out->stack = stack_ref(d->view->source[i].stack);
+    if (s != NULL)
+        out->held = source_held_stack(s);
     if (out->stack == NULL)
         out->stack = s != NULL ? stack_ref(replica_stack(s->replica)) : stack_new(NULL);
 }
@@ -401,6 +412,19 @@ struct manual_box *directory_manual_box(struct directory *d, struct str source, 
 }
 
 /* ---- mass changes ---- */
+
+void directory_held(struct directory *d, const struct source *s, struct dir_stack *held)
+{
+    pthread_mutex_lock(&d->publishing);
+    struct dir_view *v = view_with(d, 0, NULL);
+    for (unsigned i = 0; i < v->n; i++)
+        if (v->source[i].owner == s->id) {
+            stack_unref(&v->source[i].held);
+            v->source[i].held = held != NULL ? stack_ref(held) : NULL;
+        }
+    view_replace(d, v);
+    pthread_mutex_unlock(&d->publishing);
+}
 
 static struct source *source_of(struct directory *d, struct str name, struct err *e)
 {

@@ -66,6 +66,7 @@ struct manual_box *directory_manual_box(struct directory *d, struct str source, 
 /* What a change would do to the entries of its source. */
 struct dir_step {
     uint64_t vanish, move;
+    uint64_t drop;           /* of those that stay where they are: lose an address */
     uint64_t appear, change; /* the rest: new ones, and other differences */
     uint64_t lately;         /* vanished step by step in the ten minutes before */
     uint64_t entries;        /* before the change */
@@ -73,9 +74,14 @@ struct dir_step {
 
 /* What a source would change if the held change were accepted, as of one moment. */
 struct dir_pending;
+enum dir_pending_what {
+    DIR_PENDING_VANISHES,
+    DIR_PENDING_MOVES,
+    DIR_PENDING_DROPS
+};
 struct dir_pending_item {
-    bool vanishes;       /* else it moves */
-    struct str address;  /* its primary one */
+    enum dir_pending_what what;
+    struct str address;  /* the entry's primary one; the first one that it drops */
     struct str from, to; /* forests, by all that the directories say; empty: none. Of what vanishes,
                             `to` is another directory that has it */
 };

@@ -31,6 +31,26 @@ bool dir_entry_moved(const struct dir_entry *from, const struct dir_entry *to)
            !dir_address_equal(&from->routing, &to->routing);
 }
 
+static bool has_address(const struct dir_entry *e, const struct dir_address *a)
+{
+    for (unsigned i = 0; i < e->n_address; i++)
+        if (str_eq(e->address[i].domain, a->domain) && str_eq_nocase(e->address[i].local, a->local))
+            return true;
+    return false;
+}
+
+const struct dir_address *dir_entry_dropped(const struct dir_entry *from,
+                                            const struct dir_entry *to)
+{
+    for (unsigned i = 0; i < from->n_address; i++) {
+        bool same_place =
+            i < to->n_address && dir_address_equal(&from->address[i], &to->address[i]);
+        if (!same_place && !has_address(to, &from->address[i]))
+            return &from->address[i];
+    }
+    return NULL;
+}
+
 bool dir_entry_equal(const struct dir_entry *a, const struct dir_entry *b)
 {
     if (a->tombstone != b->tombstone)

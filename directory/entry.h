@@ -75,6 +75,9 @@ struct dir_entry_room {
 
 /* Do both say the same to a lookup? */
 bool dir_entry_equal(const struct dir_entry *a, const struct dir_entry *b);
+/* The first address of `from` that `to` does not have, or NULL. */
+const struct dir_address *dir_entry_dropped(const struct dir_entry *from,
+                                            const struct dir_entry *to);
 /* Would mail for it take another way: flag, kind, target or routing differ? */
 bool dir_entry_moved(const struct dir_entry *from, const struct dir_entry *to);
 

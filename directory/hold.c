@@ -78,7 +78,7 @@ static bool is_all(const struct dir_step *n)
 static bool is_mass_change(const struct replica_options *o, const struct dir_step *n)
 {
     return (n->vanish != 0 && is_over(o, n->vanish + n->lately, n->entries + n->lately)) ||
-           is_over(o, n->vanish + n->move, n->entries);
+           is_over(o, n->vanish + n->move + n->drop, n->entries);
 }
 
 /* What the batch would do. */
@@ -94,6 +94,8 @@ static struct dir_step count(const struct replica *r)
             n.appear++;
         else if (dir_entry_moved(&old, &new))
             n.move++;
+        else if (dir_entry_dropped(&old, &new) != NULL)
+            n.drop++;
         else
             n.change++;
     }
@@ -170,6 +172,7 @@ static struct dir_table *batch_table(const struct replica *r, int64_t since_ms,
     m.live_entries = n->entries + n->appear - n->vanish;
     m.safety.vanish = n->vanish;
     m.safety.move = n->move;
+    m.safety.drop = n->drop;
     m.safety.lately = n->lately;
     m.safety.held_ms = since_ms;
     m.cookie = buf_str(&r->holding.cookie);
@@ -204,7 +207,7 @@ static bool is_due(const struct replica *r)
 static void say(const struct replica *r, const char *event)
 {
     const struct dir_step *n = &r->holding.now->counts;
-    LOG(ERROR, r->name, event, LU("vanish", n->vanish), LU("move", n->move),
+    LOG(ERROR, r->name, event, LU("vanish", n->vanish), LU("move", n->move), LU("drop", n->drop),
         LU("vanished_lately", n->lately), LU("of", n->entries),
         LU("mass_change_percent", r->o.mass_change_percent),
         LU("mass_change_count", r->o.mass_change_count),
@@ -229,7 +232,7 @@ static void begin(struct replica *r, struct str cookie, const struct dir_step *n
     say(r, "directory-mass-change-held");
 }
 
-/* Goes on holding, unless nothing would vanish or move any more. */
+/* Goes on holding, unless nothing that needs a person is left. */
 static bool go_on(struct replica *r, struct str *cookie, bool refresh)
 {
     struct holding *h = &r->holding;
@@ -237,7 +240,7 @@ static bool go_on(struct replica *r, struct str *cookie, bool refresh)
     if (!refresh && !is_due(r))
         return true;
     struct dir_step n = count(r);
-    if (n.vanish + n.move != 0) {
+    if (n.vanish + n.move + n.drop != 0) {
         make(r, h->now->since_ms, &n);
         return true;
     }
@@ -317,10 +320,11 @@ static struct dir_step counts_of(const struct replica *r, const struct dir_table
     const struct table_header *h = table_header(t);
     struct dir_step n = {.vanish = h->safety.vanish,
                          .move = h->safety.move,
+                         .drop = h->safety.drop,
                          .lately = h->safety.lately,
                          .entries = r->entries};
     n.appear = h->live_entries + n.vanish - n.entries;
-    n.change = h->n_entries - n.vanish - n.move - n.appear;
+    n.change = h->n_entries - n.vanish - n.move - n.drop - n.appear;
     return n;
 }
 

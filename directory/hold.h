@@ -1,15 +1,15 @@
 /*
  * hold.h - a mass change that waits for a person.
  *
- * A step (one refresh or one commit) in which more entries vanish or move than the limits allow is
- * not applied, and neither is anything after it: the source keeps serving its last good generation.
- * The same goes for entries that vanish step by step within ten minutes. (Moves step by step are
- * what an administrator is here for, and pass.) What the source says meanwhile is gathered and
- * compared with that generation, never applied; a struct hold is what it would change, as of one
- * moment.
+ * A step (one refresh or one commit) in which more entries vanish, move or lose an address than the
+ * limits allow is not applied, and neither is anything after it: the source keeps serving its last
+ * good generation. The same goes for entries that vanish step by step within ten minutes. (Moves
+ * step by step are what an administrator is here for, and pass.) What the source says meanwhile is
+ * gathered and compared with that generation, never applied; a struct hold is what it would change,
+ * as of one moment.
  *
  * It ends in one of three ways: somebody accepts what was shown, and exactly that is applied; the
- * source takes it back, so that nothing would vanish or move any more; or the limits are raised.
+ * source takes it back, so that nothing of it is left; or the limits are raised.
  * It is kept on disk with the sync cookie that belongs to it, so neither a restart nor a server
  * that is away applies or forgets it.
  */

@@ -9,6 +9,7 @@ libdirectory_a_SOURCES = \
 	directory/ad_server.c \
 	directory/ad_usn.c \
 	directory/ad_value.c directory/ad_value.h \
+	directory/conflict.c \
 	directory/csv.c directory/csv.h \
 	directory/csv_map.c directory/csv_map.h \
 	directory/csv_source.c \
@@ -60,10 +61,12 @@ DIRECTORY_LIBS = libdirectory.a libconf.a librewrite.a libbase.a \
 
 if HAVE_CMOCKA
 DIRECTORY_MODEL = tests/unit/directory_model.c tests/unit/directory_model.h
+DIRECTORY_STAGE = $(DIRECTORY_MODEL) tests/unit/directory_stage.c tests/unit/directory_stage.h
 DIRECTORY_WORLD = $(DIRECTORY_MODEL) tests/unit/directory_world.c tests/unit/directory_world.h
 check_PROGRAMS += \
 	tests/unit/directory_ad_test \
 	tests/unit/directory_doctor_test \
+	tests/unit/directory_grace_test \
 	tests/unit/directory_hold_test \
 	tests/unit/directory_damage_test \
 	tests/unit/directory_join_test \
@@ -77,7 +80,9 @@ check_PROGRAMS += \
 	tests/unit/directory_view_test
 tests_unit_directory_doctor_test_SOURCES = tests/unit/directory_doctor_test.c $(DIRECTORY_WORLD)
 tests_unit_directory_doctor_test_LDADD = $(DIRECTORY_LIBS) $(CMOCKA_LIBS)
-tests_unit_directory_hold_test_SOURCES = tests/unit/directory_hold_test.c $(DIRECTORY_MODEL)
+tests_unit_directory_grace_test_SOURCES = tests/unit/directory_grace_test.c $(DIRECTORY_STAGE)
+tests_unit_directory_grace_test_LDADD = $(DIRECTORY_LIBS) $(CMOCKA_LIBS)
+tests_unit_directory_hold_test_SOURCES = tests/unit/directory_hold_test.c $(DIRECTORY_STAGE)
 tests_unit_directory_hold_test_LDADD = $(DIRECTORY_LIBS) $(CMOCKA_LIBS)
 tests_unit_directory_damage_test_SOURCES = tests/unit/directory_damage_test.c $(DIRECTORY_MODEL)
 tests_unit_directory_damage_test_LDADD = $(DIRECTORY_LIBS) $(CMOCKA_LIBS)

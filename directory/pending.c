@@ -15,7 +15,7 @@ struct dir_pending {
     struct dir_view *before, *after;
     uint64_t at;
     struct dir_result *result;
-    struct dir_entry_room *room;
+    struct dir_entry_room *room, *room_new;
     char key[ADDRESS_MAX + 1], from[64], to[64];
 };
 
@@ -27,6 +27,7 @@ struct dir_pending *pending_new(struct hold *h, struct dir_view *before, struct 
     p->after = after;
     p->result = NEW(struct dir_result);
     p->room = NEW(struct dir_entry_room);
+    p->room_new = NEW(struct dir_entry_room);
     return p;
 }
 
@@ -41,6 +42,7 @@ void dir_pending_free(struct dir_pending **pp)
     dir_view_unref(&p->after);
     mem_free(p->result);
     mem_free(p->room);
+    mem_free(p->room_new);
     mem_free(p);
 }
 
@@ -63,20 +65,29 @@ static struct str forest_in(struct dir_pending *p, const struct dir_view *v, str
     return str_c(dst);
 }
 
-/* Does this record of the change make its entry vanish or move? */
+/* Does this record of the change make its entry vanish, move or drop an address? */
 static bool item_of(struct dir_pending *p, const struct table_record *rec,
                     struct dir_pending_item *out)
 {
     struct table_record had;
     struct dir_entry old, new;
-    struct dir_address first;
     if (!stack_find_uuid(p->hold->before, table_record_uuid(rec), &had) ||
         !table_record_decode(&had, p->room, &old) || old.vanished_ms != 0)
         return false;
-    out->vanishes = table_record_is_tombstone(rec);
-    if (!out->vanishes && (!table_record_head(rec, &new, &first) || !dir_entry_moved(&old, &new)))
+    const struct dir_address *address = &old.address[0];
+    if (table_record_is_tombstone(rec)) {
+        out->what = DIR_PENDING_VANISHES;
+    } else if (!table_record_decode(rec, p->room_new, &new)) {
         return false;
-    out->address = dir_address_key(&old.address[0], p->key);
+    } else if (dir_entry_moved(&old, &new)) {
+        out->what = DIR_PENDING_MOVES;
+    } else {
+        out->what = DIR_PENDING_DROPS;
+        address = dir_entry_dropped(&old, &new);
+        if (address == NULL)
+            return false;
+    }
+    out->address = dir_address_key(address, p->key);
     out->from = forest_in(p, p->before, out->address, p->from);
     out->to = forest_in(p, p->after, out->address, p->to);
     return true;

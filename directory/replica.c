@@ -396,6 +396,8 @@ void replica_commit_batch(struct replica *r, struct str cookie, bool first_end)
 
 void replica_commit(struct replica *r, struct str cookie)
 {
+    if (r->holding.now != NULL && holding_stops(r, &cookie, false))
+        return;
     bool new_cookie = cookie.p != NULL && !str_eq(cookie, buf_str(&r->cookie));
     if (r->n_batch != 0 || new_cookie)
         replica_commit_batch(r, cookie, false);
@@ -420,6 +422,7 @@ void replica_alive(struct replica *r, int64_t wall_ms)
 
 void replica_note_alive(struct replica *r)
 {
+    ASSERT(r->holding.now == NULL);
     replica_commit_batch(r, STR_NULL, false);
 }
 

@@ -31,7 +31,7 @@ struct replica_commit {
     bool everything;
     unsigned n_keys;
     const uint64_t *key_hash;       /* old and new keys of those entries, of every kind */
-    const struct dir_table *change; /* what the commit says; NULL if n_entries is 0 */
+    const struct dir_table *change; /* what the commit says; NULL: nothing, or all is gone */
 };
 typedef void replica_publish_fn(void *arg, const struct replica_commit *c);
 /* Something is held from now on, or it has changed, or (NULL) is not held any more. */

@@ -84,18 +84,8 @@ void source_status(struct source *s, struct dir_source_status *out)
     out->is_stale = once && limit != 0 && clock_mono_ms() - last > limit;
     if (out->is_stale)
         out->state = DIR_SOURCE_STALE;
-    if (out->held_since_ms == 0)
-        return;
-    out->state = DIR_SOURCE_HELD;
-    if (out->last_error[0] == '\0')
-        snprintf(
-            out->last_error, sizeof(out->last_error),
-            "%llu of %llu entries would vanish and %llu move, more than mass_change_percent or "
-            "mass_change_count allow; nothing is applied. `causewayctl directory pending %s` "
-            "shows them",
-            (unsigned long long)(out->held.vanish + out->held.lately),
-            (unsigned long long)(out->held.entries + out->held.lately),
-            (unsigned long long)out->held.move, out->name);
+    if (out->held_since_ms != 0)
+        source_hold_status(out);
 }
 
 void source_set_state(struct source *s, enum dir_source_state state)
@@ -246,15 +236,17 @@ struct source *source_open(struct directory *d, struct conf *conf, const struct 
     struct replica_options o = {.folder = state_dir,
                                 .name = c->name,
                                 .source_id = rules_source_id(c),
-                                .mass_change_percent = c->mass_change_percent,
-                                .mass_change_count = c->mass_change_count,
-                                /* what a person deletes by hand is meant */
-                                .grace_ms = c->type != CONF_SOURCE_MANUAL ? c->grace_ms : 0,
+                                .mass_change_percent = 100,
                                 .publish = publish,
                                 .held = source_held,
                                 .arg = s};
     pthread_mutex_init(&s->lock, NULL);
     s->c = c;
+    if (c->type != CONF_SOURCE_MANUAL) { /* what a person does by hand is meant */
+        o.mass_change_percent = c->mass_change_percent;
+        o.mass_change_count = c->mass_change_count;
+        o.grace_ms = c->grace_ms;
+    }
     s->replica = replica_open(&o, e);
     if (s->replica == NULL) {
         err_wrap(e, "directory source \"%s\"", c->name);

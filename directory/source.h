@@ -30,7 +30,7 @@ struct source {
     uint64_t published; /* generation of the last view that it changed */
     int64_t noted_ms;
     int64_t said_ms; /* when the last failure was logged */
-    struct log_limit bad_values;
+    struct log_limit bad_values, conflicts;
     pthread_mutex_t lock; /* over what follows */
     int64_t stale_after_ms;
     struct dir_source_status status;
@@ -61,13 +61,23 @@ void source_status(struct source *s, struct dir_source_status *out);
 
 /* The replica holds this from now on (NULL: nothing); on the source's thread or before it runs. */
 void source_held(void *arg, struct hold *h);
+/* What the source would be with the held change, or NULL; a reference. */
+struct dir_stack *source_held_stack(struct source *s);
 /* What is held, or NULL with *e; any thread. `seen`: it is about to be shown to a person. */
 struct hold *source_hold(struct source *s, bool seen, struct err *e);
+/* Of a source that is held: its state, in words as well. */
+void source_hold_status(struct dir_source_status *out);
 /* A reference to what will be applied; NULL as directory_accept(). */
 struct hold *source_accept(struct source *s, struct err *e);
 bool source_accept_next(struct source *s, struct err *e);
 /* Does what was asked for, between two runs of the kind. False: nothing was. */
 bool source_obey(struct source *s);
+
+/* ---- conflict.c ---- */
+
+/* Counts and logs what this change makes contradictory; the views are those before and after it. */
+void source_conflicts(struct source *s, const struct dir_view *before, const struct dir_view *after,
+                      const struct dir_table *change);
 
 /* pending.c. Takes over the references. */
 struct dir_pending *pending_new(struct hold *h, struct dir_view *before, struct dir_view *after);
@@ -104,5 +114,7 @@ void source_bad_value(struct source *s, struct str object, struct str value);
 
 /* directory.c: the publishing end. */
 void directory_publish(struct directory *d, struct source *s, const struct replica_commit *c);
+/* What the source says and nobody has agreed to yet; NULL: nothing. */
+void directory_held(struct directory *d, const struct source *s, struct dir_stack *held);
 
 #endif

@@ -5,9 +5,9 @@
  */
 #include "directory/source.h"
 
+#include <stdio.h>
 #include <unistd.h>
 
-#include "base/assert.h"
 #include "base/stats.h"
 
 void source_held(void *arg, struct hold *h)
@@ -19,12 +19,39 @@ void source_held(void *arg, struct hold *h)
     s->held = h != NULL ? hold_ref(h) : NULL;
     s->status.held_since_ms = h != NULL ? h->since_ms : 0;
     s->status.held = h != NULL ? h->counts : (struct dir_step){0};
+    if (h == NULL && s->status.state == DIR_SOURCE_HELD)
+        s->status.state = DIR_SOURCE_SYNCING;
     if (h != NULL && !was)
         s->shown = h->counts; /* the log and the status tell */
     pthread_mutex_unlock(&s->lock);
+    if (s->replica != NULL) /* else it is being opened or closed */
+        directory_held(s->directory, s, h != NULL ? h->after : NULL);
     stats_add(STAT_directory_held, (h != NULL) - was);
     if (h != NULL && !was)
         stats_inc(STAT_directory_mass_changes);
+}
+
+struct dir_stack *source_held_stack(struct source *s)
+{
+    pthread_mutex_lock(&s->lock);
+    bool known = s->held != NULL && s->held->after != NULL;
+    struct dir_stack *result = known ? stack_ref(s->held->after) : NULL;
+    pthread_mutex_unlock(&s->lock);
+    return result;
+}
+
+void source_hold_status(struct dir_source_status *out)
+{
+    const struct dir_step *n = &out->held;
+    out->state = DIR_SOURCE_HELD;
+    if (out->last_error[0] == '\0')
+        snprintf(out->last_error, sizeof(out->last_error),
+                 "%llu of %llu entries would vanish, %llu move and %llu drop addresses, more than "
+                 "mass_change_percent or mass_change_count allow; nothing is applied. `causewayctl "
+                 "directory pending %s` shows them",
+                 (unsigned long long)(n->vanish + n->lately),
+                 (unsigned long long)(n->entries + n->lately), (unsigned long long)n->move,
+                 (unsigned long long)n->drop, out->name);
 }
 
 /* Under the lock. */
@@ -56,7 +83,7 @@ struct hold *source_hold(struct source *s, bool seen, struct err *e)
 
 static bool has_grown(const struct dir_step *now, const struct dir_step *shown)
 {
-    return now->vanish > shown->vanish || now->move > shown->move;
+    return now->vanish > shown->vanish || now->move > shown->move || now->drop > shown->drop;
 }
 
 struct hold *source_accept(struct source *s, struct err *e)
@@ -65,12 +92,14 @@ struct hold *source_accept(struct source *s, struct err *e)
     pthread_mutex_lock(&s->lock);
     bool ok = is_known(s, e);
     if (ok && has_grown(&s->held->counts, &s->shown))
-        ok = err_set(e, ERR_LIMIT, 0,
-                     "it has grown since it was shown: from %llu that vanish and %llu that move to "
-                     "%llu and %llu. Look at it again with `causewayctl directory pending %s`",
-                     (unsigned long long)s->shown.vanish, (unsigned long long)s->shown.move,
-                     (unsigned long long)s->held->counts.vanish,
-                     (unsigned long long)s->held->counts.move, s->c->name);
+        ok = err_set(
+            e, ERR_LIMIT, 0,
+            "it has grown since it was shown: it makes %llu vanish, %llu move and %llu drop "
+            "addresses now, and was %llu, %llu and %llu. Look at it again with `causewayctl "
+            "directory pending %s`",
+            (unsigned long long)s->held->counts.vanish, (unsigned long long)s->held->counts.move,
+            (unsigned long long)s->held->counts.drop, (unsigned long long)s->shown.vanish,
+            (unsigned long long)s->shown.move, (unsigned long long)s->shown.drop, s->c->name);
     if (ok) {
         hold_unref(&s->accepted);
         s->accepted = hold_ref(s->held);

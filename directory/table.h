@@ -62,8 +62,8 @@ struct table_safety {
     uint64_t vanished; /* entries in their grace period; not among the living */
     uint64_t lately;   /* entries removed since lately_ms, step by step */
     int64_t lately_ms;
-    uint64_t vanish, move; /* of a held change: what it would do */
-    int64_t held_ms;       /* of a held change: since when */
+    uint64_t vanish, move, drop; /* of a held change: what it would do */
+    int64_t held_ms;             /* of a held change: since when */
 };
 struct table_header {
     char magic[8];
@@ -80,7 +80,6 @@ struct table_header {
     struct table_section strings, cookie, keys, uuids, entries, sums;
     uint64_t key_types; /* a bit for each type of other keys that some entry has */
     struct table_safety safety;
-    uint64_t spare;
 };
 struct table_bucket {
     uint8_t tag[TABLE_SLOTS];

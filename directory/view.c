@@ -68,6 +68,7 @@ void dir_view_unref(struct dir_view **vp)
         return;
     for (unsigned i = 0; i < v->n; i++) {
         stack_unref(&v->source[i].stack);
+        stack_unref(&v->source[i].held);
         fresh_unref(&v->source[i].fresh);
     }
     stack_unref(&v->overrides);
@@ -154,6 +155,20 @@ static bool is_covered(const struct dir_view *v, struct str domain)
     return d != CONF_NONE && v->rules->conf->domain[d].unknown == CONF_UNKNOWN_FORWARD;
 }
 
+/* A source says that there is somebody, and waits for a person's word before it is believed. */
+static bool is_held(const struct dir_view *v, struct str key, struct dir_result *out)
+{
+    struct table_record r;
+    uint64_t hash = hash64(key.p, key.n);
+    for (unsigned i = 0; i < v->n && key.n != 0; i++)
+        if (v->source[i].held != NULL && stack_find_key(v->source[i].held, key, hash, &r, 1) != 0) {
+            out->stale_source = dir_view_source_name(v, i);
+            out->why = "it is new in a change that waits for `causewayctl directory accept`";
+            return true;
+        }
+    return false;
+}
+
 void view_not_found(const struct dir_view *v, struct str key, int64_t now_ms,
                     struct dir_result *out)
 {
@@ -163,7 +178,7 @@ void view_not_found(const struct dir_view *v, struct str key, int64_t now_ms,
         out->stale_source = dir_view_source_name(v, out->claim[0].source);
         return;
     }
-    if (!dir_view_is_current(v, key, now_ms, out))
+    if (!dir_view_is_current(v, key, now_ms, out) || is_held(v, key, out))
         return;
     out->why = "no source is configured for this domain";
     if (key.n != 0 && !is_covered(v, domain_of(key)))

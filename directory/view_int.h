@@ -25,6 +25,8 @@ struct view_source {
     unsigned index; /* in rules->source */
     uint64_t owner; /* struct source: id; 0 = none */
     struct dir_stack *stack;
+    struct dir_stack *held; /* what the source says while that waits for a person (hold.h), or NULL:
+                               whoever is in it is not unknown */
     struct dir_fresh *fresh;
 };
 struct dir_view {

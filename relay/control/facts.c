@@ -220,6 +220,7 @@ json_t *fact_step(const struct dir_step *n)
     json_t *o = json_object();
     put(o, "vanish", integer(n->vanish));
     put(o, "move", integer(n->move));
+    put(o, "drop", integer(n->drop));
     put(o, "appear", integer(n->appear));
     put(o, "change", integer(n->change));
     put(o, "lately", integer(n->lately));
@@ -229,9 +230,12 @@ json_t *fact_step(const struct dir_step *n)
 
 json_t *fact_pending(const struct dir_pending_item *i)
 {
+    static const char *const what[] = {[DIR_PENDING_VANISHES] = "vanishes",
+                                       [DIR_PENDING_MOVES] = "moves",
+                                       [DIR_PENDING_DROPS] = "drops"};
     json_t *o = json_object();
     put(o, "address", fact_text(i->address));
-    put_cstr(o, "what", i->vanishes ? "vanishes" : "moves");
+    put_cstr(o, "what", what[i->what]);
     put(o, "from", fact_text(i->from));
     put(o, "to", fact_text(i->to));
     return o;

@@ -59,9 +59,9 @@ void fact_dest_add(struct queue_dest_info *sum, const struct queue_dest_info *d)
  * certificate_expires, password_expires, notice, last_error}; while something is held also held:
  * {since, and as fact_step()}; accepts_next if so */
 json_t *fact_source(const struct dir_source_status *s);
-/* {vanish, move, appear, change, lately, entries} */
+/* {vanish, move, drop, appear, change, lately, entries} */
 json_t *fact_step(const struct dir_step *n);
-/* {address, what: "vanishes" or "moves", from, to} */
+/* {address, what: "vanishes", "moves" or "drops", from, to} */
 json_t *fact_pending(const struct dir_pending_item *i);
 /* {address, found, why, conflict, stale_source, generation, claims: [{source, generation, kind,
  * type, forest, evidence, primary, routing, target, alias, dn, uuid, require_auth, vanished,

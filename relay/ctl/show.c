@@ -47,10 +47,11 @@ static const struct grid_column dest_column[] = {
     {"LAST ERROR", false, true, false},
 };
 static const struct grid_column source_column[] = {
-    {"SOURCE", false, false, false},   {"TYPE", false, false, true},
-    {"FOREST", false, false, false},   {"STATE", false, false, false},
-    {"ENTRIES", true, false, false},   {"ADDRESSES", true, false, true},
-    {"COMPLETE", false, false, false}, {"LAST ERROR", false, true, false},
+    {"SOURCE", false, false, false},    {"TYPE", false, false, true},
+    {"FOREST", false, false, false},    {"STATE", false, false, false},
+    {"ENTRIES", true, false, false},    {"ADDRESSES", true, false, true},
+    {"VANISHED", true, false, true},    {"COMPLETE", false, false, false},
+    {"LAST ERROR", false, true, false},
 };
 static const struct grid_column pending_column[] = {
     {"", false, false, false},
@@ -120,6 +121,7 @@ static void source_row(struct show *s, json_t *d)
     grid_add(t, text_of(d, "state"));
     add_number(t, number_of(d, "entries"));
     add_number(t, number_of(d, "addresses"));
+    add_number(t, number_of(d, "vanished"));
     grid_add(t, when(d, "last_complete", text));
     const char *error = text_of(d, "last_error");
     grid_add(t, dash(*error != '\0' ? error : text_of(d, "notice")));
@@ -147,7 +149,8 @@ static void write_queue(json_t *q, struct buf *out)
                number_of(q, "parked"), number_of(q, "held"), size);
 }
 
-static void write_spool(json_t *p, struct buf *out)
+/* all: also what newer daemons have among the alarms. */
+static void write_spool(json_t *p, bool all, struct buf *out)
 {
     char living[16], left[16];
     text_size((uint64_t)number_of(p, "bytes_living"), living);
@@ -157,6 +160,8 @@ static void write_spool(json_t *p, struct buf *out)
                " free); %s free on disk\n",
                number_of(p, "messages"), living, number_of(p, "segments"),
                number_of(p, "segments_free"), left);
+    if (!all)
+        return;
     if (json_is_true(json_object_get(p, "full")))
         buf_append_c(out, "           FULL: new mail is refused with 452\n");
     if (number_of(p, "quarantined") > 0)
@@ -166,7 +171,7 @@ static void write_spool(json_t *p, struct buf *out)
         buf_printf(out, "           last error: %s\n", text_of(p, "last_error"));
 }
 
-static void write_directory(json_t *d, struct buf *out)
+static void write_directory(json_t *d, bool all, struct buf *out)
 {
     json_t *sources = json_object_get(d, "sources"), *s;
     size_t i, current = 0;
@@ -179,9 +184,22 @@ static void write_directory(json_t *d, struct buf *out)
                number_of(d, "generation"));
     json_array_foreach(sources, i, s)
     {
-        if (strcmp(text_of(s, "state"), "current") != 0)
+        if (all && strcmp(text_of(s, "state"), "current") != 0)
             buf_printf(out, "           %s is %s%s%s\n", text_of(s, "name"), text_of(s, "state"),
                        text_of(s, "last_error")[0] != '\0' ? ": " : "", text_of(s, "last_error"));
+    }
+}
+
+/* What needs a person, before everything else. */
+static void write_alarms(json_t *alarms, struct buf *out)
+{
+    json_t *a;
+    size_t i;
+    json_array_foreach(alarms, i, a)
+    {
+        buf_printf(out, "%-10s %s\n", i == 0 ? "ATTENTION" : "", text_of(a, "text"));
+        if (text_of(a, "command")[0] != '\0')
+            buf_printf(out, "           -> %s\n", text_of(a, "command"));
     }
 }
 
@@ -201,9 +219,11 @@ static int show_status(json_t *o, struct buf *out)
     if (r != NULL && !json_is_true(json_object_get(r, "done")))
         buf_printf(out, "           recovering: %" PRId64 " messages so far\n",
                    number_of(r, "messages"));
+    write_alarms(json_object_get(o, "alarms"), out);
     write_queue(json_object_get(o, "queue"), out);
-    write_spool(json_object_get(o, "spool"), out);
-    write_directory(json_object_get(o, "directory"), out);
+    bool told = json_is_array(json_object_get(o, "alarms"));
+    write_spool(json_object_get(o, "spool"), !told, out);
+    write_directory(json_object_get(o, "directory"), !told, out);
     const char *key;
     json_t *v;
     json_object_foreach(json_object_get(o, "counters"), key, v)
@@ -382,6 +402,8 @@ static void write_step(json_t *o, struct buf *out)
 {
     buf_printf(out, "%" PRId64 " of %" PRId64 " entries vanish, %" PRId64 " move",
                number_of(o, "vanish"), number_of(o, "entries"), number_of(o, "move"));
+    if (number_of(o, "drop") > 0)
+        buf_printf(out, ", %" PRId64 " drop an address", number_of(o, "drop"));
     if (number_of(o, "appear") + number_of(o, "change") > 0)
         buf_printf(out, "; %" PRId64 " are new, %" PRId64 " change in other ways",
                    number_of(o, "appear"), number_of(o, "change"));

@@ -47,7 +47,7 @@ static void pending_step(void *arg, struct control_req *r)
 {
     struct pending *x = arg;
     const struct dir_step *n = dir_pending_counts(x->p);
-    uint64_t all = n->vanish + n->move;
+    uint64_t all = n->vanish + n->move + n->drop;
     struct dir_pending_item item;
     bool end = false;
     while (!end && x->shown < all && !control_is_gone(r)) {

@@ -20,6 +20,7 @@
 #include "base/mem.h"
 #include "relay/control/control.h"
 #include "relay/control/facts.h"
+#include "relay/daemon/alarms.h"
 #include "relay/daemon/bind.h"
 #include "relay/daemon/control_directory.h"
 #include "relay/daemon/control_manual.h"
@@ -80,6 +81,7 @@ static void op_status(void *ctx, struct control_req *r, const struct control_arg
     put(o, "reloaded", fact_time(d->reloaded_ms));
     put(o, "reloads_failed", json_integer(d->reloads_failed));
     put(o, "workers", json_integer(d->n_worker));
+    put(o, "alarms", alarms_fact(d));
     put(o, "recovery", recovery_fact(d));
     put(o, "spool", fact_spool(&spool));
     put(o, "directory", directory_fact(d));

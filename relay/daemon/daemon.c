@@ -237,6 +237,7 @@ bool daemon_reload(struct daemon *d, struct buf *note, struct err *e)
     struct conf *c = conf_load(d->conf_path, e);
     if (c == NULL) {
         d->reloads_failed++;
+        d->reload_failed = true;
         LOG(ERROR, NULL, "reload-refused", LC("why", e->text), LC("effect", "nothing was changed"));
         return false;
     }
@@ -251,6 +252,7 @@ bool daemon_reload(struct daemon *d, struct buf *note, struct err *e)
     d->conf = c;
     cutover_look(d->cutover);
     d->reloaded_ms = clock_wall_ms();
+    d->reload_failed = false;
     LOG(INFO, NULL, "reloaded", LC("configuration", d->conf_path));
     return true;
 }

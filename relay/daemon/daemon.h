@@ -33,6 +33,7 @@ struct daemon {
     int64_t started_ms; /* wall */
     int64_t reloaded_ms;
     unsigned reloads_failed;
+    bool reload_failed; /* the last one did */
     bool stopping;
 };
 

@@ -1,6 +1,8 @@
 # relay/daemon: the process
 noinst_LIBRARIES += libdaemon.a
 libdaemon_a_SOURCES = \
+	relay/daemon/alarms.c \
+	relay/daemon/alarms.h \
 	relay/daemon/bind.c \
 	relay/daemon/bind.h \
 	relay/daemon/control_directory.c \

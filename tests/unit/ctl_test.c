@@ -386,6 +386,8 @@ static void test_answers_for_people(void **state)
         "delete\\n\"},{\"means\":\"causewayctl\",\"source\":\"\",\"text\":\"causewayctl unset "
         "a@b.cd\"}]}",
         NULL};
+    static const char *const pending[] = {
+        "{\"address\":\"a@b.cd\",\"what\":\"vanishes\",\"from\":\"old\",\"to\":\"\"}", NULL};
     static const char *const eml[] = {"{\"data\":\"RnJvbTo=\"}", "{\"data\":\"IGENCg==\"}", NULL};
     const struct {
         enum control_command c;
@@ -444,7 +446,29 @@ static void test_answers_for_people(void **state)
          "true},"
          "\"directory\":{\"sources\":[{\"name\":\"ad\",\"state\":\"stale\"}]}}",
          0, "FULL: new mail is refused"},
+        {CONTROL_status, NULL,
+         "{\"alarms\":[{\"what\":\"held\",\"about\":\"ad\",\"text\":\"source ad is held\","
+         "\"command\":\"causewayctl directory pending ad\"},{\"what\":\"stale\",\"text\":\"old\"}],"
+         "\"spool\":{\"full\":true}}",
+         0,
+         "ATTENTION  source ad is held\n           -> causewayctl directory pending ad\n"
+         "           old\nqueue "},
         {CONTROL_status, NULL, "{}", 0, "queue      0 messages"},
+        {CONTROL_directory_pending, pending,
+         "{\"source\":\"ad\",\"vanish\":3,\"move\":1,\"drop\":2,\"entries\":9,\"lately\":4,"
+         "\"since\":\"2027-01-15T08:05:00.000Z\",\"complete\":false}",
+         0,
+         "          ADDRESS  FROM  TO\nvanishes  a@b.cd   old   -\n"
+         "... and more: the first 1 are shown (--limit 0 shows all)\n\n"
+         "3 of 9 entries vanish, 1 move, 2 drop an address; 4 vanished in the ten minutes before\n"
+         "held since 2027-01-15 08:05:00 UTC; to apply it: causewayctl directory accept ad\n"},
+        {CONTROL_directory_accept, NULL,
+         "{\"vanish\":3,\"entries\":9,\"applied\":true,\"generation\":12}", 0,
+         "3 of 9 entries vanish, 0 move\napplied, with generation 12\n"},
+        {CONTROL_directory_accept, NULL, "{\"applied\":false}", 0,
+         "as soon as the source's thread"},
+        {CONTROL_directory_accept, NULL, "{\"source\":\"ad\",\"next\":true}", 0,
+         "the next mass change of ad within a day is applied"},
         {CONTROL_reload, NULL, "{\"configuration\":\"/x\",\"needs_restart\":\"workers\"}", 0,
          "only after a restart: workers"},
         {CONTROL_doctor, finding,
@@ -500,11 +524,9 @@ static void test_answers_for_programs_are_one_value(void **state)
     static const struct {
         enum control_command c;
         const char *name;
-    } streams[] = {{CONTROL_queue_list, "messages"},
-                   {CONTROL_queue_dests, "dests"},
-                   {CONTROL_directory_status, "sources"},
-                   {CONTROL_doctor, "findings"},
-                   {CONTROL_queue_export, "chunks"}};
+    } streams[] = {{CONTROL_queue_list, "messages"},      {CONTROL_queue_dests, "dests"},
+                   {CONTROL_directory_status, "sources"}, {CONTROL_directory_pending, "addresses"},
+                   {CONTROL_doctor, "findings"},          {CONTROL_queue_export, "chunks"}};
     for (size_t i = 0; i < ARRAY_LEN(streams); i++) {
         for (size_t n = 0; n < 3; n++) {
             struct buf out = BUF_INIT(65536);
