@@ -65,7 +65,7 @@ class Export:
 
     def source(self, more=""):
         return (f'source "export" {{\n    type = csv\n    path = "{self.path}"\n'
-                f'    flag_attribute = "CustomAttribute1"\n    {FLAGS}\n    {more}\n}}\n')
+                f'    flag_attribute = "CustomAttribute1"\n    {FLAGS}\n    grace = 0\n    {more}\n}}\n')
 
     def write(self, more=""):
         new = self.path.with_suffix(".new")
