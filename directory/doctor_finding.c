@@ -44,6 +44,8 @@ bool doctor_begin(struct doctor *d, enum doctor_check c, const struct doctor_obj
 /* ---- texts ---- */
 
 static struct str vformat(struct doctor *d, const char *fmt, va_list ap)
+    __attribute__((format(printf, 2, 0)));
+static struct str vformat(struct doctor *d, const char *fmt, va_list ap)
 {
     char small[1024];
     va_list again;

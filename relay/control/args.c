@@ -37,9 +37,7 @@ static const char *type_text(enum control_arg_type t)
         [CONTROL_KIND] = "mailbox, mail-user, contact or group",
         [CONTROL_CSV] = "the text of rows of CSV with a header",
         [CONTROL_CHECKS] = "an array of names of checks, as causeway-doctor(7) lists them",
-        [CONTROL_MOVES] =
-            "an array of 1 to 50000 addresses like user@example.org, or of objects with "
-            "\"address\" and \"forest\"",
+        [CONTROL_MOVES] = "an array of 1 to 50000 addresses, or of objects with address and forest",
         [CONTROL_FILE] = "\"addresses\" here; only causewayctl reads files",
         [CONTROL_TIME] = "a moment like 2026-11-21T18:00:00Z",
         [CONTROL_MOVED] = "the number of a wave, or an address like user@example.org",
