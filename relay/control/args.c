@@ -114,6 +114,11 @@ static bool take_wave_state(struct str s, void *to)
     return false;
 }
 
+static bool take_time(struct str s, int64_t *to)
+{
+    return moment_parse(s, clock_wall_ms(), to) && *to > 0; /* 0 is "not said" */
+}
+
 static bool is_moved(struct str s)
 {
     uint64_t wave;
@@ -271,7 +276,7 @@ static bool take(const struct control_arg *a, json_t *v, struct control_args *ou
     return s.p == NULL                     ? false
            : a->type == CONTROL_STATE      ? take_state(s, to)
            : a->type == CONTROL_WAVE_STATE ? take_wave_state(s, to)
-           : a->type == CONTROL_TIME       ? moment_parse(s, clock_wall_ms(), to)
+           : a->type == CONTROL_TIME       ? take_time(s, to)
                                            : take_text(a, s, to);
 }
 
@@ -295,6 +300,7 @@ void control_args_init(struct control_args *out)
                                  .who = "",
                                  .moved = "",
                                  .wave_state = -1,
+                                 .for_ms = -1,
                                  .limit = 1000};
 }
 

@@ -94,7 +94,8 @@ struct control_args {
     /* moving mailboxes */
     struct control_move *move;
     unsigned n_move;
-    int64_t at_ms, for_ms; /* wall clock; 0 = not said */
+    int64_t at_ms;  /* wall clock; 0 = not said */
+    int64_t for_ms; /* -1 = not said */
     const char *why, *who, *moved;
     int wave_state; /* enum wave_state, or -1 */
     bool dry_run, write, force;

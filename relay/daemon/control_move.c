@@ -19,6 +19,8 @@
 #include "relay/daemon/move_plan.h"
 #include "rewrite/address.h"
 
+#define TIME_MAX_MS (INT64_C(3652) * 86400000)
+
 static void put(json_t *o, const char *key, json_t *value)
 {
     (void)json_object_set_new(o, key, value);
@@ -165,12 +167,16 @@ static bool move_order(struct move *m, const struct wave_order *o, struct err *e
 static bool times_are_fine(const struct control_args *a, struct err *e)
 {
     char text[24];
-    if (a->write && (a->at_ms != 0 || a->for_ms != 0))
+    if (a->write && (a->at_ms != 0 || a->for_ms >= 0))
         return err_set(e, ERR_INPUT, 0,
                        "--write changes the directory at once; --at and --for go without it");
     moment_print(a->at_ms, text, sizeof(text));
     if (a->at_ms != 0 && a->at_ms <= clock_wall_ms())
         return err_set(e, ERR_INPUT, 0, "--at: %s is past", text);
+    if (a->at_ms > clock_wall_ms() + TIME_MAX_MS)
+        return err_set(e, ERR_INPUT, 0, "--at: %s is more than ten years away", text);
+    if (a->for_ms == 0 || a->for_ms > TIME_MAX_MS)
+        return err_set(e, ERR_INPUT, 0, "--for: must be longer than 0 and at most ten years");
     return true;
 }
 
@@ -191,7 +197,7 @@ void control_move(void *ctx, struct control_req *r, const struct control_args *a
     struct wave_order o = {
         .move = moves, .who = str_c(control_who(r)), .why = str_c(a->why), .at_ms = a->at_ms};
     o.n = make_moves(&m->plan, a->at_ms != 0, moves);
-    if (a->for_ms != 0)
+    if (a->for_ms > 0)
         o.until_ms = (a->at_ms != 0 ? a->at_ms : clock_wall_ms()) + a->for_ms;
     unsigned unknown = m->plan.count[MOVE_UNKNOWN] + m->plan.count[MOVE_UNSURE];
     describe(m, &o, a->dry_run);

@@ -119,7 +119,13 @@ def test_a_file_without_a_forest_needs_one(start, tmp_path):
     assert code == 2 and "--at tomorrow: must be a time like 18:00" in text
     code, text = r.ctl("move", address("anna"), "--to", "B", "--at", "2020-01-01 00:00")
     assert code == 1 and "is past" in text
-    assert waves(r) == []
+    for args, says in ((["--for", "0"], "longer than 0"), (["--for", "4000d"], "at most ten years"),
+                       (["--at", "9000-01-01 00:00"], "more than ten years away")):
+        code, text = r.ctl("move", address("anna"), "--to", "B", *args)
+        assert code == 1 and says in text, text
+    with pytest.raises(LookupError, match="must be a moment like"):
+        r.ask("move", addresses=[address("anna")], to="B", at="1970-01-01T00:00:00Z")
+    assert waves(r) == [] and forest_of(r, "anna") == ["A"]
 
 
 def test_dry_run(start):
