@@ -80,7 +80,8 @@ struct str dir_address_key(const struct dir_address *a, char *dst)
         return STR_NULL;
     str_lower(a->local, dst);
     dst[a->local.n] = '@';
-    memcpy(dst + a->local.n + 1, a->domain.p, a->domain.n);
+    if (a->domain.n != 0) /* of a damaged table it may be */
+        memcpy(dst + a->local.n + 1, a->domain.p, a->domain.n);
     return str_n(dst, a->local.n + 1 + a->domain.n);
 }
 

@@ -128,3 +128,5 @@ tests_fuzz_fuzz_syncrepl_LDADD = $(DIRECTORY_LIBS)
 tests_fuzz_fuzz_table_SOURCES = tests/fuzz/fuzz_table.c
 tests_fuzz_fuzz_table_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
 tests_fuzz_fuzz_table_LDADD = $(DIRECTORY_LIBS)
+
+EXTRA_DIST += tests/fuzz/corpus/table/domain-id
