@@ -11,6 +11,7 @@ import threading
 import uuid
 
 import ber
+from ldap_entries import PRESENT
 from wait import free_port
 
 HANG, CLOSE, BARE = object(), object(), object()
@@ -115,6 +116,7 @@ class LdapServer:
         self.entries = entries
         self.script = script or (lambda stage, search, session: None)
         self.page_max, self.values_max, self.round_max, self.deleted = page_max, values_max, round_max, deleted
+        self.synchronized = True
         self.hides = lambda entry: False  # entries that are not told of
         self.port = free_port()
         self.asked = []  # every Search
@@ -264,7 +266,7 @@ class LdapServer:
         return [("namingContexts", [base]), ("defaultNamingContext", [base]), ("rootDomainNamingContext", [base]),
                 ("configurationNamingContext", [f"CN=Configuration,{base}"]),
                 ("dsServiceName", [f"CN=NTDS Settings,CN=DC1,CN=Servers,CN=Site,CN=Sites,CN=Configuration,{base}"]),
-                ("dnsHostName", ["dc1.scripted.test"]), ("supportedLDAPVersion", ["3"]), ("isSynchronized", ["TRUE"]),
+                ("isSynchronized", [str(self.synchronized).upper()]), ("supportedLDAPVersion", ["3"]),
                 ("highestCommittedUSN", [str(self.entries.usn)]), ("supportedCapabilities", ["1.2.840.113556.1.4.800"]),
                 ("supportedControl", [DIRSYNC, DELETED, NOTIFY, PAGED, SYNC])]
 
@@ -278,7 +280,7 @@ class LdapServer:
             found = [("objectGUID", [uuid.uuid5(uuid.NAMESPACE_DNS, "dc1").bytes]), ("invocationId", [e.invocation])]
             self.entry(session, search, search.base, [v for v in found if search.wants(v[0])])
         elif base == e.base.lower() or ("deleted objects" in base or "18e2ea80" in base) and self.deleted:
-            self.entry(session, search, search.base, [("objectClass", ["top"])])
+            self.entry(session, search, search.base, [("objectGUID", [uuid.uuid5(uuid.NAMESPACE_DNS, base).bytes])])
         else:
             found = [x for x in e.all if base in (x.dn.lower(), f"<guid={x.guid.hex()}>")]
             if not found:
@@ -310,6 +312,9 @@ class LdapServer:
 
     def search_dirsync(self, session, search):
         cookie = search.cookie
+        if search.base.lower() != self.entries.base.lower():
+            self.done(session, search, UNWILLING)
+            return
         if cookie and not cookie.startswith(b"MSDS"):
             self.done(session, search, UNAVAILABLE_EXTENSION)
             return
@@ -325,12 +330,17 @@ class LdapServer:
             if len(values) > 2 and not self.entry(session, search, e.dn, values):
                 return
         more = len(found) > self.round_max
-        place = (since, found[self.round_max - 1][0], search.page + 1) if more else (until, until, 1)
+        if more and self.round_max:
+            reached = found[self.round_max - 1][0]
+        place = (since, reached, search.page + 1) if more else (until, until, 1)
         cookie = b"MSDS" + self.entries.invocation + b"%d.%d.%d" % place
         self.done(session, search, SUCCESS, control(
             DIRSYNC, ber.sequence(ber.integer(more), ber.integer(0), ber.octets(cookie))))
 
     def search_notify(self, session, search):
+        if search.filter != (PRESENT, b"objectClass"):
+            self.done(session, search, UNWILLING)
+            return
         for e in self.changes(search, self.entries.usn):
             self.entry(session, search, e.dn, self.values(e, search))
 

@@ -254,6 +254,11 @@ class Samba:
             self.process.wait(30)
             self.process = None
 
+    def finish(self):
+        """Stops for good: 30 MB of databases go, the log stays."""
+        self.stop()
+        shutil.rmtree(self.folder / "private", ignore_errors=True)
+
     # ---- what is in it ----
 
     def change(self, ldif, *options):

@@ -86,6 +86,9 @@ pidfile {folder}/slapd.pid
 loglevel none
 TLSCertificateFile {folder}/cert.pem
 TLSCertificateKeyFile {folder}/key.pem
+TLSCACertificateFile {folder}/ca.pem
+TLSVerifyClient allow
+authz-regexp "cn=sync" "cn=sync,{BASE}"
 database mdb
 suffix {BASE}
 rootdn cn=admin,{BASE}

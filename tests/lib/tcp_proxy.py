@@ -5,6 +5,13 @@ import threading
 from wait import free_port
 
 
+def shut(s):
+    try:
+        s.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass
+
+
 class TcpProxy:
     """Listens on the server's own address, so that certificates fit, unless `listen` is given. `limit`: so many octets of the server's pass on
     each connection, then it is cut; None: all."""
@@ -13,7 +20,8 @@ class TcpProxy:
         self.server, self.limit = (address, port), limit
         self.address = listen or address
         self.port = free_port(self.address)
-        self.cuts = 0
+        self.cuts = 0  # connections that reached the limit
+        self.open = []
         self.listener = socket.create_server((self.address, self.port))
         threading.Thread(target=self.accept, daemon=True).start()
 
@@ -24,6 +32,11 @@ class TcpProxy:
     def stop(self):
         self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
+
+    def cut(self):
+        """Ends all connections."""
+        for s in list(self.open):
+            shut(s)
 
     def accept(self):
         while True:
@@ -36,6 +49,7 @@ class TcpProxy:
             except OSError:
                 client.close()
                 continue
+            self.open += [client, server]
             threading.Thread(target=self.copy, args=(client, server, None), daemon=True).start()
             threading.Thread(target=self.copy, args=(server, client, self.limit), daemon=True).start()
 
@@ -51,8 +65,5 @@ class TcpProxy:
                 passed += len(data)
         except OSError:
             pass
-        for s in (origin, target):
-            try:
-                s.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
+        shut(origin)
+        shut(target)

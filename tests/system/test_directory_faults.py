@@ -1,21 +1,24 @@
 """What directory servers do wrong, by a scripted one that speaks as Active Directory and as OpenLDAP. PROMISES
 "directory down, slow, lying, partial": a partial sync is never a deletion, the last complete view serves on, nobody is
 called unknown by a source that was never complete, and the recovery needs no person."""
+import copy
 import random
 import time
+import uuid
 
 import pytest
 
 import ber
 from dirwatch import HEAD, Dirwatch, source
 from ldap_entries import Entries
-from ldap_server import (ADMIN_LIMIT, BUSY, CLOSE, HANG, INSUFFICIENT_ACCESS, OPERATIONS_ERROR, REFRESH_REQUIRED,
+from ldap_server import (ADMIN_LIMIT, BARE, BUSY, CLOSE, HANG, INSUFFICIENT_ACCESS, OPERATIONS_ERROR, REFRESH_REQUIRED,
                          SIZE_LIMIT, TIME_LIMIT, UNAVAILABLE, UNAVAILABLE_EXTENSION, UNWILLING, LdapServer)
 from wait import until
 
-KINDS = {"openldap": "sync"}  # and the kind of search that is its sync
+# How a source reads its server, and the kind of search that is its sync.
+KINDS = {"openldap": "sync", "dirsync": "dirsync", "usn": "search"}
 PEOPLE = 30
-ROUND = 10  # entries in an answer of the server as Active Directory
+ROUND = 10  # entries in an answer of Active Directory
 GARBAGE = {
     "http": b"HTTP/1.1 400 Bad Request\r\n\r\n",
     "endless length": b"\x30\x84\xff\xff\xff\xff",
@@ -38,12 +41,14 @@ def stage(tmp_path):
             return server.start()
 
         def conf(self, kind, *servers, **more):
+            how = {"type": kind} if kind == "openldap" else {
+                "type": "active-directory", "sync": kind, "page_size": str(ROUND), "poll_interval": "50ms"}
             (tmp_path / "password").write_text("secret\n")
             (tmp_path / "causeway.conf").write_text(HEAD + source("hr", **{
-                "type": kind, "uri": [s.uri for s in servers], "tls": "none", "base": servers[0].entries.base,
+                **how, "uri": [s.uri for s in servers], "tls": "none", "base": servers[0].entries.base,
                 "bind_dn": "cn=reader", "password_file": tmp_path / "password", "filter": "(objectClass=user)",
                 "forest": "old", "flag_attribute": "extensionAttribute1", "flag_values": ["target = new"],
-                "backoff_min": "100ms", "backoff_max": "200ms", **more}))
+                "backoff_min": "100ms", "backoff_max": "200ms", "grace": "0", **more}))
             return tmp_path / "causeway.conf"
 
         def watch(self, conf):
@@ -87,15 +92,18 @@ def fault(kind, action, where, page=2, sent=5):
     return script
 
 
-def refuses_cookies(kind, more=lambda *_: None):
-    """A script: cookies of earlier syncs are refused; otherwise what `more` says."""
+def must_reload(kind, server, more=lambda *_: None):
+    """From now on the server cannot go on from where the source is; and what the script `more` says."""
     code = REFRESH_REQUIRED if kind == "openldap" else UNAVAILABLE_EXTENSION
 
     def script(at, search, session):
-        if at == "search" and search.kind == KINDS[kind] and search.cookie and search.begins():
+        if kind != "usn" and at == "search" and search.kind == KINDS[kind] and search.cookie and search.begins():
             return code
         return more(at, search, session)
-    return script
+    server.script = script
+    if kind == "usn":
+        server.entries.invocation = uuid.uuid4().bytes
+    server.cut()
 
 
 FAULTS = {
@@ -127,10 +135,9 @@ def test_later_sync_breaks_off(stage, kind, what):
     """Everything has to be read anew, and that breaks off each time: nothing of it is a deletion."""
     server = stage.server()
     w = stage.current(kind, server)
-    server.script = refuses_cookies(kind, fault(kind, *FAULTS[what]))
+    must_reload(kind, server, fault(kind, *FAULTS[what]))
     server.entries.delete("u0000")
     server.entries.delete("u0029")
-    server.cut()
     w.until_state("hr", "failing")
     asked = server.count(KINDS[kind])
     until("some more attempts", lambda: server.count(KINDS[kind]) > asked + 4)
@@ -146,18 +153,30 @@ def test_later_sync_breaks_off(stage, kind, what):
 
 @pytest.mark.parametrize("left", [0, PEOPLE // 3])
 def test_an_answer_that_lacks_most_people_waits_for_a_person(stage, kind, left):
-    """The server says that this is all. It is a mass change; or nobody at all, which no directory is."""
+    """The server says that this is all. It is a mass change, which ends when another answer has them all again."""
     server = stage.server()
     w = stage.current(kind, server)
     server.hides = lambda entry: server.entries.all.index(entry) >= left
-    server.script = refuses_cookies(kind)
-    server.cut()
-    w.until_state("hr", "failing")
+    must_reload(kind, server)
+    w.until_state("hr", "held")
     for i in (0, 9, 10, PEOPLE - 1):
         assert w.place(f"u{i:04d}@x.test") == "found old"
     server.hides = lambda entry: False
+    must_reload(kind, server)
     w.until_state("hr", "current")
     assert w.status("hr")[1] == str(PEOPLE)
+
+
+def test_mass_deletion_one_by_one_waits_for_a_person(stage, kind):
+    server = stage.server()
+    w = stage.current(kind, server)
+    for i in range(2 * PEOPLE // 3):
+        server.entries.delete(f"u{i:04d}")
+    w.until_state("hr", "held")
+    assert w.place(f"u{2 * PEOPLE // 3 - 1:04d}@x.test") == "found old"
+    assert w.ask(f"reload {stage.conf(kind, server, mass_change_percent='100')}") == ["reloaded"]
+    w.until(f"u{2 * PEOPLE // 3 - 1:04d}@x.test", "not-found")
+    assert w.place(f"u{PEOPLE - 1:04d}@x.test") == "found old"
 
 
 def test_refused_for_ever_is_not_hammered(stage, kind):
@@ -177,9 +196,8 @@ def test_cookie_refused_once(stage, kind):
     server = stage.server()
     w = stage.current(kind, server)
     changes = len(w.changes)
-    server.script = refuses_cookies(kind)
     server.entries.modify("u0003", extensionAttribute1="target")
-    server.cut()
+    must_reload(kind, server)
     w.until("u0003@x.test", "found new")
     heal(server)
     server.entries.modify("u0004", extensionAttribute1="target")
@@ -188,9 +206,11 @@ def test_cookie_refused_once(stage, kind):
     assert sum(n for _, n, _ in w.changes[changes:]) <= 4, w.changes
 
 
+@pytest.mark.parametrize("kind", ["openldap", "dirsync"])
 def test_cookies_refused_always(stage, kind):
     """A server that never takes its own cookies is read again and again, at the pace of failures: nothing is lost."""
-    server = stage.server(script=refuses_cookies(kind))
+    server = stage.server()
+    must_reload(kind, server)
     w = stage.watch(stage.conf(kind, server))
     w.until("u0029@x.test", "found old")
     server.entries.delete("u0029")
@@ -277,3 +297,128 @@ def test_busy_server(stage, kind):
             gone.discard(e.get("mail")[0].decode())
     for address in gone:
         w.until(address, "not-found")
+
+
+# ---- only Active Directory does these ----
+
+
+@pytest.fixture(params=["dirsync", "usn"])
+def ad(request):
+    return request.param
+
+
+def test_ad_answer_without_its_control(stage, ad):
+    """Without the response control nobody knows whether this was all."""
+    server = stage.server(script=lambda at, search, _: BARE if at == "done" and search.kind == KINDS[ad] else None)
+    w = stage.watch(stage.conf(ad, server))
+    w.until_state("hr", "failing")
+    assert w.place("nobody@x.test") == "not-found-yet"
+    heal(server)
+    w.until_state("hr", "current")
+    assert w.status("hr")[1] == str(PEOPLE)
+
+
+def test_ad_values_in_ranges(stage, ad):
+    server = stage.server(values_max=5)
+    server.entries.add("many", proxyAddresses=[f"smtp:many{i}@x.test" for i in range(23)])
+    w = stage.current(ad, server)
+    for i in range(23):
+        assert w.place(f"many{i}@x.test") == "found old"
+    server.entries.modify("many", proxyAddresses=[f"smtp:many{i}@x.test" for i in range(11, 40)])
+    w.until("many39@x.test", "found old")
+    w.until("many10@x.test", "not-found")
+    assert w.place("many11@x.test") == "found old"
+
+
+def test_ad_thousands(stage, ad):
+    server = stage.server(Entries().people(2500), round_max=1000)
+    w = stage.current(ad, server, page_size="1000")
+    assert w.status("hr")[1] == "2500"
+    assert server.count(KINDS[ad]) >= 3
+    for i in range(0, 2500, 5):
+        server.entries.modify(f"u{i:04d}", extensionAttribute1="target")
+    w.until("u2495@x.test", "found new")
+    for i in range(0, 2500, 250):
+        w.until(f"u{i:04d}@x.test", "found new")
+        assert w.place(f"u{i + 1:04d}@x.test") == "found old"
+
+
+def test_ad_identity_changes(stage, ad):
+    """The domain controller was restored from a backup: its invocationId is another, its USNs mean something else."""
+    server = stage.server()
+    w = stage.current(ad, server)
+    server.entries.delete("u0007")
+    server.entries.modify("u0008", extensionAttribute1="target")
+    server.entries.invocation = uuid.uuid4().bytes
+    server.cut()
+    w.until("u0007@x.test", "not-found")
+    w.until("u0008@x.test", "found new")
+    w.until_state("hr", "current")
+    assert w.status("hr")[1] == str(PEOPLE - 1)
+
+
+def test_ad_other_controller(stage, ad):
+    """The first domain controller goes away; the second has the same people, other USNs, and later changes."""
+    first, second = Entries().people(PEOPLE), Entries()
+    second.usn = 50000
+    second.all = [copy.copy(e) for e in first.all]
+    servers = [stage.server(first), stage.server(second)]
+    w = stage.current(ad, *servers)
+    assert servers[1].count(KINDS[ad]) == 0
+    second.delete("u0001")
+    second.modify("u0002", extensionAttribute1="target")
+    servers[0].stop()
+    w.until("u0001@x.test", "not-found")
+    w.until("u0002@x.test", "found new")
+    w.until_state("hr", "current")
+    assert w.status("hr")[1] == str(PEOPLE - 1)
+
+
+def test_ad_controller_that_is_behind(stage):
+    """A controller that has not replicated yet knows less than we do: nobody is thought deleted for that."""
+    first = Entries().people(PEOPLE)
+    behind = Entries()
+    behind.all = [copy.copy(e) for e in first.all[:PEOPLE - 3]]
+    servers = [stage.server(first), stage.server(behind)]
+    w = stage.current("dirsync", *servers)
+    servers[0].stop()
+    until("the second to be asked", lambda: servers[1].count("dirsync") > 0)
+    behind.usn = 9000
+    behind.modify("u0002", extensionAttribute1="target")
+    w.until("u0002@x.test", "found new")
+    for i in range(PEOPLE - 3, PEOPLE):
+        assert w.place(f"u{i:04d}@x.test") == "found old"
+
+
+@pytest.mark.parametrize("code", [INSUFFICIENT_ACCESS, UNWILLING, UNAVAILABLE_EXTENSION])
+def test_ad_dirsync_refused(stage, code):
+    """Update sequence numbers do as well, and it is said."""
+    server = stage.server(script=lambda at, search, _: code if search and search.kind == "dirsync" else None)
+    w = stage.watch(stage.conf("auto", server))
+    w.until_state("hr", "current")
+    w.until_error("hr", "DirSync")
+    server.entries.modify("u0002", extensionAttribute1="target")
+    server.entries.delete("u0001")
+    w.until("u0002@x.test", "found new")
+    w.until("u0001@x.test", "not-found")
+    assert w.status("hr")[1] == str(PEOPLE - 1)
+
+
+def test_ad_endless_rounds(stage):
+    """A server that always has more, and never anything new, is never complete, and can be left."""
+    server = stage.server(round_max=0)
+    w = stage.watch(stage.conf("dirsync", server))
+    until("some rounds", lambda: server.count("dirsync") > 5)
+    assert w.place("nobody@x.test") == "not-found-yet"
+    assert w.stop() < 8
+
+
+def test_ad_is_not_synchronized(stage):
+    """A controller that was just made has not got everybody yet."""
+    server = stage.server()
+    server.synchronized = False
+    w = stage.watch(stage.conf("dirsync", server))
+    w.until_error("hr", "replication")
+    assert w.place("nobody@x.test") == "not-found-yet"
+    server.synchronized = True
+    w.until_state("hr", "current")

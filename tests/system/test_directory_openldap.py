@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from certificate import issue
 from dirwatch import Dirwatch
 from slapd import BASE, Slapd, person
 
@@ -185,6 +186,28 @@ def test_ldaps(stage):
     slapd = stage.slapd().start()
     w = stage.watch(stage.conf(slapd, tls="ldaps", uri=f"ldaps://127.0.0.1:{slapd.tls_port}"))
     w.until_state("hr", "current")
+
+
+@pytest.mark.parametrize("tls", ["starttls", "ldaps"])
+def test_bind_with_a_certificate(stage, tls):
+    """SASL EXTERNAL: the server takes the name in our certificate for the account; another may read nothing."""
+    slapd = stage.slapd().start()
+    issue(slapd.folder, "sync", prefix="client-")
+    issue(slapd.folder, "stranger", prefix="stranger-")
+    uri = slapd.uri if tls == "starttls" else f"ldaps://127.0.0.1:{slapd.tls_port}"
+    conf = stage.conf(slapd, tls=tls, uri=uri, more=f"""bind = external
+  tls_cert_file = "{slapd.folder}/stranger-cert.pem"
+  tls_key_file = "{slapd.folder}/stranger-key.pem"
+""")
+    text = conf.read_text().replace(f'bind_dn = "cn=sync,{BASE}"\n', "").replace("password_file", "# password_file")
+    conf.write_text(text)
+    w = stage.watch(conf)
+    w.until_state("hr", "failing")
+    assert w.place("u001@x.test") == "not-found-yet"
+    conf.write_text(text.replace("stranger-", "client-"))
+    assert w.ask(f"reload {conf}") == ["reloaded"]
+    w.until_state("hr", "current")
+    assert w.status("hr")[1] == "100"
 
 
 def test_dies_half_way(stage):
