@@ -148,11 +148,13 @@ static bool bind_simple(LDAP *ld, const struct conf_source *c, struct err *e)
     return rc == LDAP_SUCCESS || ldap_link_error(ld, rc, "bind", e);
 }
 
-/* Who the client certificate says, or on ldapi the system. */
+/* Who the client certificate says, or on ldapi the system. The name to act as is empty, and not left
+ * out, for which the server would ask. */
 static bool bind_external(LDAP *ld, struct err *e)
 {
-    struct berval none = {0};
-    int rc = ldap_sasl_bind_s(ld, NULL, "EXTERNAL", &none, NULL, NULL, NULL);
+    char empty[] = "";
+    struct berval name = {.bv_val = empty};
+    int rc = ldap_sasl_bind_s(ld, NULL, "EXTERNAL", &name, NULL, NULL, NULL);
     return rc == LDAP_SUCCESS ||
            ldap_link_error(ld, rc, "bind (SASL EXTERNAL, see tls_cert_file)", e);
 }
