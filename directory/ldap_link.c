@@ -148,8 +148,8 @@ static bool bind_simple(LDAP *ld, const struct conf_source *c, struct err *e)
     return rc == LDAP_SUCCESS || ldap_link_error(ld, rc, "bind", e);
 }
 
-/* Who the client certificate says, or on ldapi the system. The name to act as is empty, and not left
- * out, for which the server would ask. */
+/* Who the client certificate says, or on ldapi the system. The name to act as is empty, and not
+ * left out, for which the server would ask. */
 static bool bind_external(LDAP *ld, struct err *e)
 {
     char empty[] = "";
