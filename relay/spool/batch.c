@@ -12,8 +12,10 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/stats.h"
+#include "relay/spool/flight.h"
 
 #define BATCH_BYTES_MAX (8u * 1024 * 1024)
 #define BATCH_ITEMS_MAX 1024u
@@ -293,9 +295,9 @@ static void lay_pad(struct batch *b, struct segment *g)
     b->end = to;
 }
 
-static bool sync_segment(struct spool *s, struct segment *g, struct err *e)
+bool batch_sync(struct spool *s, const struct segment *g, int fd, struct err *e)
 {
-    int r = s->ops->fdatasync(g->fd);
+    int r = s->ops->fdatasync(fd);
     int why = errno;
     if (s->conf.test_sync_delay_us > 0) {
         struct timespec ts = {.tv_sec = s->conf.test_sync_delay_us / 1000000,
@@ -320,7 +322,7 @@ static void add_targets(struct spool *s, struct batch *b, struct segment *g)
     spool_unlock(s);
 }
 
-bool batch_write(struct spool *s, struct batch *b, struct segment *g, struct err *e)
+bool batch_put(struct spool *s, struct batch *b, struct segment *g, struct err *e)
 {
     off_t at = (off_t)b->begin;
     if (b->meta_need > b->meta_cap) {
@@ -344,10 +346,20 @@ bool batch_write(struct spool *s, struct batch *b, struct segment *g, struct err
     if (!file_write_all(s->ops, g->fd, b->iov, b->n_iov, at, e))
         return err_wrap(e, "segment %08u", g->slot);
     g->begun = true;
-    if (b->sync && !sync_segment(s, g, e))
-        return false;
     g->pos = b->end;
-    if (b->sync)
-        g->synced = b->end;
+    return true;
+}
+
+bool batch_write(struct spool *s, struct batch *b, struct segment *g, struct err *e)
+{
+    if (!batch_put(s, b, g, e))
+        return false;
+    if (!b->sync)
+        return true;
+    int64_t began = clock_mono_ns();
+    if (!batch_sync(s, g, g->fd, e))
+        return false;
+    flight_note_sync(&s->commit, (clock_mono_ns() - began) / 1000);
+    g->synced = b->end;
     return true;
 }

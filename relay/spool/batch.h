@@ -44,7 +44,11 @@ bool batch_take_marks(struct batch *b, const struct segment *g, size_t n);
 enum batch_fit batch_take_append(struct batch *b, const struct segment *g, struct spool_append *a);
 /* `h` of the copy says what it is; the state is taken when it is laid out. */
 enum batch_fit batch_take_copy(struct batch *b, const struct segment *g, struct copy_node *c);
-/* Lays out and writes; syncs if b->sync. On success the segment's pos and synced have moved. */
+/* Lays out and writes. On success the segment's pos has moved. */
+bool batch_put(struct spool *s, struct batch *b, struct segment *g, struct err *e);
+/* What was written to the segment before is on disk. fd: one of the segment's. Any thread. */
+bool batch_sync(struct spool *s, const struct segment *g, int fd, struct err *e);
+/* The two, the sync only if b->sync. On success the segment's synced has moved, too. */
 bool batch_write(struct spool *s, struct batch *b, struct segment *g, struct err *e);
 
 #endif

@@ -1,14 +1,15 @@
 /*
  * commit.c - the commit thread: takes what is ready, writes it as batches (batch.c), answers, and
  * begins again at once. No timer: while one sync runs the next batch gathers by itself. Marks alone
- * are written without a sync; a sync follows within a second if no commit brings one.
+ * are written without a sync; a sync follows within a second if no commit brings one. Where a sync
+ * takes long two batches are under way at a time (flight.c).
  *
  * On failure: the segment is broken from its last good sync on, whatever lies behind it. A new one
  * is begun and synced whose header says so, only then do the submitters hear of it. Marks that were
  * in the broken part are written again. If there is no segment to begin, messages are refused and
  * marks wait in memory until there is one; the last free segment serves marks and reports only.
  */
-#include "relay/spool/batch.h"
+#include "relay/spool/flight.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -154,7 +155,7 @@ static void take_forward(struct spool *s, struct forward_node *f)
     s->commit.forwards = &f->node;
 }
 
-static void gather(struct spool *s)
+void commit_gather(struct spool *s)
 {
     struct commit *c = &s->commit;
     for (struct chan_node *n = chan_take(c->in), *next; n != NULL; n = next) {
@@ -163,6 +164,8 @@ static void gather(struct spool *s)
             take_marks(s, CONTAINER_OF(n, struct marks_node, node));
         } else if (n->run == node_is_forward) {
             take_forward(s, CONTAINER_OF(n, struct forward_node, node));
+        } else if (n->run == node_is_flight) {
+            flight_back(n);
         } else if (n->run == node_is_stop) {
             c->stopping = true;
         } else {
@@ -236,6 +239,7 @@ static void end_segment(struct spool *s, struct segment *g, uint64_t end, bool b
     g->state = SEGMENT_SEALED;
     g->changed_ms = clock_mono_ms();
     spool_unlock(s);
+    flights_leave_segment(s);
     s->commit.active = NULL;
     keeper_wake(s);
 }
@@ -253,7 +257,7 @@ static void marks_again(struct commit *c)
 }
 
 /* After a failed write or sync. Ends with a new segment that is good, or with none. */
-static void segment_failed(struct spool *s, const struct err *e)
+void commit_segment_failed(struct spool *s, const struct err *e)
 {
     struct commit *c = &s->commit;
     spool_alarm(s, "spool-write-failed", NULL, e);
@@ -277,12 +281,14 @@ static bool sync_active(struct spool *s)
 {
     struct commit *c = &s->commit;
     struct err e;
+    if (!flights_land(s))
+        return false;
     if (c->active == NULL || c->dirty_since_ms == 0)
         return true;
     batch_begin(c->batch, c->active);
     c->batch->sync = true;
     if (!batch_write(s, c->batch, c->active, &e)) {
-        segment_failed(s, &e);
+        commit_segment_failed(s, &e);
         return false;
     }
     c->unsynced.n = 0;
@@ -370,10 +376,9 @@ static bool plan_one(struct spool *s)
     return true;
 }
 
-static void batch_succeeded(struct spool *s)
+void commit_succeeded(struct spool *s, struct batch *b)
 {
     struct commit *c = &s->commit;
-    struct batch *b = c->batch;
     uint64_t seq;
     spool_lock(s);
     for (unsigned i = 0; i < b->n_item; i++) {
@@ -405,19 +410,36 @@ static void batch_succeeded(struct spool *s)
     }
 }
 
+void commit_refuse(struct spool *s, struct batch *b, const struct err *e)
+{
+    for (unsigned i = 0; i < b->n_item; i++) {
+        struct batch_item *it = &b->item[i];
+        refuse_node(s, it->append != NULL ? &it->append->node : &it->copy->node, e);
+    }
+    b->n_item = 0;
+}
+
 static void batch_failed(struct spool *s, const struct err *e)
 {
     struct commit *c = &s->commit;
-    struct batch *b = c->batch;
-    unsigned n = b->n_item;
-    struct batch_item *item = b->item;
-    b->item = NULL; /* the batch is used again while the segment is replaced */
-    b->n_item = b->cap_item = 0;
-    segment_failed(s, e);
-    for (unsigned i = 0; i < n; i++)
-        refuse_node(s, item[i].append != NULL ? &item[i].append->node : &item[i].copy->node, e);
+    struct batch *failed = c->batch;
+    c->batch = batch_new(); /* in use while the segment is replaced */
+    if (flights_land(s))
+        commit_segment_failed(s, e);
+    commit_refuse(s, failed, e);
+    batch_free(&failed);
     answer_forwards(s, false);
-    mem_free(item);
+}
+
+static void marks_written(struct commit *c)
+{
+    size_t n = c->batch->n_marks;
+    mark_vec_add(&c->unsynced, c->fresh.v, n);
+    if (c->dirty_since_ms == 0 && c->unsynced.n != 0)
+        c->dirty_since_ms = clock_mono_ms() | 1;
+    c->fresh.n -= n;
+    if (c->fresh.n != 0)
+        memmove(c->fresh.v, c->fresh.v + n, c->fresh.n * sizeof(*c->fresh.v));
 }
 
 static void write_planned(struct spool *s, bool all_marks)
@@ -431,19 +453,27 @@ static void write_planned(struct spool *s, bool all_marks)
         return;
     }
     c->crowded = b->n_item >= CROWD;
-    mark_vec_add(&c->unsynced, c->fresh.v, b->n_marks);
-    c->fresh.n -= b->n_marks;
-    if (c->fresh.n != 0)
-        memmove(c->fresh.v, c->fresh.v + b->n_marks, c->fresh.n * sizeof(*c->fresh.v));
+    marks_written(c);
     if (b->sync) {
         c->unsynced.n = 0;
         c->dirty_since_ms = 0;
-    } else if (c->dirty_since_ms == 0) {
-        c->dirty_since_ms = clock_mono_ms() | 1;
     }
-    batch_succeeded(s);
+    commit_succeeded(s, b);
     if (b->sync && c->fresh.n == 0)
         answer_forwards(s, true);
+}
+
+static void write_flight(struct spool *s)
+{
+    struct commit *c = &s->commit;
+    struct err e;
+    if (!batch_put(s, c->batch, c->active, &e)) {
+        batch_failed(s, &e);
+        return;
+    }
+    c->crowded = c->batch->n_item >= CROWD;
+    marks_written(c);
+    flight_start(s);
 }
 
 static bool wants_last_segment(const struct commit *c)
@@ -464,11 +494,34 @@ static void refuse_backlog(struct spool *s)
     answer_forwards(s, false);
 }
 
-/* Writes all that was gathered. */
+/* Plans the next batch and writes it, or ends the segment that it does not fit in. `flight`: of
+ * plain messages only. */
+static void commit_one(struct spool *s, bool flight)
+{
+    struct commit *c = &s->commit;
+    batch_begin(c->batch, c->active);
+    bool all_marks = batch_take_marks(c->batch, c->active, c->fresh.n);
+    bool room = all_marks;
+    while (room && c->head != NULL && (!flight || node_is_plain(c->head)))
+        room = plan_one(s);
+    if (flight && c->batch->n_item != 0)
+        write_flight(s);
+    else if (!batch_is_empty(c->batch) || (all_marks && c->forwards != NULL))
+        write_planned(s, all_marks);
+    else if (!room)
+        seal(s);
+}
+
+/* Writes all that was gathered; with a full sky, what it can. */
 static void commit_all(struct spool *s)
 {
     struct commit *c = &s->commit;
     while (c->head != NULL || c->fresh.n != 0 || c->forwards != NULL) {
+        bool flight = flight_is_wanted(s);
+        if (c->n_flight != 0 && (flights_are_full(c) || (c->head == NULL && c->forwards == NULL)))
+            return; /* marks alone can wait for company */
+        if (!flight)
+            flights_land(s);
         if (c->active == NULL && !begin_segment(s, wants_last_segment(c))) {
             if (c->head != NULL && !wants_last_segment(c)) { /* others may still be served */
                 struct err e;
@@ -479,15 +532,7 @@ static void commit_all(struct spool *s)
             refuse_backlog(s);
             return; /* marks wait */
         }
-        batch_begin(c->batch, c->active);
-        bool all_marks = batch_take_marks(c->batch, c->active, c->fresh.n);
-        bool room = all_marks;
-        while (room && c->head != NULL)
-            room = plan_one(s);
-        if (!batch_is_empty(c->batch) || (all_marks && c->forwards != NULL))
-            write_planned(s, all_marks);
-        else if (!room)
-            seal(s);
+        commit_one(s, flight);
     }
 }
 
@@ -510,7 +555,8 @@ void *commit_main(void *arg)
         chan_wait(c->in, wait_ms(c));
         if (c->crowded)
             sched_yield(); /* the workers that were answered have more in a moment */
-        gather(s);
+        commit_gather(s);
+        flights_settle(s);
         commit_all(s);
         if (c->unsynced.n >= UNSYNCED_MAX || (c->dirty_since_ms != 0 && wait_ms(c) == 0))
             sync_active(s);
@@ -518,7 +564,9 @@ void *commit_main(void *arg)
             remove_gone(s);
         log_flush();
     }
-    gather(s);
+    flights_land(s);
+    commit_gather(s);
+    c->slow = false;
     commit_all(s);
     if (c->active != NULL) {
         int fd = c->active->fd;

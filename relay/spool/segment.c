@@ -41,7 +41,7 @@ void seq_set_free(struct seq_set *s)
     *s = (struct seq_set){0};
 }
 
-static char *segment_path(const struct spool *s, char dst[PATH_MAX], unsigned slot)
+char *segment_path(const struct spool *s, char dst[PATH_MAX], unsigned slot)
 {
     char name[16];
     snprintf(name, sizeof(name), "%08u", slot);

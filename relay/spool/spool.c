@@ -4,7 +4,7 @@
  * Opening takes the lock, reads only the segments' headers, puts a new epoch on disk and starts the
  * threads; a million queued messages do not make it slower. On failure everything is undone.
  */
-#include "relay/spool/spool_int.h"
+#include "relay/spool/flight.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -248,6 +248,7 @@ static void destroy(struct spool *s)
     mem_free(s->commit.fresh.v);
     mem_free(s->commit.unsynced.v);
     batch_free(&s->commit.batch);
+    flights_free(s);
     chan_free(&s->commit.in);
     chan_free(&s->large_in);
     chan_free(&s->keeper_in);
@@ -270,6 +271,7 @@ struct spool *spool_open(const struct spool_conf *c, const struct file_ops *ops,
     s->commit.in = chan_new();
     s->commit.tail = &s->commit.head;
     s->commit.batch = batch_new();
+    flights_init(s);
     s->large_in = chan_new();
     s->keeper_in = chan_new();
     if (!take_conf(s, c, e) || !load(s, e)) {

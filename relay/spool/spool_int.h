@@ -104,6 +104,26 @@ void node_is_copy(struct chan_node *n);
 void node_is_forward(struct chan_node *n);
 void node_is_stop(struct chan_node *n);
 
+/* A batch that a syncer has (flight.c). */
+#define FLIGHTS 2
+struct flight {
+    struct chan_node node; /* to the syncer, and back to the commit thread */
+    struct spool *spool;
+    struct batch *batch;
+    const struct segment *g;
+    size_t marks; /* of commit.unsynced, that its sync covers */
+    bool back;
+    bool ok;
+    struct err err;
+    int64_t took_us;
+    /* its syncer */
+    struct chan *in;
+    struct chan_node stop;
+    pthread_t thread;
+    bool has_thread;
+    int fd; /* of the active segment; -1: none */
+};
+
 struct commit {
     struct chan *in;
     struct chan_node *head, **tail; /* taken from `in`, not yet written */
@@ -117,6 +137,10 @@ struct commit {
     struct mark_vec unsynced; /* written behind the last sync of `active` */
     int64_t dirty_since_ms;   /* 0 = all is synced */
     struct batch *batch;
+    int64_t sync_us; /* how long syncs take, smoothed */
+    bool slow;       /* so long that a second batch leaves before the first is back */
+    struct flight flight[FLIGHTS];
+    unsigned first_flight, n_flight; /* under way: a ring */
 };
 
 /* ---- the spool ---- */
@@ -183,6 +207,7 @@ char *spool_large_path(const struct spool *s, char dst[PATH_MAX], uint64_t id);
 void segment_scan(struct spool *s, const struct segment *g, struct scan *sc);
 
 /* segment.c */
+char *segment_path(const struct spool *s, char dst[PATH_MAX], unsigned slot);
 bool segments_load(struct spool *s, uint64_t *max_epoch, struct err *e);
 void segments_free(struct spool *s);
 /* Makes one free segment (slow). Keeper. */
@@ -253,6 +278,8 @@ void quarantine_bytes(struct spool *s, const struct segment *g, uint64_t from, u
 
 /* How often the keeper looks at the disk and tries again; tests set less. */
 extern _Atomic int keeper_poll_ms;
+/* Syncs that take longer run two at a time; tests set 0. */
+extern _Atomic int flight_slow_us;
 /* A segment is compacted when this long nothing ended in it; tests set 0. */
 extern _Atomic int compact_quiet_ms;
 

@@ -148,12 +148,19 @@ def up_or_dead(relay):
             raise
 
 
-def run_mail(folder, at, do, calls):
+SLOW_DISK = {**QUICK, "spool": QUICK["spool"] + ["test_sync_delay = 4000"]}  # two commits at a time
+
+
+def run_mail_slow(folder, at, do, calls):
+    return run_mail(folder, at, do, calls, SLOW_DISK)
+
+
+def run_mail(folder, at, do, calls, sections=QUICK):
     """Receive, deliver, bounce, with death at call `at`; then a clean restart. Returns the calls counted."""
     world = World()
     count = os.path.join(folder, "count")
     os.makedirs(folder, exist_ok=True)
-    relay = world.relay(os.path.join(folder, "relay"), env=faults.env(calls, at, do, count=count))
+    relay = world.relay(os.path.join(folder, "relay"), env=faults.env(calls, at, do, count=count), sections=sections)
     try:
         relay.spawn()
         up_or_dead(relay)
@@ -213,6 +220,13 @@ def test_receiving_delivering_bouncing(tmp_path, calls, how):
     n, _ = run_mail(str(tmp_path / "count"), 0, "kill", calls)
     assert n > 10
     sweep(tmp_path, run_mail, [(at, how, calls) for at in range(1, n + 1, STEP)])
+
+
+def test_on_a_slow_disk(tmp_path):
+    calls = "write,sync"
+    n, _ = run_mail_slow(str(tmp_path / "count"), 0, "kill", calls)
+    assert n > 10
+    sweep(tmp_path, run_mail_slow, [(at, "kill", calls) for at in range(1, n + 1, STEP)])
 
 
 # ---- recovery ----

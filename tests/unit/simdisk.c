@@ -33,6 +33,7 @@ struct file {
     size_t n;
     struct written *w;
     size_t n_w;
+    unsigned errors; /* of syncs */
 };
 struct name {
     char path[PATHS]; /* below the root */
@@ -56,6 +57,7 @@ struct open_fd {
     struct file *f;
     char dir[PATHS];
     bool is_dir;
+    unsigned told; /* errors of f that it was told of, or that came before it */
 };
 
 struct content {
@@ -509,6 +511,7 @@ static int sim_open(const char *path, int flags, mode_t mode)
         if (flags & O_TRUNC)
             written_add(o->f, 0, "", 0, true);
     }
+    o->told = o->f->errors;
     return end_op(fd);
 }
 
@@ -551,10 +554,18 @@ static int sim_sync(int fd)
 {
     bool ok = begin_op(false);
     struct open_fd *o = &sim.fd[fd];
-    if (o->is_dir && ok)
-        dir_sync(o->dir);
-    else if (!o->is_dir)
-        file_sync(o->f, !ok);
+    if (o->is_dir) {
+        if (ok)
+            dir_sync(o->dir);
+        return end_op(ok ? 0 : -1);
+    }
+    o->f->errors += !ok;
+    if (ok && o->told != o->f->errors) {
+        ok = false;
+        errno = EIO;
+    }
+    o->told = o->f->errors;
+    file_sync(o->f, !ok);
     return end_op(ok ? 0 : -1);
 }
 

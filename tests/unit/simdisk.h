@@ -6,7 +6,8 @@
  * fail.
  *
  * A failed sync leaves what it should have synced in limbo for ever: a later sync that succeeds
- * does not save it. One disk per process; any thread.
+ * does not save it. As in Linux each descriptor that was open then is told of it once, by its next
+ * sync. One disk per process; any thread.
  */
 #ifndef TESTS_SIMDISK_H
 #define TESTS_SIMDISK_H

@@ -334,6 +334,8 @@ static void test_chain_of_crashes(void **state)
     atomic_store(&compact_quiet_ms, 0);
     snprintf(r.dir, sizeof(r.dir), "%s/0", base);
     rng = seed * 2654435761u + 1;
+    now = (struct knowledge){0};
+    power = false;
     for (int i = 0; i < rounds; i++) {
         snprintf(next_dir, sizeof(next_dir), "%s/%d", base, i + 1);
         atomic_store(&crashed, false);
@@ -368,10 +370,19 @@ static void test_chain_of_crashes(void **state)
     rig_free(&r);
 }
 
+/* As on a slow disk (flight.c). */
+static int two_at_a_time(void **state)
+{
+    (void)state;
+    atomic_store(&flight_slow_us, 0);
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_chain_of_crashes),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests_name("one sync at a time", tests, NULL, NULL) +
+           cmocka_run_group_tests_name("two at a time", tests, two_at_a_time, NULL);
 }

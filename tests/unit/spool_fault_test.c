@@ -10,6 +10,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,6 +78,80 @@ static void test_failed_sync(void **state)
     assert_non_null(strstr(st.last_error, "Input/output error"));
     assert_int_equal(read_back(&r, a, 300, 1), 0);
     assert_int_equal(read_back(&r, c, 300, 1), 1);
+    assert_int_equal(append(&r, d, 1, 300), SPOOL_OK);
+    rig_reopen(&r, &l);
+    assert_int_equal(l.n, 2);
+    assert_true(l.v[0].id == a && l.v[1].id == d);
+    seen_free(&l);
+    end(&r);
+}
+
+/* ---- two syncs at a time ---- */
+
+/* The first sync from when it is armed waits until the second has failed. */
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool armed, second_failed;
+    unsigned syncs;
+} gate = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
+static int gated_sync(int fd)
+{
+    pthread_mutex_lock(&gate.lock);
+    unsigned turn = gate.armed ? ++gate.syncs : 0;
+    pthread_cond_broadcast(&gate.changed);
+    while (turn == 1 && !gate.second_failed)
+        pthread_cond_wait(&gate.changed, &gate.lock);
+    if (turn == 2)
+        sim_fail_at(1, EIO);
+    int r = sim_ops.fdatasync(fd), why = errno;
+    gate.second_failed |= turn == 2;
+    gate.armed &= !gate.second_failed;
+    pthread_cond_broadcast(&gate.changed);
+    pthread_mutex_unlock(&gate.lock);
+    errno = why;
+    return r;
+}
+
+static void gate_wait(unsigned syncs)
+{
+    pthread_mutex_lock(&gate.lock);
+    while (gate.syncs < syncs)
+        pthread_cond_wait(&gate.changed, &gate.lock);
+    pthread_mutex_unlock(&gate.lock);
+}
+
+/* The kernel tells the error to whoever asks first; what the other sync covers is as uncertain, and
+ * it must be told, too: neither message was kept. */
+static void test_error_of_the_second_sync(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct seen_list l;
+    struct submit first, second;
+    struct file_ops ops = sim_ops;
+    ops.fdatasync = gated_sync;
+    begin(&r);
+    r.ops = &ops;
+    rig_open(&r);
+    rig_recover(&r, &l);
+    seen_free(&l);
+    uint64_t a = spool_next_id(r.s), b = spool_next_id(r.s), c = spool_next_id(r.s),
+             d = spool_next_id(r.s);
+    assert_int_equal(append(&r, a, 1, 300), SPOOL_OK); /* the first shows how long syncs take */
+    assert_true(wait_for_free(&r, 2));
+    pthread_mutex_lock(&gate.lock);
+    gate.armed = true;
+    pthread_mutex_unlock(&gate.lock);
+    submit_send(&first, &r, b, 1, 300, NULL, 0);
+    gate_wait(1);
+    submit_send(&second, &r, c, 1, 300, NULL, 0);
+    gate_wait(2);
+    submit_wait(&first);
+    submit_wait(&second);
+    assert_int_equal(first.a.result, SPOOL_IO_ERROR);
+    assert_int_equal(second.a.result, SPOOL_IO_ERROR);
     assert_int_equal(append(&r, d, 1, 300), SPOOL_OK);
     rig_reopen(&r, &l);
     assert_int_equal(l.n, 2);
@@ -248,6 +323,14 @@ static void test_reserve(void **state)
     end(&r);
 }
 
+/* As on a slow disk (flight.c). */
+static int two_at_a_time(void **state)
+{
+    (void)state;
+    atomic_store(&flight_slow_us, 0);
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -256,5 +339,10 @@ int main(void)
         cmocka_unit_test(test_full_disk),
         cmocka_unit_test(test_reserve),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const struct CMUnitTest more[] = {
+        cmocka_unit_test(test_error_of_the_second_sync),
+    };
+    return cmocka_run_group_tests_name("one sync at a time", tests, NULL, NULL) +
+           cmocka_run_group_tests_name("two at a time", tests, two_at_a_time, NULL) +
+           cmocka_run_group_tests_name("two under way", more, two_at_a_time, NULL);
 }
