@@ -150,7 +150,7 @@ def measure(s, relay, sinks, directory, count, rate):
 
 def cutover(s):
     counts = (1, 1000) if s.quick else (1, 1000, 10000)
-    for make in (OpenLdap,) if s.quick else (OpenLdap, ActiveDirectory):
+    for make in (OpenLdap, ActiveDirectory):
         folder = Path(s.fresh("cutover"))
         directory = make(folder, counts[-1] + HOT)
         sinks = Sinks(folder)

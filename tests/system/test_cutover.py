@@ -8,7 +8,9 @@ import time
 import pytest
 
 from client import Client, message
+from dirwatch import source
 from relay import DOMAIN
+from samba_dc import ADMIN_PASSWORD, Samba
 from slapd import BASE, Slapd, person
 from wait import free_port, until
 
@@ -338,7 +340,7 @@ def ldap(relay, sinks, tmp_path):
                                         "access to * by dn.exact=\"cn=sync")
         conf.write_text(text)
         made.append(slapd.start())
-        source = f"""source "ldap" {{
+        section = f"""source "ldap" {{
     type = openldap
     uri = {{ "{slapd.uri}" }}
     tls = starttls
@@ -355,7 +357,7 @@ def ldap(relay, sinks, tmp_path):
 }}
 """
         b = sinks()
-        r = relay(forests={"A": [free_port()], "B": [b.port]}, source=source, sections={"queue": SLOW})
+        r = relay(forests={"A": [free_port()], "B": [b.port]}, source=section, sections={"queue": SLOW})
         r.start()
         until("the directory", lambda: r.is_complete())
         r.b = b
@@ -401,6 +403,37 @@ def test_write_goes_round_by_the_directory(ldap):
     assert [flag(slapd, x) for x in ("annabel", "bob", "carl")] == ["A", "C", None]
     until_in(r, "A", "anna")
     assert states(r) == ["undone"]
+
+
+def test_write_to_active_directory(relay, sinks, domains, tmp_path):
+    """The same with a domain controller: who has no flag gets one, loses it by undo, and is found after a rename."""
+    dc = Samba(tmp_path / "dc", domains["source.test"])
+    dc.change("".join(dc.person(x, mail=address(x), homeMDB=dc.database) for x in ("anna", "bob")))
+    dc.start()
+    try:
+        dc.password.write_text(ADMIN_PASSWORD + "\n")
+        old, b = free_port(), sinks()
+        r = relay(forests={"A": [old], "B": [b.port]}, sections={"queue": SLOW}, source=source("ad", **{
+            "type": "active-directory", "uri": [dc.uri], "tls": "starttls", "ca_file": dc.ca, "base": dc.base,
+            "bind_dn": dc.account("Administrator"), "password_file": dc.password, "forest": "A",
+            "flag_attribute": "extensionAttribute1", "flag_values": ["moved = B"], "poll_interval": "100ms",
+            "mass_change_percent": "100"}))
+        r.start()
+        until("the directory", r.is_complete)
+        send(r, "anna")
+        code, text = r.ctl("move", address("anna"), address("bob"), "--to", "B", "--write")
+        assert code == 0 and "the flag of 2 objects was written" in text, text
+        assert "extensionAttribute1: moved" in dc.search("(sAMAccountName=anna)", "extensionAttribute1")
+        until_in(r, "B", "anna", "bob")
+        b.wait(1)
+        code, text = r.ctl("move", address("bob"), "--to", "A", "--write")
+        assert code == 1 and "have no object in a source with a flag_attribute and a value" in text, text
+        dc.rename("anna", "anna-maria")
+        assert r.ctl("undo")[0] == 0
+        assert "extensionAttribute1" not in dc.search("(sAMAccountName=anna)", "extensionAttribute1")
+        until_in(r, "A", "anna", "bob")
+    finally:
+        dc.stop()
 
 
 def test_write_needs_the_right(ldap):
