@@ -12,6 +12,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "directory/hashmap.h"
 #include "directory/person.h"
 #include "directory/source.h"
 
@@ -88,18 +89,31 @@ static struct dir_view *view_with(struct directory *d, uint64_t owner, struct di
 
 /* ---- changes ---- */
 
-struct key_list {
+/* Keys, each once; REPLICA_KEYS_MAX of them mean everything. */
+struct key_set {
     uint64_t *v;
     unsigned n, cap;
+    struct hashmap seen;
 };
 
-static void key_list_add(void *arg, uint64_t hash)
+static void key_set_init(struct key_set *k)
 {
-    struct key_list *k = arg;
-    /* objects with several keys in common come up once for each of them */
-    for (unsigned i = k->n; i > 0 && k->n - i < 16; i--)
-        if (k->v[i - 1] == hash)
-            return;
+    *k = (struct key_set){0};
+    hashmap_init(&k->seen, true);
+}
+
+static void key_set_free(struct key_set *k)
+{
+    mem_free(k->v);
+    hashmap_free(&k->seen);
+}
+
+static void key_set_add(void *arg, uint64_t hash)
+{
+    struct key_set *k = arg;
+    if (k->n == REPLICA_KEYS_MAX || hashmap_has(&k->seen, hash))
+        return;
+    hashmap_set(&k->seen, hash, 0);
     if (k->n == k->cap) {
         k->cap = k->cap == 0 ? 16 : k->cap * 2;
         k->v = mem_realloc(k->v, k->cap * sizeof(*k->v));
@@ -107,24 +121,29 @@ static void key_list_add(void *arg, uint64_t hash)
     k->v[k->n++] = hash;
 }
 
-/* Tells of the changed entries and, because a lookup joins, of all that other sources have about
- * the same people. Under `publishing`. */
-static void tell_joined(struct directory *d, const struct source *s, const struct replica_commit *c)
+static void tell_set(struct directory *d, const struct key_set *k)
 {
-    struct key_list joined = {0};
-    unsigned slot = 0;
-    while (slot < d->view->n && d->view->source[slot].owner != s->id)
-        slot++;
-    for (unsigned i = 0; i < c->n_keys && joined.n < REPLICA_KEYS_MAX; i++)
-        person_spread(d->view, slot, c->key_hash[i], key_list_add, &joined);
-    for (unsigned i = 0; i < c->n_keys && joined.n != 0; i++)
-        key_list_add(&joined, c->key_hash[i]);
-    if (c->everything || joined.n >= REPLICA_KEYS_MAX)
-        tell(d, true, 0, NULL);
-    else
-        tell(d, false, joined.n != 0 ? joined.n : c->n_keys,
-             joined.n != 0 ? joined.v : c->key_hash);
-    mem_free(joined.v);
+    bool everything = k->n == REPLICA_KEYS_MAX;
+    tell(d, everything, everything ? 0 : k->n, k->v);
+}
+
+/* Tells of the changed entries and, because a lookup joins, of all that may be joined with them by
+ * whatever key, from object to object, also within this source: a key that one more object has now
+ * joins the others no longer. Under `publishing`. */
+static void tell_joined(struct directory *d, const struct replica_commit *c)
+{
+    struct key_set k;
+    if (c->everything || d->view->n < 2) {
+        tell(d, c->everything, c->everything ? 0 : c->n_keys, c->key_hash);
+        return;
+    }
+    key_set_init(&k);
+    for (unsigned i = 0; i < c->n_keys; i++)
+        key_set_add(&k, c->key_hash[i]);
+    for (unsigned i = 0; i < k.n; i++) /* grows on the way */
+        person_spread(d->view, k.v[i], key_set_add, &k);
+    tell_set(d, &k);
+    key_set_free(&k);
 }
 
 void directory_publish(struct directory *d, struct source *s, const struct replica_commit *c)
@@ -135,7 +154,7 @@ void directory_publish(struct directory *d, struct source *s, const struct repli
     struct dir_view *after = dir_view_ref(d->view);
     s->published = after->generation;
     if (c->n_entries != 0)
-        tell_joined(d, s, c);
+        tell_joined(d, c);
     pthread_mutex_unlock(&d->publishing);
     /* not of a first sync, which would take longer by it */
     if (c->change != NULL && atomic_load_explicit(&s->fresh->complete_once, memory_order_relaxed))
@@ -315,16 +334,17 @@ void directory_reload(struct directory *d, const struct conf *c)
  * lock. */
 static bool publish_overrides(struct directory *d, bool ok)
 {
-    struct key_list keys = {0};
+    struct key_set keys;
     struct wave_address *const *changed;
     unsigned n = ok ? overrides_changed(d->overrides, &changed) : 0;
+    key_set_init(&keys);
     for (unsigned i = 0; i < n; i++)
-        view_related_keys(d->view, changed[i]->key, key_list_add, &keys);
+        view_related_keys(d->view, changed[i]->key, key_set_add, &keys);
     if (n != 0) {
         view_replace(d, view_with(d, 0, NULL));
-        tell(d, false, keys.n, keys.v);
+        tell_set(d, &keys);
     }
-    mem_free(keys.v);
+    key_set_free(&keys);
     overrides_tidy(d->overrides);
     pthread_mutex_unlock(&d->publishing);
     return ok;
@@ -393,21 +413,28 @@ const struct overrides *directory_overrides(const struct directory *d)
     return d->overrides;
 }
 
-/* ---- manual sources ---- */
+/* ---- one source ---- */
+
+struct source *directory_source(struct directory *d, struct str name)
+{
+    for (unsigned i = 0; i < d->n; i++)
+        if (str_eq(name, str_c(d->conf->source[i].name)))
+            return d->source[i];
+    return NULL;
+}
 
 struct manual_box *directory_manual_box(struct directory *d, struct str source, struct err *e)
 {
-    for (unsigned i = 0; i < d->n; i++) {
-        if (!str_eq(source, str_c(d->conf->source[i].name)))
-            continue;
-        if (d->source[i] != NULL && d->source[i]->box != NULL)
-            return manual_box_ref(d->source[i]->box);
-        err_set(e, ERR_INPUT, 0, "source \"%.*s\" is not of type = manual: %s", STR_ARG(source),
-                d->source[i] != NULL ? "change its directory or file instead"
-                                     : "its files cannot be opened; see the log");
-        return NULL;
-    }
-    err_set(e, ERR_INPUT, 0, "there is no source \"%.*s\" in the configuration", STR_ARG(source));
+    struct source *s = directory_source(d, source);
+    if (s != NULL && s->box != NULL)
+        return manual_box_ref(s->box);
+    if (s != NULL)
+        err_set(e, ERR_INPUT, 0,
+                "source \"%.*s\" is not of type = manual; change its directory or file instead",
+                STR_ARG(source));
+    else
+        err_set(e, ERR_INPUT, 0, "there is no source \"%.*s\", or its files cannot be opened",
+                STR_ARG(source));
     return NULL;
 }
 

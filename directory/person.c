@@ -123,23 +123,30 @@ static bool find_one_other(const struct dir_stack *s, unsigned types, struct str
 
 /* ---- joining by the primary address ---- */
 
-static bool has_primary_of(const struct member *m, const struct dir_address *primary)
+/* Is this address m's in its source, and the record's in that one? */
+static bool share_address(const struct person *p, const struct member *m, unsigned slot,
+                          const struct table_record *r, struct str key, uint64_t hash)
 {
-    char key[ADDRESS_MAX + 1];
-    struct str k = dir_address_key(primary, key);
-    return k.n != 0 && table_record_has_key(&m->record, k);
+    struct table_record here[ONE_OF], there[ONE_OF];
+    return find_one_key(p->v->source[m->slot].stack, key, hash, here) && here[0].p == m->record.p &&
+           find_one_key(p->v->source[slot].stack, key, hash, there) && there[0].p == r->p;
 }
 
-/* The one object of the source that has m's primary address, if m has that one's as well. */
+/* The one object of the source that has m's primary address, if m has that one's as well. Either
+ * finds the other then, whichever is looked up. */
 static void join_primary_in(struct person *p, const struct member *m, unsigned slot, struct str key,
                             uint64_t hash)
 {
-    struct table_record r[ONE_OF], back[ONE_OF];
+    struct table_record r[ONE_OF];
     struct dir_entry e;
     struct dir_address first;
-    if (find_one_key(p->v->source[slot].stack, key, hash, r) &&
-        table_record_head(&r[0], &e, &first) && has_primary_of(m, &first) &&
-        find_one_key(p->v->source[m->slot].stack, key, hash, back) && back[0].p == m->record.p)
+    char text[ADDRESS_MAX + 1];
+    if (!find_one_key(p->v->source[slot].stack, key, hash, r) ||
+        !table_record_head(&r[0], &e, &first) || !share_address(p, m, slot, &r[0], key, hash))
+        return;
+    struct str other = dir_address_key(&first, text);
+    if (str_eq(other, key) ||
+        (other.n != 0 && share_address(p, m, slot, &r[0], other, hash64(other.p, other.n))))
         link_record(p, m, slot, &r[0]);
 }
 
@@ -162,13 +169,13 @@ struct other_join {
     unsigned i; /* of the member whose keys they are */
 };
 
-/* Is an object of that source with this key here already, as the same person? Then the key adds
- * nothing, and mostly so it is: who has keys in common has an address in common. */
+/* Is a living object of that source with this key here already, as the same person? Then the key
+ * adds nothing, and mostly so it is: who has keys in common has an address in common. */
 static bool is_joined(const struct person *p, const struct member *m, unsigned slot,
                       unsigned family, struct str key)
 {
     for (unsigned i = 0; i < p->n; i++)
-        if (p->m[i].slot == slot && p->m[i].person == m->person &&
+        if (p->m[i].slot == slot && p->m[i].person == m->person && p->m[i].entry.vanished_ms == 0 &&
             table_record_has_other(&p->m[i].record, family, key))
             return true;
     return false;
@@ -283,43 +290,12 @@ void person_find_other(const struct dir_view *v, enum dir_key_type type, struct 
 
 /* ---- changes ---- */
 
-struct spread {
-    const struct dir_view *v;
-    unsigned slot; /* of the record in hand */
-    unsigned depth;
-    uint64_t hash; /* by which it was found */
-    view_key_fn *fn;
-    void *arg;
-};
-
-static void spread_from(const struct spread *s, uint64_t hash);
-
-static void spread_key(void *arg, uint64_t hash)
+void person_spread(const struct dir_view *v, uint64_t hash, view_key_fn *fn, void *arg)
 {
-    const struct spread *s = arg;
-    s->fn(s->arg, hash);
-    if (hash != s->hash && s->depth > 0)
-        spread_from(s, hash);
-}
-
-static void spread_from(const struct spread *s, uint64_t hash)
-{
-    for (unsigned slot = 0; slot < s->v->n; slot++) {
+    for (unsigned slot = 0; slot < v->n; slot++) {
         struct table_record r[DIR_CLAIMS_MAX];
-        unsigned n = slot == s->slot
-                         ? 0
-                         : stack_find_hash(s->v->source[slot].stack, hash, r, DIR_CLAIMS_MAX);
-        struct spread next = {s->v, slot, s->depth - 1, hash, s->fn, s->arg};
+        unsigned n = stack_find_hash(v->source[slot].stack, hash, r, DIR_CLAIMS_MAX);
         for (unsigned i = 0; i < n; i++)
-            table_record_hashes(&r[i], spread_key, &next);
+            table_record_hashes(&r[i], fn, arg);
     }
-}
-
-void person_spread(const struct dir_view *v, unsigned slot, uint64_t hash, view_key_fn *fn,
-                   void *arg)
-{
-    /* from source to source, each once: no chain of joins is longer */
-    struct spread s = {v, slot, v->n - 1, hash, fn, arg};
-    if (v->n > 1)
-        spread_from(&s, hash);
 }

@@ -36,10 +36,8 @@ void person_find(const struct dir_view *v, struct str key, uint64_t hash, struct
 void person_find_other(const struct dir_view *v, enum dir_key_type type, struct str key,
                        struct person *p);
 
-/* For a change: an entry of the source in `slot` has, or had, a key with this hash. Calls fn with
- * the hash of every key of every object in other sources that is joined with it, or could be: too
- * many is harmless. */
-void person_spread(const struct dir_view *v, unsigned slot, uint64_t hash, view_key_fn *fn,
-                   void *arg);
+/* For a change: calls fn with the hash of every key of every object that has a key with this hash.
+ * A key can join those, or have joined them; too many is harmless. */
+void person_spread(const struct dir_view *v, uint64_t hash, view_key_fn *fn, void *arg);
 
 #endif

@@ -153,6 +153,20 @@ static void test_joins(void **state)
         {{"1 mailbox a@x.test aa@x.test", "1 mailbox a@x.test", "2 mailuser a@x.test flag=target"},
          "aa@x.test",
          "found old - 1"},
+        /* nor on the side of the object that was found by another key */
+        {{"1 mailbox a@x.test legacy=/o=x/cn=a", "1 mailbox a@x.test b@x.test legacy=/o=x/cn=a",
+          "2 mailuser a@x.test flag=target"},
+         "/o=x/cn=a",
+         "ambiguous - - 2" AMBIGUOUS},
+        /* whichever address is asked for */
+        {{"1 mailbox d@x.test b@x.test c@x.test", "1 mailbox b@x.test",
+          "2 mailbox b@x.test d@x.test z@x.test flag=target"},
+         "c@x.test",
+         "found old - 1"},
+        {{"1 mailbox d@x.test b@x.test c@x.test", "1 mailbox b@x.test",
+          "2 mailbox b@x.test d@x.test z@x.test flag=target"},
+         "z@x.test",
+         "found new - 1"},
         /* X.500 addresses: legacyExchangeDN or X500: of either */
         {{"1 mailbox a@x.test legacy=/o=x/cn=a", "2 mailuser b@x.test x500=/o=x/cn=a flag=target"},
          "a@x.test",
@@ -193,6 +207,12 @@ static void test_joins(void **state)
           "2 mailuser a@x.test a@new.local flag=target"},
          "a@x.test",
          "found new a@new.local 3"},
+        /* what has vanished does not stand in the way of who is there */
+        {{"1 mailbox a@x.test d@x.test x500=/o=x/cn=a",
+          "2 mailbox a@x.test legacy=/o=x/cn=a vanished=1",
+          "2 mailbox b@x.test legacy=/o=x/cn=a flag=target"},
+         "d@x.test",
+         "found new - 3"},
         /* not within one source */
         {{"1 mailbox a@x.test legacy=/o=x/cn=a", "1 mailuser b@x.test x500=/o=x/cn=a flag=target"},
          "a@x.test",
