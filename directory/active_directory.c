@@ -52,16 +52,18 @@ static bool write_cookie(struct ad *x, struct buf *out)
     return ad_cookie_write(out, &c);
 }
 
-void ad_commit(struct ad *x)
+enum follow ad_commit(struct ad *x, struct err *e)
 {
     struct buf cookie;
     int64_t now = clock_mono_ms();
-    if (replica_batch(x->s->replica) == 0 && now - x->kept_ms < KEEP_MS)
-        return; /* from the cookie before, a little is read once more */
+    if (replica_batch(x->s->replica) == 0 && replica_keeps_limits(x->s->replica, e) &&
+        now - x->kept_ms < KEEP_MS)
+        return FOLLOW_ON; /* from the cookie before, a little is read once more */
     bool fits = write_cookie(x, &cookie);
-    replica_commit_checked(x->s->replica, fits ? buf_str(&cookie) : STR_NULL);
+    bool ok = replica_commit_checked(x->s->replica, fits ? buf_str(&cookie) : STR_NULL, e);
     buf_free(&cookie);
     x->kept_ms = now;
+    return ok ? FOLLOW_ON : FOLLOW_LOST;
 }
 
 /* Goes on from what the replica keeps. False: everything must be read. */
@@ -233,7 +235,7 @@ static enum follow read_noticed(struct ad *x, struct err *e)
     x->changed = noticed;
     enum follow o = ad_read_changed(x, e);
     if (o == FOLLOW_ON)
-        ad_commit(x);
+        o = ad_commit(x, e);
     return o;
 }
 

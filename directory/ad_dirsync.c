@@ -133,7 +133,7 @@ enum follow ad_dirsync_changes(struct ad *x, struct err *e)
             o = ad_read_changed(x, e);
         if (o == FOLLOW_ON &&
             !more) /* one step, however many pages it takes: hold.h counts by steps */
-            ad_commit(x);
+            o = ad_commit(x, e);
     }
     return o;
 }

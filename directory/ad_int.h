@@ -167,6 +167,6 @@ struct ad {
 };
 
 /* Commits what has gathered, with the present cookie. */
-void ad_commit(struct ad *x);
+enum follow ad_commit(struct ad *x, struct err *e);
 
 #endif

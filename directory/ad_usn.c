@@ -51,6 +51,5 @@ enum follow ad_usn_changes(struct ad *x, uint64_t now, struct err *e)
     if (o != FOLLOW_ON)
         return o;
     x->usn = now;
-    ad_commit(x);
-    return FOLLOW_ON;
+    return ad_commit(x, e);
 }

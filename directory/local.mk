@@ -11,7 +11,8 @@ libdirectory_a_SOURCES = \
 	directory/ad_value.c directory/ad_value.h \
 	directory/conflict.c \
 	directory/csv.c directory/csv.h \
-	directory/csv_map.c directory/csv_map.h \
+	directory/csv_column.c \
+	directory/csv_map.c directory/csv_map.h directory/csv_map_int.h \
 	directory/csv_source.c \
 	directory/der.c directory/der.h \
 	directory/directory.c directory/directory.h \
@@ -31,6 +32,7 @@ libdirectory_a_SOURCES = \
 	directory/ldap_link.c directory/ldap_link.h \
 	directory/ldap_probe.c directory/ldap_probe.h \
 	directory/ldif_source.c \
+	directory/limits.c \
 	directory/locate.c \
 	directory/manual.c directory/manual.h \
 	directory/map.c directory/map.h \
@@ -72,6 +74,7 @@ check_PROGRAMS += \
 	tests/unit/directory_join_test \
 	tests/unit/directory_csv_test \
 	tests/unit/directory_ldif_test \
+	tests/unit/directory_limits_test \
 	tests/unit/directory_manual_test \
 	tests/unit/directory_override_test \
 	tests/unit/directory_replica_test \
@@ -94,6 +97,8 @@ tests_unit_directory_ad_test_SOURCES = tests/unit/directory_ad_test.c
 tests_unit_directory_ad_test_LDADD = $(DIRECTORY_LIBS) $(CMOCKA_LIBS)
 tests_unit_directory_ldif_test_SOURCES = tests/unit/directory_ldif_test.c $(DIRECTORY_MODEL)
 tests_unit_directory_ldif_test_LDADD = $(DIRECTORY_LIBS) $(CMOCKA_LIBS)
+tests_unit_directory_limits_test_SOURCES = tests/unit/directory_limits_test.c $(DIRECTORY_MODEL)
+tests_unit_directory_limits_test_LDADD = $(DIRECTORY_LIBS) $(CMOCKA_LIBS)
 tests_unit_directory_manual_test_SOURCES = tests/unit/directory_manual_test.c $(DIRECTORY_WORLD)
 tests_unit_directory_manual_test_LDADD = $(DIRECTORY_LIBS) $(CMOCKA_LIBS)
 tests_unit_directory_override_test_SOURCES = tests/unit/directory_override_test.c $(DIRECTORY_MODEL)
@@ -130,3 +135,4 @@ tests_fuzz_fuzz_table_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
 tests_fuzz_fuzz_table_LDADD = $(DIRECTORY_LIBS)
 
 EXTRA_DIST += tests/fuzz/corpus/table/domain-id
+EXTRA_DIST += tests/fuzz/corpus/csv/exchange tests/fuzz/corpus/csv/plain

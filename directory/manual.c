@@ -5,6 +5,7 @@
  */
 #include "directory/manual.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/eventfd.h>
@@ -203,7 +204,7 @@ static bool apply(struct source *s, struct manual_change *c, struct err *e)
     bool completes = !replica_is_complete(r) && !c->more && !c->check && c->csv.p != NULL;
     if (completes)
         replica_refresh_begin(r);
-    if (!gather(s, c, e)) {
+    if (!gather(s, c, e) || !replica_keeps_limits(r, e)) {
         replica_abort(r);
         return false;
     }
@@ -222,18 +223,25 @@ static bool apply(struct source *s, struct manual_change *c, struct err *e)
                "mend that and say it again");
 }
 
+/* What is in the box, also what was left there when the run before was interrupted. */
+static void empty_box(struct source *s)
+{
+    struct asked *a;
+    uint64_t rung;
+    if (read(s->box->fd, &rung, sizeof(rung)) < 0)
+        ASSERT(errno == EAGAIN || errno == EINTR);
+    while (!source_must_stop(s) && (a = box_take(s->box)) != NULL)
+        box_answer(s->box, a, apply(s, a->change, a->e));
+}
+
 void manual_source_run(struct source *s)
 {
-    bool ready = true;
+    if (!replica_is_complete(s->replica))
+        source_failed(s, "nothing was loaded yet; `causewayctl directory load %s FILE` does that",
+                      s->c->name);
     do {
-        struct asked *a;
-        uint64_t n;
-        if (ready && read(s->box->fd, &n, sizeof(n)) < 0)
-            ready = false;
-        while (ready && !source_must_stop(s) && (a = box_take(s->box)) != NULL)
-            box_answer(s->box, a, apply(s, a->change, a->e));
+        empty_box(s);
         if (replica_is_complete(s->replica))
             source_is_current(s);
-    } while (source_wait(s, s->box->fd, ALIVE_MS, &ready));
-    manual_box_close(s->box);
+    } while (source_wait(s, s->box->fd, ALIVE_MS, NULL));
 }

@@ -218,10 +218,11 @@ static enum follow on_message(struct session *x, int type, LDAPMessage *m, struc
 
 /* ---- the session ---- */
 
-static void commit_changes(struct session *x)
+static bool commit_changes(struct session *x, struct err *e)
 {
-    replica_commit_checked(x->s->replica, cookie_for_commit(x));
+    bool ok = replica_commit_checked(x->s->replica, cookie_for_commit(x), e);
     x->new_cookie = false;
+    return ok;
 }
 
 /* All that lies ready. */
@@ -247,7 +248,8 @@ static enum follow drain(struct session *x, struct err *e)
         if (n % STOP_EVERY == 0 && source_must_stop(x->s))
             return FOLLOW_STOPPED;
         if (!x->refreshing && clock_mono_ms() - began >= COALESCE_MS) {
-            commit_changes(x);
+            if (!commit_changes(x, e))
+                return FOLLOW_LOST;
             began = clock_mono_ms();
         }
     }
@@ -301,8 +303,8 @@ static enum follow keep_up(struct session *x, struct err *e)
         if (!x->refreshing && !probe(x, e))
             return FOLLOW_LOST;
         enum follow o = drain(x, e);
-        if (!x->refreshing) /* also before a loss: what arrived is whole */
-            commit_changes(x);
+        if (!x->refreshing && !commit_changes(x, e)) /* also before a loss: what arrived is whole */
+            return FOLLOW_LOST;
         if (o != FOLLOW_ON)
             return o;
         if (x->refreshing && clock_mono_ms() - x->last_message_ms > REFRESH_LULL_S * 1000)

@@ -164,6 +164,7 @@ static void batch_clear(struct replica *r)
     r->batch = table_builder_new();
     hashmap_free(&r->batched);
     r->n_batch = 0;
+    err_clear(&r->over);
 }
 
 /* What the batch already says about this UUID is taken out of it. */
@@ -216,6 +217,8 @@ bool replica_upsert(struct replica *r, const struct dir_entry *e)
     if (r->refreshing)
         hashmap_set(&r->present, hash, 0);
     batch_drop(r, e->uuid, hash);
+    if (!limits_allow(r, e))
+        return true;
     if (replica_find(r, e->uuid, &old) && dir_entry_equal(&old, e))
         return true;
     return replica_batch_add(r, e);
@@ -403,10 +406,15 @@ void replica_commit(struct replica *r, struct str cookie)
         replica_commit_batch(r, cookie, false);
 }
 
-void replica_commit_checked(struct replica *r, struct str cookie)
+bool replica_commit_checked(struct replica *r, struct str cookie, struct err *e)
 {
+    if (!replica_keeps_limits(r, e)) {
+        replica_abort(r);
+        return false;
+    }
     if (!holding_stops(r, &cookie, false))
         replica_commit(r, cookie);
+    return true;
 }
 
 bool replica_sync(struct replica *r)
@@ -463,6 +471,10 @@ bool replica_refresh_end(struct replica *r, bool delete_absent, struct str cooki
     }
     if (delete_absent)
         delete_absent_entries(r);
+    if (!replica_keeps_limits(r, e)) {
+        replica_abort(r);
+        return false;
+    }
     r->refreshing = false;
     hashmap_free(&r->present);
     if (holding_stops(r, &cookie, true))

@@ -46,6 +46,8 @@ struct replica_options {
     unsigned mass_change_percent; /* 100: no limit */
     uint64_t mass_change_count;   /* 0: no limit */
     int64_t grace_ms;             /* 0: what vanishes is gone at once */
+    unsigned entries_max;         /* 0: no limit */
+    unsigned addresses_max;       /* of one entry; 0: no limit */
     replica_publish_fn *publish;
     replica_held_fn *held; /* may be NULL */
     void *arg;
@@ -82,14 +84,19 @@ void replica_refresh_begin(struct replica *r);
 bool replica_is_refreshing(const struct replica *r);
 /* Ends the refresh. `delete_absent`: what was neither upserted nor present is gone. A mass change
  * is held and not applied, which is no failure: the source goes on as ever. False with ERR_LIMIT:
- * the first sync found no entry at all (which is a wrong filter, a missing right or a file being
- * written, and would turn into 550 for everyone); nothing was applied, and the refresh is over. */
+ * more than the limits allow, or the first sync found no entry at all (which is a wrong filter, a
+ * missing right or a file being written, and would turn into 550 for everyone); nothing was
+ * applied, and the refresh is over. */
 bool replica_refresh_end(struct replica *r, bool delete_absent, struct str cookie, struct err *e);
 /* Publishes the batch. cookie.p NULL: keep the old one. */
 void replica_commit(struct replica *r, struct str cookie);
 /* The same for changes that come one by one, with an eye on what they are together: a mass change
- * is held (hold.h). All that the cookie stands for must be in the batch. */
-void replica_commit_checked(struct replica *r, struct str cookie);
+ * is held (hold.h). All that the cookie stands for must be in the batch. False with ERR_LIMIT: more
+ * than the limits allow; the batch is gone, the cookie is what it was: end the session. */
+bool replica_commit_checked(struct replica *r, struct str cookie, struct err *e);
+/* Does what has gathered keep to the limits? False with ERR_LIMIT: which one, and what is too much.
+ */
+bool replica_keeps_limits(struct replica *r, struct err *e);
 /* What is held, or NULL; borrowed until the next call. While it is, replica_cookie() stays that of
  * the last good generation: a session that goes on from what it has gathered keeps its own. */
 const struct hold *replica_hold(const struct replica *r);

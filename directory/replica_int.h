@@ -52,6 +52,8 @@ struct replica {
     struct hashmap batched; /* UUID hash -> handle in batch, or REPLICA_KILLED */
     unsigned n_batch;
 
+    struct err over; /* the first that goes beyond a limit since the last commit, and why */
+
     bool refreshing;
     struct hashmap present; /* UUID hashes seen in this refresh */
 
@@ -70,6 +72,11 @@ uint64_t *replica_batch_next(const struct replica *r, size_t *at, struct dir_ent
 bool replica_batch_add(struct replica *r, const struct dir_entry *e);
 void replica_commit_batch(struct replica *r, struct str cookie, bool first_end);
 struct table_meta replica_meta(const struct replica *r);
+
+/* ---- limits.c ---- */
+
+/* May this entry be gathered? If not, what is gathered can no longer be committed. */
+bool limits_allow(struct replica *r, const struct dir_entry *e);
 
 /* ---- hold.c ---- */
 

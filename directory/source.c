@@ -238,6 +238,8 @@ struct source *source_open(struct directory *d, struct conf *conf, const struct 
                                 .source_id = rules_source_id(c),
                                 .mass_change_percent = 100,
                                 .publish = publish,
+                                .entries_max = c->entries_max,
+                                .addresses_max = c->addresses_max,
                                 .held = source_held,
                                 .arg = s};
     pthread_mutex_init(&s->lock, NULL);
@@ -290,6 +292,8 @@ static void *source_main(void *arg)
     do
         kind[s->c->type].run(s);
     while (source_obey(s));
+    if (s->box != NULL)
+        manual_box_close(s->box);
     struct dir_source_status end;
     source_status(s, &end);
     if (end.state == DIR_SOURCE_CURRENT)

@@ -112,6 +112,9 @@ void source_linked(struct source *s, const struct source_link *l);
 /* Called for an attribute value that cannot be used. Rate-limited. */
 void source_bad_value(struct source *s, struct str object, struct str value);
 
+/* directory.c: a source by its name, or NULL. Main thread; for tests, which do a source's work
+ * themselves where its thread was not started. */
+struct source *directory_source(struct directory *d, struct str name);
 /* directory.c: the publishing end. */
 void directory_publish(struct directory *d, struct source *s, const struct replica_commit *c);
 /* What the source says and nobody has agreed to yet; NULL: nothing. */

@@ -105,7 +105,7 @@ bool load_send(const struct cmdline *c, json_t **result, struct err *e)
     struct buf file = BUF_INIT(FILE_MAX);
     struct loading l = {.c = c};
     bool dry_run = json_is_true(json_object_get(c->args, "dry_run"));
-    bool ok = file_read_all(c->file, &file, e);
+    bool ok = file_read_all(strcmp(c->file, "-") != 0 ? c->file : "/dev/stdin", &file, e);
     if (ok) {
         l.text = buf_str(&file);
         l.header = header_end(l.text);

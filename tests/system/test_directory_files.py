@@ -9,7 +9,7 @@ from client import Client, message
 from relay import DOMAIN
 from wait import until
 
-FLAGS = 'flag_values = { "A = A", "B = B" }\n    mass_change_percent = 100'
+FLAGS = 'flag_values = { "A = A", "B = B" }\n    mass_change_percent = 100\n    grace = 0'
 SLOW = ["retry_min = 10m", "retry_max = 10m", "dest_backoff_min = 10m", "dest_backoff_max = 10m"]
 
 
@@ -125,6 +125,7 @@ def test_csv_with_a_bad_line_changes_nothing(relay, sinks, export, bad, said):
     ("entries_max = 2", "line 5: more entries than entries_max = 2 allows"),
     ("line_max = 1K", "line 5: longer than line_max = 1024 octets allow"),
     ("file_max = 64K", "longer than file_max = 65536 octets allow"),
+    ("addresses_max = 4", "eve@example.test has 5 addresses, more than addresses_max = 4 allows"),
 ])
 def test_csv_beyond_a_limit_changes_nothing(relay, sinks, export, limit, said):
     w = World(relay, sinks, export.source(limit))
@@ -198,7 +199,7 @@ def test_manual_load(relay, sinks, tmp_path):
     assert w.rcpt("user0")[0] == 451
     rows.pop()
     write()
-    assert w.tell("load", "tenant", str(file), "--dry_run") == "50000 recipients, 0 of them new or changed\n"
+    assert w.tell("load", "tenant", str(file), "--dry-run") == "50000 recipients, 0 of them new or changed\n"
     assert w.rcpt("user0")[0] == 451
     assert w.tell("load", "tenant", str(file)) == "50000 recipients, 50000 of them new or changed\n"
     assert w.tell("load", "tenant", str(file)) == "50000 recipients, 0 of them new or changed\n"

@@ -275,6 +275,10 @@ static void test_options(void **state)
                         "own there");
     assert_non_null(strstr(map_all(&c, "mail\na@x.test\n", &r),
                            "line 1: there is no column \"Staff No\", which csv_key names"));
+    c = plain;
+    c.flag_attribute = "";
+    assert_non_null(strstr(map_all(&c, "mail,Flag\na@x.test,x\n", &r),
+                           "line 1: column 2 (flag): the source has no flag_values"));
     /* else by the primary address, whose case does not count */
     map_all(&plain, "mail,x\nA@x.test,1\na@X.test,2\nb@x.test,1\n", &r);
     assert_memory_equal(r.uuid[0], r.uuid[1], DIR_UUID_SIZE);

@@ -44,7 +44,7 @@ static void test_held_and_accepted(void **state)
     stage_refresh(&s, 0, 50, "other"); /* read again */
     stage_expect_held(&s, 50, 0);
     stage_put(&s, 200, 210, ""); /* nothing else comes through meanwhile, however small */
-    replica_commit_checked(s.r, STR("more"));
+    assert_true(replica_commit_checked(s.r, STR("more"), NULL));
     assert_int_equal(stage_is_there(&s, 200), 0);
     assert_int_equal(s.commits, 0);
     stage_expect_held(&s, 50, 0);
@@ -129,7 +129,7 @@ static void test_limits(void **state)
             model_uuid(99 - k, uuid);
             replica_delete(s.r, uuid);
         }
-        replica_commit_checked(s.r, STR("2"));
+        assert_true(replica_commit_checked(s.r, STR("2"), NULL));
         assert_int_equal(replica_hold(s.r) != NULL, row[i].held);
         stage_end(&s);
     }
@@ -213,7 +213,7 @@ static void test_one_by_one(void **state)
     stage_refresh(&s, 0, 100, "whole");
     for (unsigned i = 0; i < 80; i++) { /* moves are what an administrator is here for */
         stage_put(&s, i, i + 1, " flag=target");
-        replica_commit_checked(s.r, STR_NULL);
+        assert_true(replica_commit_checked(s.r, STR_NULL, NULL));
     }
     for (unsigned i = 0; i < 25; i++)
         stage_delete(&s, i);
@@ -226,7 +226,7 @@ static void test_one_by_one(void **state)
     assert_int_equal(replica_entries(s.r), 75);
     assert_int_equal(replica_hold(s.r)->counts.lately, 25);
     clock_fake_advance(2000); /* what is shown follows */
-    replica_commit_checked(s.r, STR("seen"));
+    assert_true(replica_commit_checked(s.r, STR("seen"), NULL));
     stage_expect_held(&s, 35, 0);
     stage_agree(&s);
     assert_int_equal(replica_entries(s.r), 40);
@@ -246,7 +246,7 @@ static void test_one_by_one_taken_back(void **state)
     stage_expect_held(&s, 1, 0); /* of 5, as it was at first */
     stage_put(&s, 25, 30, "");
     clock_fake_advance(2000);
-    replica_commit_checked(s.r, STR("back"));
+    assert_true(replica_commit_checked(s.r, STR("back"), NULL));
     assert_null(replica_hold(s.r));
     assert_true(str_eq(replica_cookie(s.r), STR("back")));
     assert_int_equal(replica_entries(s.r), 75);

@@ -108,6 +108,23 @@ static void test_changes(void **state)
     model_remove_folder(o.folder);
 }
 
+/* A word from a person makes the source begin anew; who tells it something need not notice. */
+static void test_interrupted(void **state)
+{
+    struct office o = {.folder = model_folder()};
+    struct err e;
+    (void)state;
+    office_open(&o, TENANT(""));
+    for (unsigned i = 0; i < 20; i++) {
+        assert_true(directory_accept_next(o.directory, STR("tenant"), STR("me"), &e));
+        assert_string_equal(load(&o, i % 2 == 0 ? "address,kind\nann@x.test,group\n"
+                                                : "address\nann@x.test\n"),
+                            "1 of 1");
+    }
+    office_close(&o);
+    model_remove_folder(o.folder);
+}
+
 static void test_refusals(void **state)
 {
     struct office o = {.folder = model_folder()};
@@ -129,7 +146,7 @@ static void test_refusals(void **state)
         "0 of 1");
     assert_string_equal(look(&o, "ann@x.test"), "not found yet");
     assert_null(directory_manual_box(o.directory, STR("nobody"), &e));
-    assert_string_equal(e.text, "there is no source \"nobody\" in the configuration");
+    assert_string_equal(e.text, "there is no source \"nobody\", or its files cannot be opened");
     office_close(&o);
     model_remove_folder(o.folder);
 }
@@ -206,6 +223,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_changes),
+        cmocka_unit_test(test_interrupted),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_complete_at_the_end),
         cmocka_unit_test(test_restart),

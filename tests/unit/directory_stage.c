@@ -89,7 +89,7 @@ void stage_delete(struct stage *s, unsigned id)
     unsigned char uuid[DIR_UUID_SIZE];
     model_uuid(id, uuid);
     replica_delete(s->r, uuid);
-    replica_commit_checked(s->r, STR_NULL);
+    assert_true(replica_commit_checked(s->r, STR_NULL, NULL));
 }
 
 bool stage_find(const struct stage *s, unsigned id, struct dir_entry *out)
