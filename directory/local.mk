@@ -77,6 +77,7 @@ check_PROGRAMS += \
 	tests/unit/directory_limits_test \
 	tests/unit/directory_manual_test \
 	tests/unit/directory_override_test \
+	tests/unit/directory_random_test \
 	tests/unit/directory_replica_test \
 	tests/unit/directory_syncrepl_test \
 	tests/unit/directory_table_test \
@@ -105,6 +106,9 @@ tests_unit_directory_override_test_SOURCES = tests/unit/directory_override_test.
 tests_unit_directory_override_test_LDADD = $(DIRECTORY_LIBS) $(CMOCKA_LIBS)
 tests_unit_directory_syncrepl_test_SOURCES = tests/unit/directory_syncrepl_test.c
 tests_unit_directory_syncrepl_test_LDADD = $(DIRECTORY_LIBS) $(CMOCKA_LIBS)
+tests_unit_directory_random_test_SOURCES = tests/unit/directory_random_test.c \
+	tests/unit/directory_oracle.c tests/unit/directory_oracle.h $(DIRECTORY_WORLD)
+tests_unit_directory_random_test_LDADD = $(DIRECTORY_LIBS) $(CMOCKA_LIBS)
 tests_unit_directory_replica_test_SOURCES = tests/unit/directory_replica_test.c $(DIRECTORY_MODEL)
 tests_unit_directory_replica_test_LDADD = $(DIRECTORY_LIBS) $(CMOCKA_LIBS)
 tests_unit_directory_table_test_SOURCES = tests/unit/directory_table_test.c $(DIRECTORY_MODEL)
