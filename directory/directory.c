@@ -77,12 +77,11 @@ static struct dir_view *view_with(struct directory *d, uint64_t owner, struct di
     struct dir_view *v = view_new(old->generation + 1, rules_ref(old->rules),
                                   stack_ref(overrides_stack(d->overrides)), old->n);
     for (unsigned i = 0; i < v->n; i++) {
-        v->source[i] = old->source[i];
-        bool changed = owner != 0 && old->source[i].owner == owner;
-        v->source[i].stack = stack_ref(changed ? stack : old->source[i].stack);
-        if (old->source[i].held != NULL)
-            v->source[i].held = stack_ref(old->source[i].held);
-        v->source[i].fresh = fresh_ref(old->source[i].fresh);
+        v->source[i] = view_source_copy(&old->source[i]);
+        if (owner == 0 || old->source[i].owner != owner)
+            continue;
+        stack_unref(&v->source[i].stack);
+        v->source[i].stack = stack_ref(stack);
     }
     return v;
 }

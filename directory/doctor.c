@@ -20,11 +20,8 @@ enum stage {
 static struct dir_view *without_overrides(const struct dir_view *v)
 {
     struct dir_view *b = view_new(v->generation, rules_ref(v->rules), NULL, v->n);
-    for (unsigned i = 0; i < v->n; i++) {
-        b->source[i] = v->source[i];
-        b->source[i].stack = stack_ref(v->source[i].stack);
-        b->source[i].fresh = fresh_ref(v->source[i].fresh);
-    }
+    for (unsigned i = 0; i < v->n; i++)
+        b->source[i] = view_source_copy(&v->source[i]);
     return b;
 }
 

@@ -42,6 +42,15 @@ void fresh_unref(struct dir_fresh **fp)
         mem_free(f);
 }
 
+struct view_source view_source_copy(const struct view_source *s)
+{
+    struct view_source copy = *s;
+    copy.stack = stack_ref(s->stack);
+    copy.held = s->held != NULL ? stack_ref(s->held) : NULL;
+    copy.fresh = fresh_ref(s->fresh);
+    return copy;
+}
+
 struct dir_view *view_new(uint64_t generation, struct dir_rules *rules, struct dir_stack *overrides,
                           unsigned n)
 {

@@ -29,6 +29,8 @@ struct view_source {
                                whoever is in it is not unknown */
     struct dir_fresh *fresh;
 };
+/* The same with references of its own, for another view. */
+struct view_source view_source_copy(const struct view_source *s);
 struct dir_view {
     _Atomic uint32_t refs;
     uint64_t generation;
