@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+import exchange_shell
 from certificate import certificate
 from forests import LdifForest, SambaForest, SlapdForest
 from migration import FAULTS, healthy, mail_user, mailbox, plant, prepared, two_objects
@@ -74,9 +75,13 @@ class Stage:
             result.append((check, source, (named + dns)[0]))
         return sorted(result)
 
-    def mend(self, finding):
-        """Does the first thing that is proposed and needs no person."""
-        for mend in finding["mend"]:
+    def mend(self, finding, with_exchange):
+        """Does the first thing that is proposed and needs no person; with Exchange's commands where they are offered."""
+        offered = sorted(finding["mend"], key=lambda m: with_exchange and m["means"] != "exchange")
+        for mend in offered:
+            if mend["means"] == "exchange" and with_exchange:
+                exchange_shell.run(mend["text"], self.forests[mend["source"]])
+                return
             if mend["means"] == "ldif":
                 self.forests[mend["source"]].change(mend["text"])
                 return
@@ -103,8 +108,9 @@ def stage(relay, tmp_path, domains, request):
         forest.stop()
 
 
-@pytest.mark.parametrize("kind", [LdifForest, SlapdForest, SambaForest])
-def test_finds_what_is_planted_and_mends_it(stage, kind):
+@pytest.mark.parametrize("kind, with_exchange",
+                         [(LdifForest, False), (LdifForest, True), (SlapdForest, False), (SambaForest, False)])
+def test_finds_what_is_planted_and_mends_it(stage, kind, with_exchange):
     s = stage(kind)
     s.plant_by_hand()
     until(lambda: f"the planted faults, not {s.findings()}", lambda: s.shown() == s.wanted(s.shown()))
@@ -113,8 +119,10 @@ def test_finds_what_is_planted_and_mends_it(stage, kind):
     for check in s.expected:
         assert f"[{check}]" in text
     assert len(s.expected) == 17
-    for finding in s.findings():
-        s.mend(finding)
+    found = s.findings()
+    assert sum(any(m["means"] == "exchange" for m in f["mend"]) for f in found) == 9
+    for finding in found:
+        s.mend(finding, with_exchange)
     until(lambda: f"the doctor to be content, not {s.findings()}", lambda: s.findings() == [])
     code, text = s.relay.ctl("doctor")
     assert code == 0 and text.startswith("nothing found in "), text
@@ -134,7 +142,8 @@ def test_a_held_source_is_accepted(relay, tmp_path):
     until(lambda: f"the source to be held, not {checks(r)}", lambda: checks(r) == [("source-held", "old")])
     assert r.ctl("doctor")[0] == 1
     for command in r.ask("doctor")["items"][0]["mend"][0]["text"].splitlines():
-        assert r.ctl(*command.split()[1:])[0] == 0
+        code, text = r.ctl(*command.split()[1:])
+        assert code == 0, text
     until(lambda: f"the change to be applied, not {checks(r)}", lambda: checks(r) == [("vanished", "old")] * 60)
     assert r.ctl("doctor")[0] == 0  # notes do not count
 
@@ -148,6 +157,18 @@ def test_a_source_that_fails(relay, tmp_path):
           lambda: checks(r) == [("source-failing", "old"), ("source-incomplete", "old")])
     (tmp_path / "away").rename(forest.path)
     until(lambda: f"it to be read, not {checks(r)}", lambda: checks(r) == [])
+
+
+def test_an_account_that_cannot_see_deletions(relay, tmp_path, domains):
+    forest = SambaForest(tmp_path, "old", 1, {"a": mailbox("old", "a")}, domains["old.test"])
+    try:
+        source = forest.source().replace(forest.dc.account(), forest.dc.account("blind"))
+        r = relay(forests={"old": [2], "new": [2]}, source=source, sections=ROUTING)
+        r.start()
+        until_read(r)
+        until(lambda: f"a notice, not {checks(r)}", lambda: checks(r) == [("source-notice", "old")])
+    finally:
+        forest.stop()
 
 
 def test_what_expires(relay, tmp_path, domains):

@@ -216,6 +216,25 @@ static void test_other_worlds(void **state)
         {{OLD_BOX " a@cloud.test", "set a@x.test cloud"}, ""},
         {{OLD_BOX " flag=cloud"}, "flag-unknown s1/1"},
     };
+    /* in this domain nobody asks the flag */
+    static const struct example exchange[] = {
+        {{"1 mailbox e@e.test e@old.local flag=sauce mdb"}, ""},
+        {{"1 mailbox e@e.test e@old.local flag=target mdb",
+          "2 mailuser e@e.test target=e@old.local"},
+         ""},
+        {{OLD_BOX " flag=sauce"}, "flag-unknown s1/1"},
+    };
+    /* three forests: objects that lead to the mailbox over another object */
+    static const struct example three[] = {
+        {{OLD_USER, NEW_BOX, "3 contact a@x.test target=a@new.local"}, ""},
+        {{OLD_USER, NEW_BOX, "3 mailuser a@x.test target=a@old.local"}, ""},
+        {{OLD_USER, NEW_BOX, "3 mailuser a@x.test target=b@old.local"}, "wrong-target s3/3"},
+        {{OLD_USER, "2 mailuser a@x.test a@new.local target=a@third.local",
+          "3 mailuser a@x.test a@third.local target=a@old.local"},
+         "no-mailbox s1/1"},
+        {{OLD_BOX, NEW_USER, "3 mailbox a@x.test a@third.local mdb"}, "two-mailboxes s1/1"},
+        {{OLD_BOX, "3 contact a@x.test target=a@else.where"}, "contact-shadow s3/2"},
+    };
     /* in Active Directory an account with a mail attribute is no mailbox yet */
     static const struct example accounts[] = {
         {{OLD_BOX, "2 mailbox a@x.test"}, ""},
@@ -242,6 +261,11 @@ static void test_other_worlds(void **state)
                                 "") "source \"s2\" { type = active-directory uri = {\"ldap://dc\"} "
                                     "base = \"dc=x\" forest = \"new\" priority = 2 }",
         accounts, ARRAY_LEN(accounts));
+    check_examples(TWO_SOURCES "domain \"e.test\" { evidence = exchange }\n", exchange,
+                   ARRAY_LEN(exchange));
+    check_examples(TWO_SOURCES "forest \"third\" { host \"mx.third\" {} routing_domain = "
+                               "\"third.local\" }\n" WORLD_SOURCE("s3", "third", "3", ""),
+                   three, ARRAY_LEN(three));
     check_examples(WORLD_BASE WORLD_SOURCE("hr", "", "1", "") WORLD_SOURCE("s2", "new", "2", ""),
                    flags, ARRAY_LEN(flags));
 }
