@@ -107,7 +107,8 @@ tests_unit_directory_override_test_LDADD = $(DIRECTORY_LIBS) $(CMOCKA_LIBS)
 tests_unit_directory_syncrepl_test_SOURCES = tests/unit/directory_syncrepl_test.c
 tests_unit_directory_syncrepl_test_LDADD = $(DIRECTORY_LIBS) $(CMOCKA_LIBS)
 tests_unit_directory_random_test_SOURCES = tests/unit/directory_random_test.c \
-	tests/unit/directory_oracle.c tests/unit/directory_oracle.h $(DIRECTORY_WORLD)
+	tests/unit/directory_oracle.c tests/unit/directory_oracle.h \
+	tests/unit/directory_steps.c tests/unit/directory_steps.h $(DIRECTORY_WORLD)
 tests_unit_directory_random_test_LDADD = $(DIRECTORY_LIBS) $(CMOCKA_LIBS)
 tests_unit_directory_replica_test_SOURCES = tests/unit/directory_replica_test.c $(DIRECTORY_MODEL)
 tests_unit_directory_replica_test_LDADD = $(DIRECTORY_LIBS) $(CMOCKA_LIBS)
