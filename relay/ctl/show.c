@@ -254,13 +254,16 @@ static void write_refusals(json_t *rcpt, struct buf *out)
 {
     json_t *r;
     size_t i;
+    char text[1500];
     json_array_foreach(rcpt, i, r)
     {
-        if (text_of(r, "refused_by")[0] != '\0')
-            buf_printf(
-                out,
-                "\n%s was refused as unknown by %s,\nand is tried at %s, which claims it too\n",
-                text_of(r, "address"), text_of(r, "refused_by"), dash(text_of(r, "dest")));
+        if (text_of(r, "refused_by")[0] == '\0')
+            continue;
+        (void)snprintf(text, sizeof(text),
+                       "%s was refused as unknown by %s and is tried at %s, which claims it, too",
+                       text_of(r, "address"), text_of(r, "refused_by"), dash(text_of(r, "dest")));
+        buf_append_char(out, '\n');
+        text_wrap(out, text, 0, TEXT_WIDTH);
     }
 }
 

@@ -177,25 +177,53 @@ static void op_directory_status(void *ctx, struct control_req *r, const struct c
     control_reply(r, o);
 }
 
+/* What a decision for this recipient finds in the directory. */
+static void trace_mail(const struct dir_view *view, struct str address, struct route_trace *out)
+{
+    struct arena arena;
+    struct decision decision;
+    const struct route_query q = {
+        .conf = dir_view_conf(view), .view = view, .now_ms = clock_mono_ms(), .recipient = address};
+    arena_init(&arena, 4096, 0);
+    route_admit(&q, &arena, out, &decision);
+    arena_free(&arena);
+    out->n = 0; /* the lines were in the arena */
+}
+
+static void lookup_missed(struct control_req *r, const char *address,
+                          const struct dir_result *result)
+{
+    if (result->found == DIR_NOT_FOUND)
+        control_error(r, CONTROL_ERR_NOT_FOUND, "no directory knows %s", address);
+    else if (result->stale_source == NULL)
+        control_error(r, CONTROL_ERR_NOT_FOUND, "%s is not known: %s", address, result->why);
+    else
+        control_error(r, CONTROL_ERR_NOT_FOUND,
+                      "%s is not known, but source \"%s\" is not complete and fresh: %s", address,
+                      result->stale_source, result->why);
+}
+
+/* By the address as it is; else as mail for it would find somebody: an old Exchange address, the
+ * base of a plus address. */
 static void op_directory_lookup(void *ctx, struct control_req *r, const struct control_args *a)
 {
     struct daemon *d = ctx;
     char key[ADDRESS_MAX + 1];
     size_t n = control_key(a->address, key);
     struct dir_view *view = directory_view(d->directory);
+    struct route_trace *mail = NEW(struct route_trace);
     struct dir_result *result = mem_alloc(sizeof(*result));
     dir_view_lookup(view, str_n(key, n), clock_mono_ms(), result);
-    if (result->n_claims != 0)
+    if (result->n_claims == 0)
+        trace_mail(view, str_c(a->address), mail);
+    if (mail->looked_up && mail->entry.n_claims != 0)
+        control_reply(r, lookup_fact(d, str_n(key, n), view, &mail->entry));
+    else if (result->n_claims != 0)
         control_reply(r, lookup_fact(d, str_n(key, n), view, result));
-    else if (result->found == DIR_NOT_FOUND)
-        control_error(r, CONTROL_ERR_NOT_FOUND, "no directory knows %s", a->address);
-    else if (result->stale_source == NULL)
-        control_error(r, CONTROL_ERR_NOT_FOUND, "%s is not known: %s", a->address, result->why);
     else
-        control_error(r, CONTROL_ERR_NOT_FOUND,
-                      "%s is not known, but source \"%s\" is not complete and fresh: %s",
-                      a->address, result->stale_source, result->why);
+        lookup_missed(r, a->address, result);
     mem_free(result);
+    mem_free(mail);
     dir_view_unref(&view);
 }
 

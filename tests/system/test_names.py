@@ -98,6 +98,8 @@ def test_reply_to_an_old_message(world):
         xtext = address.replace("+", "+2B").replace("=", "+3D")
         assert said(sink) == [f"RCPT TO:<{name}@{DOMAIN}> ORCPT=rfc822;{xtext}"]
     w.r.wait_empty()
+    found = w.r.ctl_json("directory", "lookup", f"{old['bob']}@{DOMAIN}")
+    assert found["found"] == "found" and found["claims"][0]["primary"] == f"bob@{DOMAIN}"
     e = w.explain(f"{old['anna']}@{DOMAIN}")
     assert e["dest"] == "forest:A" and any(ORG + "anna5f2" in x for x in e["reasons"])
 
@@ -248,6 +250,8 @@ def test_plus_addresses(world):
     assert w.rcpt("nobody+bob@plus.test")[0] == 550
     assert w.rcpt(f"carl+x@{DOMAIN}")[0] == 550
     assert any("without its detail" in x for x in w.explain("bob+news@plus.test")["reasons"])
+    assert w.r.ctl_json("directory", "lookup", "bob+news@plus.test")["claims"][0]["primary"] == "bob@plus.test"
+    assert w.r.ctl("directory", "lookup", "nobody+bob@plus.test")[0] != 0
 
 
 def test_plus_address_follows_its_base(world):

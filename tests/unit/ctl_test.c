@@ -440,7 +440,7 @@ static void test_answers_for_people(void **state)
          0, "a@b.cd     done"},
         {CONTROL_queue_show, NULL,
          "{\"rcpt\":[{\"address\":\"a@b.cd\",\"dest\":\"forest:b\",\"refused_by\":\"forest:a\"}]}",
-         0, "a@b.cd was refused as unknown by forest:a,\nand is tried at forest:b"},
+         0, "a@b.cd was refused as unknown by forest:a and is tried at forest:b, which"},
         {CONTROL_status, NULL,
          "{\"version\":\"1\",\"uptime_ms\":5000,\"queue\":{\"messages\":3},\"spool\":{\"full\":"
          "true},"
