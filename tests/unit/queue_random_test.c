@@ -33,7 +33,7 @@ static void one_event(struct world *w, unsigned dests)
     switch (world_random(12)) {
     case 0: {
         unsigned d = world_random(dests);
-        w->dest[d].be = (enum behaviour)world_random(7);
+        w->dest[d].be = (enum behaviour)world_random(BE_RANDOM + 1);
         w->dest[d].latency = 1 + world_random(200);
         world_release(w, d);
         break;
@@ -113,8 +113,12 @@ static void run_world(unsigned seed)
     w.conf.rcpt_per_delivery_max = 1 + world_random(5);
     w.conf.delay_notice_ms = world_random(2) * 3600000;
     w.conf.expire_ms = 3600000ll * (1 + world_random(100));
-    for (unsigned i = 0; i < 100; i++)
+    w.conf.retry_other_claimant = world_random(4) != 0;
+    w.by_other_key = world_random(3) == 0;
+    for (unsigned i = 0; i < 100; i++) {
         w.entry[i] = random_target(dests);
+        w.other[i] = world_random(dests); /* 0: nobody */
+    }
     world_open(&w);
     for (unsigned i = 0; i < 600; i++) {
         one_event(&w, dests);

@@ -234,8 +234,8 @@ static void end_rcpt(struct world *w, struct event *ev, unsigned i, enum behavio
     struct smtp_reply *r = &d->replies[i];
     d->rcpt[i].reply = r;
     if (be == BE_RANDOM) {
-        static const enum behaviour any[] = {BE_WELL, BE_WELL, BE_4XX, BE_5XX};
-        be = any[world_random(4)];
+        static const enum behaviour any[] = {BE_WELL, BE_WELL, BE_4XX, BE_5XX, BE_UNKNOWN};
+        be = any[world_random(5)];
     }
     if (be == BE_WELL) {
         d->rcpt[i].outcome = OUTCOME_DELIVERED;
