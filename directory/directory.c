@@ -152,7 +152,7 @@ void directory_publish(struct directory *d, struct source *s, const struct repli
     view_replace(d, view_with(d, s->id, c->stack));
     struct dir_view *after = dir_view_ref(d->view);
     s->published = after->generation;
-    if (c->n_entries != 0)
+    if (c->everything || c->n_keys != 0)
         tell_joined(d, c);
     pthread_mutex_unlock(&d->publishing);
     /* not of a first sync, which would take longer by it */

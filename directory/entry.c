@@ -53,6 +53,11 @@ const struct dir_address *dir_entry_dropped(const struct dir_entry *from,
 
 bool dir_entry_equal(const struct dir_entry *a, const struct dir_entry *b)
 {
+    return dir_entry_equal_but_dn(a, b) && (a->tombstone || str_eq(a->dn, b->dn));
+}
+
+bool dir_entry_equal_but_dn(const struct dir_entry *a, const struct dir_entry *b)
+{
     if (a->tombstone != b->tombstone)
         return false;
     if (a->tombstone)
@@ -60,7 +65,7 @@ bool dir_entry_equal(const struct dir_entry *a, const struct dir_entry *b)
     if (dir_entry_moved(a, b) || a->evidence != b->evidence || !str_eq(a->flag, b->flag) ||
         !str_eq(a->alias, b->alias) || a->n_address != b->n_address || a->n_other != b->n_other ||
         a->recipient_type != b->recipient_type || a->require_auth != b->require_auth ||
-        a->vanished_ms != b->vanished_ms || !str_eq(a->dn, b->dn))
+        a->vanished_ms != b->vanished_ms)
         return false;
     for (unsigned i = 0; i < DIR_NAME_COUNT; i++)
         if (!str_eq(a->name[i], b->name[i]))

@@ -73,8 +73,9 @@ struct dir_entry_room {
     char dn[DIR_DN_MAX];
 };
 
-/* Do both say the same to a lookup? */
 bool dir_entry_equal(const struct dir_entry *a, const struct dir_entry *b);
+/* Do both say the same to a lookup? An object that is renamed or moved takes no mail along. */
+bool dir_entry_equal_but_dn(const struct dir_entry *a, const struct dir_entry *b);
 /* The first address of `from` that `to` does not have, or NULL. */
 const struct dir_address *dir_entry_dropped(const struct dir_entry *from,
                                             const struct dir_entry *to);

@@ -294,14 +294,17 @@ static void batch_settle(struct replica *r, struct keys *k)
     int64_t now = clock_wall_ms();
     for (size_t at = 0; (handle = replica_batch_next(r, &at, &new)) != NULL;) {
         bool had = replica_find(r, new.uuid, &old), vanished = had && old.vanished_ms != 0;
+        bool same = had && dir_entry_equal_but_dn(&old, &new); /* nobody's mail takes another way */
         if (had) {
-            keys_add(k, &old);
+            if (!same)
+                keys_add(k, &old);
             r->entries -= !vanished;
             r->addresses -= vanished ? 0 : old.n_address;
             r->vanished -= vanished;
         }
         if (!new.tombstone) {
-            keys_add(k, &new);
+            if (!same)
+                keys_add(k, &new);
             r->entries++;
             r->addresses += new.n_address;
         } else if (had && !vanished && r->o.grace_ms != 0) {
