@@ -23,7 +23,7 @@ struct conflicts {
 
 static const char *conflict_in(struct conflicts *x, const struct dir_view *v, struct str key)
 {
-    dir_view_lookup(v, key, clock_mono_ms(), x->result);
+    view_lookup(v, key, clock_mono_ms(), x->result);
     return x->result->conflict;
 }
 

@@ -174,7 +174,7 @@ const struct dir_result *doctor_result(struct doctor *d)
 {
     struct doctor_person *p = &d->person;
     if (!p->is_looked_up)
-        dir_view_lookup(d->view, p->key, d->o.now_ms, &p->result);
+        view_lookup(d->view, p->key, d->o.now_ms, &p->result);
     p->is_looked_up = true;
     return &p->result;
 }

@@ -162,7 +162,7 @@ void doctor_check_override(struct doctor *d, const struct dir_entry *e)
                         "names one that is not configured");
         return;
     }
-    dir_view_lookup(d->bare, key, d->o.now_ms, r);
+    view_lookup(d->bare, key, d->o.now_ms, r);
     if (r->found == DIR_FOUND && conf_find_forest(conf, r->best->forest) == forest)
         report_override(d, DOCTOR_override_unneeded, key, e->flag,
                         "says what the directories say, too");

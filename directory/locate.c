@@ -348,7 +348,13 @@ static void lookup_begin(struct lookup *l, const struct dir_view *v, struct dir_
     out->n_claims = out->text_used = 0;
     out->best = NULL;
     out->stale_source = out->conflict = NULL;
+}
+
+static void count(const struct dir_result *out)
+{
     stats_inc(STAT_directory_lookups);
+    if (out->conflict != NULL)
+        stats_inc(STAT_directory_conflicts);
 }
 
 /* Of the domain that was asked for, else of the person's primary address. */
@@ -373,17 +379,21 @@ static void judge(struct lookup *l, struct str key, int64_t now_ms)
         claim_member(l, &p->m[p->order[i]]);
     if (!decide(l))
         view_not_found(l->v, key, now_ms, out);
-    if (out->conflict != NULL)
-        stats_inc(STAT_directory_conflicts);
 }
 
-void dir_view_lookup(const struct dir_view *v, struct str key, int64_t now_ms,
-                     struct dir_result *out)
+void view_lookup(const struct dir_view *v, struct str key, int64_t now_ms, struct dir_result *out)
 {
     struct lookup l;
     lookup_begin(&l, v, out);
     person_find(v, key, hash64(key.p, key.n), &l.person);
     judge(&l, key, now_ms);
+}
+
+void dir_view_lookup(const struct dir_view *v, struct str key, int64_t now_ms,
+                     struct dir_result *out)
+{
+    view_lookup(v, key, now_ms, out);
+    count(out);
 }
 
 /* Living objects of more than one person? */
@@ -403,6 +413,7 @@ void dir_view_lookup_other(const struct dir_view *v, enum dir_key_type type, str
     lookup_begin(&l, v, out);
     person_find_other(v, type, key, &l.person);
     judge(&l, STR_NULL, now_ms);
+    count(out);
     if (!is_ambiguous(&l.person))
         return;
     out->found = DIR_AMBIGUOUS;

@@ -59,7 +59,7 @@ int64_t dir_pending_since_ms(const struct dir_pending *p)
 static struct str forest_in(struct dir_pending *p, const struct dir_view *v, struct str key,
                             char dst[64])
 {
-    dir_view_lookup(v, key, clock_mono_ms(), p->result);
+    view_lookup(v, key, clock_mono_ms(), p->result);
     const struct dir_claim *best = p->result->best;
     str_copy(best != NULL ? best->forest : STR(""), dst, 64);
     return str_c(dst);

@@ -17,6 +17,7 @@
 #include "base/assert.h"
 #include "base/buf.h"
 #include "base/mem.h"
+#include "base/stats.h"
 #include "directory/doctor.h"
 #include "tests/unit/directory_model.h"
 #include "tests/unit/directory_world.h"
@@ -66,8 +67,10 @@ static void examine(struct world *w, struct doctor_options o, struct heard *h)
     o.now_ms = 2000;
     struct doctor *d = doctor_new(w->view, &o);
     unsigned steps = 0;
+    int64_t lookups = stats_read(STAT_directory_lookups);
     while (doctor_step(d, 1 + steps % 3, hear, h))
         assert_true(++steps < 1000);
+    assert_int_equal(stats_read(STAT_directory_lookups), lookups); /* these are the mail flow's */
     doctor_free(&d);
 }
 
