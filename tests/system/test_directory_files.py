@@ -9,7 +9,7 @@ from client import Client, message
 from relay import DOMAIN
 from wait import until
 
-FLAGS = 'flag_values = { "A = A", "B = B" }\n    mass_change_percent = 100\n    grace = 0'
+FLAGS = 'flag_values = { "A = A", "B = B" }\n    mass_change_percent = 100'
 SLOW = ["retry_min = 10m", "retry_max = 10m", "dest_backoff_min = 10m", "dest_backoff_max = 10m"]
 
 
