@@ -96,7 +96,6 @@ static enum follow read_all(struct ad *x, struct err *e)
         source_set_state(x->s, DIR_SOURCE_SYNCING);
     replica_refresh_begin(r);
     x->again_ms = 0;
-    x->seen = 0;
     if (o == FOLLOW_ON)
         o = x->method == AD_DIRSYNC ? ad_dirsync_full(x, e) : ad_usn_full(x, e);
     if (o == FOLLOW_ON)
@@ -139,20 +138,22 @@ static bool is_due_anew(const struct ad *x)
            (deletions_are_hidden(x) && clock_mono_ms() - x->anew_ms >= ANEW_MS);
 }
 
-/* The server refused the cookie, or DirSync as such: everything is to be read, perhaps by USN. */
-static bool reload(struct ad *x, struct err *e)
+/* The server refused the cookie, or DirSync as such. *all: everything is to be read. */
+static bool reload(struct ad *x, bool *all, struct err *e)
 {
     const char *why = "the server cannot go on from our cookie; everything is read anew";
+    replica_abort(x->s->replica);
     if (++x->reloads > RELOAD_MAX)
         return err_set(e, ERR_PROTOCOL, 0,
-                       "the server refuses what it has just given, again and "
-                       "again");
+                       "the server refuses what it has just given, again and again");
     if (x->method == AD_DIRSYNC && !x->may_dirsync) {
         x->method = AD_USN;
         why = "the server refuses DirSync; update sequence numbers are used";
+    } else {
+        replica_forget_cookie(x->s->replica);
     }
     LOG(WARN, x->c->name, "directory-reload", LC("why", why));
-    replica_forget_cookie(x->s->replica);
+    *all = !resume(x);
     return true;
 }
 
@@ -234,27 +235,37 @@ static enum follow read_noticed(struct ad *x, struct err *e)
     x->noticed = x->changed; /* it is empty */
     x->changed = noticed;
     enum follow o = ad_read_changed(x, e);
-    if (o == FOLLOW_ON)
-        o = ad_commit(x, e);
-    return o;
+    return o == FOLLOW_ON ? ad_commit(x, e) : o;
 }
 
-/* Until it is time to look for changes. After a notification that is sooner, but never so that a
+/* Until it is time to look for changes. After a notification that is soon, but never so soon that a
  * server to which a look is hard work does nothing else. */
 static enum follow idle(struct ad *x, struct err *e)
 {
+    int64_t soon = x->looked_ms + x->look_took_ms;
     int64_t end = x->looked_ms + x->c->poll_interval_ms;
+    end = end > soon ? end : soon;
     enum follow o = FOLLOW_ON;
     for (int64_t left; o == FOLLOW_ON && (left = end - clock_mono_ms()) > 0;) {
         o = ad_listen(x, (int)left, e);
         if (o != FOLLOW_ON || x->noticed.n == 0)
             continue;
         o = read_noticed(x, e);
-        int64_t soon = x->looked_ms + x->look_took_ms;
-        end = soon < end ? soon : end;
+        end = soon;
     }
     if (x->notify.done)
         ad_search_end(x, &x->notify);
+    return o;
+}
+
+/* Everything, or what changed; and how long the latter took. */
+static enum follow look(struct ad *x, bool all, struct err *e)
+{
+    int64_t began = clock_mono_ms();
+    all = all || is_due_anew(x);
+    enum follow o = all ? read_all(x, e) : read_changes(x, e);
+    x->looked_ms = clock_mono_ms();
+    x->look_took_ms = all ? 0 : x->looked_ms - began;
     return o;
 }
 
@@ -263,24 +274,20 @@ static enum follow keep_up(struct ad *x, bool *synced, struct err *e)
     bool all = !resume(x), told = false;
     enum follow o = start_notification(x, e) ? FOLLOW_ON : FOLLOW_LOST;
     while (o == FOLLOW_ON) {
-        int64_t began = clock_mono_ms();
-        o = all || is_due_anew(x) ? read_all(x, e) : read_changes(x, e);
-        x->looked_ms = clock_mono_ms();
-        x->look_took_ms = x->looked_ms - began;
-        all = o == FOLLOW_RELOAD;
-        if (all) {
+        o = look(x, all, e);
+        if (o == FOLLOW_RELOAD) {
             told = false;
-            replica_abort(x->s->replica);
-            o = reload(x, e) ? FOLLOW_ON : FOLLOW_LOST;
+            o = reload(x, &all, e) ? FOLLOW_ON : FOLLOW_LOST;
             continue;
         }
-        if (o == FOLLOW_ON) {
-            if (!told)
-                tell(x); /* only now is it clear by which means */
-            *synced = told = true;
-            source_is_current(x->s);
-            o = idle(x, e);
-        }
+        if (o != FOLLOW_ON)
+            break;
+        if (!told)
+            tell(x); /* only now is it clear by which means */
+        *synced = told = true;
+        all = false;
+        source_is_current(x->s);
+        o = idle(x, e);
     }
     return o;
 }
@@ -320,59 +327,21 @@ static enum follow session(void *arg, const char *uri, bool *synced, struct err 
     return o;
 }
 
-/* ---- the attributes to ask for ---- */
-
-static bool has(char **list, unsigned n, struct str name)
-{
-    for (unsigned i = 0; i < n; i++)
-        if (str_eq_nocase(str_c(list[i]), name))
-            return true;
-    return false;
-}
-
-/* Copies of all names, each once; `filter` adds those that it looks at. */
-static char **attribute_list(char **names, const char *const *more, const char *filter)
-{
-    struct str rest = str_c(filter), name;
-    unsigned n = 0, max = 16 + (unsigned)rest.n;
-    for (char **p = names; *p != NULL; p++)
-        max++;
-    char **list = mem_array(max + 1, sizeof(*list));
-    for (; *names != NULL; names++)
-        list[n++] = str_dup(str_c(*names));
-    for (; *more != NULL; more++)
-        if (!has(list, n, str_c(*more)))
-            list[n++] = str_dup(str_c(*more));
-    while (ad_filter_attribute(&rest, &name))
-        if (!has(list, n, name))
-            list[n++] = str_dup(name);
-    return list;
-}
-
-static void attribute_list_free(char **list)
-{
-    for (char **p = list; *p != NULL; p++)
-        mem_free(*p);
-    mem_free(list);
-}
-
 void active_directory_source_run(struct source *s)
 {
-    static const char *const whole[] = {"objectGUID", "isDeleted", NULL}, *const watch[] = {
-                                                                              "objectGUID",
-                                                                              "isDeleted", "name",
-                                                                              "objectClass", NULL};
+    static const char *const whole[] = {"objectGUID", "isDeleted", NULL};
+    static const char *const watch[] = {"objectGUID", "isDeleted", "name", "objectClass", NULL};
     struct map_options wanted = map_options_of(s->c);
     struct ad *x = NEW(struct ad);
     x->s = s;
     x->c = s->c;
     x->map = map_new(&wanted);
-    x->whole = attribute_list(map_attributes(x->map), whole, "");
-    x->watch = attribute_list(map_attributes(x->map), watch, s->c->filter);
+    x->whole = ad_attributes_new(map_attributes(x->map), whole, "");
+    x->watch = ad_attributes_new(map_attributes(x->map), watch, s->c->filter);
     buf_init(&x->dirsync, TABLE_COOKIE_MAX);
     ldap_follow(s, session, x);
-    attribute_list_free(x->whole);
-    attribute_list_free(x->watch);
+    ad_attributes_free(&x->whole);
+    ad_attributes_free(&x->watch);
     ad_server_forget(&x->server);
     ad_guids_free(&x->changed);
     ad_guids_free(&x->containers);

@@ -160,7 +160,6 @@ struct ad {
 
     struct ad_guids changed, containers, ranged; /* to be read */
     struct ad_guids noticed;                     /* named by notifications */
-    uint64_t seen;                               /* entries in this refresh */
 
     struct ad_search notify;
     int64_t looked_ms, look_took_ms; /* when the last look for changes ended */

@@ -124,9 +124,6 @@ static bool store(struct ad *x, struct str dn, const struct head *h, struct err 
         replica_delete(r, h->guid);
     if (!keep)
         return true;
-    if (++x->seen > x->c->entries_max && replica_is_refreshing(r))
-        return err_set(e, ERR_LIMIT, 0, "more entries than entries_max = %u allows",
-                       x->c->entries_max);
     if (!replica_upsert(r, &entry))
         source_bad_value(x->s, dn, STR("(the whole entry is too long)"));
     return true;

@@ -5,6 +5,8 @@
 
 #include <stdio.h>
 
+#include "base/mem.h"
+
 #define COOKIE_VERSION 1
 #define COOKIE_HEAD    26
 
@@ -129,6 +131,41 @@ bool ad_filter_attribute(struct str *rest, struct str *name)
             return true;
     }
     return false;
+}
+
+static void add_name(char **list, struct str name)
+{
+    unsigned n = 0;
+    for (; list[n] != NULL; n++)
+        if (str_eq_nocase(str_c(list[n]), name))
+            return;
+    list[n] = str_dup(name);
+}
+
+char **ad_attributes_new(char *const *names, const char *const *more, const char *filter)
+{
+    struct str rest = str_c(filter), name;
+    size_t max = rest.n + 1; /* more than there can be names in it */
+    for (char *const *p = names; *p != NULL; p++)
+        max++;
+    for (const char *const *p = more; *p != NULL; p++)
+        max++;
+    char **list = mem_array(max, sizeof(*list));
+    for (; *names != NULL; names++)
+        add_name(list, str_c(*names));
+    for (; *more != NULL; more++)
+        add_name(list, str_c(*more));
+    while (ad_filter_attribute(&rest, &name))
+        add_name(list, name);
+    return list;
+}
+
+void ad_attributes_free(char ***list)
+{
+    for (char **p = *list; p != NULL && *p != NULL; p++)
+        mem_free(*p);
+    mem_free(*list);
+    *list = NULL;
 }
 
 bool ad_dn_is_below(struct str dn, struct str base)

@@ -51,6 +51,10 @@ bool ad_guid_filter(struct buf *out, const char *filter, const unsigned char *gu
 void ad_guid_dn(const unsigned char *guid, char dst[AD_GUID_DN_SIZE]);
 /* The attributes that a filter looks at, one after the other. False: no more. */
 bool ad_filter_attribute(struct str *rest, struct str *name);
+/* A list for a search: copies of all names, each once, and of what the filter looks at. Ends with
+ * NULL. */
+char **ad_attributes_new(char *const *names, const char *const *more, const char *filter);
+void ad_attributes_free(char ***list);
 /* Is `dn` the object `base` or one below it? Both as the server writes them. An empty base: yes. */
 bool ad_dn_is_below(struct str dn, struct str base);
 

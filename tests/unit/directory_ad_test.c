@@ -234,6 +234,20 @@ static void test_filter_attributes(void **state)
     }
 }
 
+static void test_attributes(void **state)
+{
+    (void)state;
+    char mail[] = "mail", class[] = "objectClass", *names[] = {mail, class, NULL};
+    static const char *const more[] = {"objectGUID", "OBJECTCLASS", NULL};
+    char **list = ad_attributes_new(names, more, "(&(Mail=*)(department=x)(DEPARTMENT=y)(c=z))");
+    static const char *const want[] = {"mail", "objectClass", "objectGUID", "department", "c"};
+    for (unsigned i = 0; i < ARRAY_LEN(want); i++)
+        assert_string_equal(list[i], want[i]);
+    assert_null(list[ARRAY_LEN(want)]);
+    ad_attributes_free(&list);
+    assert_null(list);
+}
+
 static void test_below(void **state)
 {
     (void)state;
@@ -316,6 +330,7 @@ int main(void)
         cmocka_unit_test(test_range),
         cmocka_unit_test(test_guid),
         cmocka_unit_test(test_filter_attributes),
+        cmocka_unit_test(test_attributes),
         cmocka_unit_test(test_below),
         cmocka_unit_test(test_time),
         cmocka_unit_test(test_certificate),
