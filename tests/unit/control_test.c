@@ -282,6 +282,19 @@ static void test_arguments_are_checked(void **state)
         {"{\"command\":\"queue.list\",\"args\":{\"dest\":\"forest\"}}", "a destination like"},
         {"{\"command\":\"queue.list\",\"args\":{\"dest\":{}}}", "a destination like"},
         {"{\"command\":\"queue.remove\",\"args\":{\"all\":true,\"dsn\":1}}", "true or false"},
+        {"{\"command\":\"directory.upsert\",\"args\":{\"source\":\"s\"}}", "needs \\\"address\\\""},
+        {"{\"command\":\"directory.upsert\",\"args\":{\"source\":\"s\",\"address\":\"a@b.cd\","
+         "\"kind\":\"box\"}}",
+         "mailbox, mail-user, contact or group"},
+        {"{\"command\":\"directory.upsert\",\"args\":{\"source\":\"s\",\"address\":\"a@b.cd\","
+         "\"proxy\":\"b@b.cd\"}}",
+         "an array of 1 to 1024 texts"},
+        {"{\"command\":\"directory.upsert\",\"args\":{\"source\":\"s\",\"address\":\"a@b.cd\","
+         "\"proxy\":[\"\"]}}",
+         "an array of 1 to 1024 texts"},
+        {"{\"command\":\"directory.load\",\"args\":{\"source\":\"s\"}}", "needs \\\"csv\\\""},
+        {"{\"command\":\"directory.load\",\"args\":{\"source\":\"s\",\"csv\":7}}",
+         "rows of CSV with a header"},
         {"{\"command\":\"move\"}", "move needs addresses"},
         {"{\"command\":\"move\",\"args\":{\"addresses\":[]}}", "an array of 1 to 50000"},
         {"{\"command\":\"move\",\"args\":{\"addresses\":[\"a@b.cd\",\"b\"]}}",

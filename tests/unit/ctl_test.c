@@ -20,6 +20,7 @@
 #include "base/file.h"
 #include "relay/ctl/client.h"
 #include "relay/ctl/cmdline.h"
+#include "relay/ctl/load.h"
 #include "relay/ctl/show.h"
 #include "relay/ctl/wave_file.h"
 
@@ -66,6 +67,12 @@ static void test_command_lines(void **state)
         {"move --file /nonexistent", NULL, "/nonexistent"},
         {"queue remove 1 2 3 --dsn", "{\"dsn\": true, \"ids\": [\"1\", \"2\", \"3\"]}",
          "queue.remove"},
+        {"directory upsert t a@b.cd --proxy b@b.cd --proxy X500:/o=x --kind group",
+         "{\"address\": \"a@b.cd\", \"kind\": \"group\", \"proxy\": [\"b@b.cd\", "
+         "\"X500:/o=x\"], \"source\": \"t\"}",
+         "directory.upsert"},
+        {"directory load t people.csv --dry-run",
+         "{\"csv\": \"\", \"dry_run\": true, \"source\": \"t\"}", "directory.load"},
         {"queue hold --all", "{\"all\": true}", "queue.hold"},
         {"queue show X", "{\"id\": \"X\"}", "queue.show"},
         {"doctor --check no-mailbox --source s --check vanished",
@@ -163,6 +170,25 @@ static void test_wave_files(void **state)
             free(copy);
             json_decref(out);
         }
+    }
+}
+
+/* The parts of a file are of whole rows, a quoted line end within one does not end it, and nothing
+ * is lost or said twice. */
+static void test_parts_of_a_load(void **state)
+{
+    (void)state;
+    struct str text = STR("a,b\n1,\"x\ny\"\n2,\"\"\"\n\"\n3,4");
+    static const size_t max[] = {1, 4, 8, 13, 17, 100};
+    static const unsigned parts[] = {4, 4, 4, 2, 2, 1};
+    for (size_t i = 0; i < ARRAY_LEN(max); i++) {
+        unsigned n = 0;
+        for (size_t at = 0, end; at < text.n; at = end, n++) {
+            end = load_part_end(text, at, max[i]);
+            assert_true(end > at && end <= text.n);
+            assert_true(end == text.n || end == 4 || end == 12 || end == 20);
+        }
+        assert_int_equal(n, parts[i]);
     }
 }
 
@@ -643,6 +669,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_command_lines),
+        cmocka_unit_test(test_parts_of_a_load),
         cmocka_unit_test(test_local_commands),
         cmocka_unit_test(test_wave_files),
         cmocka_unit_test(test_help_tells_of_every_command_and_argument),
