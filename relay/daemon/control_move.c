@@ -156,10 +156,15 @@ static bool move_order(struct move *m, const struct wave_order *o, struct err *e
         return false;
     put_number(m->result, "wave", wave);
     put_number(m->result, "generation", directory_generation(dir));
+    char at[40] = "now", until[40] = "ever";
+    if (o->at_ms != 0)
+        clock_rfc3339(o->at_ms, at, sizeof(at));
+    if (o->until_ms != 0)
+        clock_rfc3339(o->until_ms, until, sizeof(until));
     if (o->n != 0)
         LOG(INFO, NULL, "wave-ordered", LU("wave", wave), LU("addresses", o->n),
-            LS("forest", o->move[0].forest), LI("at_ms", o->at_ms), LI("until_ms", o->until_ms),
-            LS("by", o->who), LS("why", o->why));
+            LS("forest", o->move[0].forest), LC("at", at), LC("until", until), LS("by", o->who),
+            LS("why", o->why));
     cutover_look(m->d->cutover);
     return true;
 }

@@ -183,7 +183,8 @@ static struct tally tell(struct writing *w)
 
 static bool is_stopped(struct writing *w, bool ran)
 {
-    if (ran && !(w->more && w->d->stopping))
+    bool all_done = !w->more && !w->reads;
+    if (ran && (all_done || !w->d->stopping))
         return false;
     LOG(WARN, NULL, "write-stopped", LU("wave", w->wave), LC("why", "the relay is stopping"));
     control_error(w->r, CONTROL_ERR_UNAVAILABLE,

@@ -7,6 +7,7 @@
  *              [--size BYTES] [--users N] [--domain D] [--delay S]
  *              [--backlog N] [--record FILE] [--defer PORT:N]
  *
+ * SIGINT: no more messages, but what is under way is waited for and reported.
  * --record: a line for each RCPT that a sink took with its message, "rcpt NS PORT NUMBER USER" (NS:
  * the monotonic clock at RCPT; NUMBER: of our message, -1 = not ours), and at the end one for each
  * message that was accepted, "sent NUMBER USER". --defer: the sink on PORT answers 451 for the
@@ -16,6 +17,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,15 +59,18 @@ static void print_latency(const char *name, int64_t *v, long n)
     printf("\"%s\":{\"n\":%ld,\"p50\":%.1f,\"p99\":%.1f,\"max\":%.1f},", name, n, p50, p99, max);
 }
 
-static void report(struct load *l)
+static struct load l = {
+    .sessions = 1, .seconds = 5, .size = 4096, .users = 1000, .domain = "bench.test"};
+
+static void report(void)
 {
-    long shots = atomic_load(&l->n_shots), n_accepted = 0, n_sunk = 0;
+    long shots = atomic_load(&l.n_shots), n_accepted = 0, n_sunk = 0;
     int64_t *accepted = calloc((size_t)shots + 1, sizeof(int64_t));
     int64_t *sunk = calloc((size_t)shots + 1, sizeof(int64_t));
     if (accepted == NULL || sunk == NULL)
         die("calloc");
     for (long i = 0; i < shots; i++) {
-        struct shot *s = &l->shot[i];
+        struct shot *s = &l.shot[i];
         if (s->accepted != 0)
             accepted[n_accepted++] = s->accepted - s->dot;
         if (atomic_load(&s->sunk) != 0)
@@ -74,22 +79,28 @@ static void report(struct load *l)
     printf("{");
     print_latency("accepted", accepted, n_accepted);
     print_latency("sunk", sunk, n_sunk);
-    double drained = (double)(atomic_load(&l->last_other) - atomic_load(&l->first_other)) / 1e9;
-    printf("\"sent\":%ld,\"failed\":%ld,\"others\":%ld,\"others_seconds\":%.3f}\n", shots,
-           l->failed, atomic_load(&l->sunk_others), drained);
+    double drained = (double)(atomic_load(&l.last_other) - atomic_load(&l.first_other)) / 1e9;
+    printf("\"sent\":%ld,\"failed\":%ld,\"others\":%ld,\"others_seconds\":%.3f}\n", shots, l.failed,
+           atomic_load(&l.sunk_others), drained);
     free(accepted);
     free(sunk);
 }
 
-static void record_sent(struct load *l)
+static void end_early(int number)
 {
-    long shots = atomic_load(&l->n_shots);
-    if (l->record == NULL)
+    (void)number;
+    atomic_store(&l.enough, true);
+}
+
+static void record_sent(void)
+{
+    long shots = atomic_load(&l.n_shots);
+    if (l.record == NULL)
         return;
     for (long i = 0; i < shots; i++)
-        if (l->shot[i].accepted != 0)
-            fprintf(l->record, "sent %ld %ld\n", i, l->shot[i].user);
-    if (fclose(l->record) != 0)
+        if (l.shot[i].accepted != 0)
+            fprintf(l.record, "sent %ld %ld\n", i, l.shot[i].user);
+    if (fclose(l.record) != 0)
         die("record");
 }
 
@@ -110,9 +121,7 @@ int main(int argc, char **argv)
         {"defer", required_argument, NULL, 'e'},
         {NULL, 0, NULL, 0},
     };
-    static struct load l = {.sessions = 1, .seconds = 5, .size = 4096, .users = 1000};
     int port[MOST_SINKS], sinks = 0, c;
-    l.domain = "bench.test";
     while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
         switch (c) {
         case 'r':
@@ -170,6 +179,7 @@ int main(int argc, char **argv)
         die("calloc");
     l.sinks = sinks;
     l.run = (unsigned)now_ns();
+    signal(SIGINT, end_early);
     struct sink *sink[MOST_SINKS];
     for (int i = 0; i < sinks; i++)
         sink[i] = sink_start(&l, port[i]);
@@ -177,8 +187,8 @@ int main(int argc, char **argv)
     atomic_store(&l.stop, true);
     for (int i = 0; i < sinks; i++)
         sink_join(sink[i]);
-    report(&l);
-    record_sent(&l);
+    report();
+    record_sent();
     free(l.shot);
     return 0;
 }

@@ -42,6 +42,7 @@ struct load {
     long failed;
     _Atomic long sunk_ours, sunk_others;
     _Atomic int64_t first_other, last_other;
+    atomic_bool enough; /* no more messages */
     atomic_bool stop;
 };
 

@@ -295,6 +295,8 @@ static bool goes_on(struct generator *g)
     int64_t now = now_ns(), end = g->end;
     if (g->opening > 0)
         return true;
+    if (atomic_load(&l->enough) && end > now)
+        end = g->end = now;
     bool backlog = l->backlog != 0 && atomic_load(&l->sunk_others) < l->backlog;
     if (l->backlog != 0 ? !backlog || now >= end : now >= end)
         g->next_due = 0;

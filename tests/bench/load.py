@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import time
 
@@ -125,14 +126,16 @@ def ceiling(sink, messages, sessions, length, keep):
     return {"rate": messages / source(sink.port, messages, sessions, length, keep)}
 
 
-def bench_load(program, *options, meanwhile=None, timeout=600):
+def bench_load(program, *options, meanwhile=None, then_end=False, timeout=600):
     """Runs tests/bench/bench-load; what it reports. Its sinks listen at once, its sessions wait for
-    the relay, so `meanwhile` may start that."""
+    the relay, so `meanwhile` may start that. then_end: the load ends when that returns."""
     p = subprocess.Popen([program, *map(str, options)], stdout=subprocess.PIPE,
                          stderr=subprocess.PIPE, text=True)
     try:
         if meanwhile:
             meanwhile()
+        if then_end:
+            p.send_signal(signal.SIGINT)
         out, wrong = p.communicate(timeout=timeout)
     finally:
         stop(p)

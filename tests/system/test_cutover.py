@@ -2,7 +2,9 @@
 import getpass
 import os
 import re
+import signal
 import subprocess
+import threading
 import time
 
 import pytest
@@ -455,3 +457,21 @@ def test_write_without_a_flag(start):
     code, text = r.ctl("move", address("anna"), "--to", "B", "--write", "--for", "1h")
     assert code == 1 and "--at and --for go without it" in text
     assert waves(r) == []
+
+
+def test_a_stop_while_it_is_written(ldap):
+    """SIGTERM in the middle of a write: it ends in time, and what was written can be taken back."""
+    r, slapd = ldap()
+    slapd.send(signal.SIGSTOP)
+    writer = threading.Thread(target=r.ctl, args=("move", address("anna"), "--to", "B", "--write"))
+    writer.start()
+    until("the job", lambda: "control" in r.log())
+    time.sleep(0.5)
+    try:
+        assert r.terminate() == 0
+    finally:
+        slapd.send(signal.SIGCONT)
+    writer.join(30)
+    assert not writer.is_alive()
+    r.start()
+    assert flag(slapd, "anna") == "A" or states(r) == ["active"]
