@@ -165,9 +165,7 @@ static void describe_place(struct doctor *d, const struct doctor_object *o, stru
         buf_append_c(b, ", in no forest");
     else if (o->place != CONF_NONE)
         buf_printf(b, ", in forest %s by %s", doctor_forest_name(d, o->place),
-                   o->e.target.local.n != 0 && o->e.kind != DIR_GROUP
-                       ? "targetAddress"
-                       : dir_evidence_text(o->e.evidence));
+                   o->why == RULES_BY_TARGET ? "targetAddress" : dir_evidence_text(o->e.evidence));
 }
 
 void doctor_evidence_of(struct doctor *d, const struct doctor_object *o)

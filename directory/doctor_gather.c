@@ -13,13 +13,12 @@
 void doctor_place(struct doctor *d, unsigned slot, struct doctor_object *o)
 {
     const struct dir_rules *rules = doctor_rules(d);
-    enum rules_why why;
     o->slot = slot;
     o->s = &rules->source[d->view->source[slot].index];
     o->by_target = false;
     o->home = o->s->forest;
     o->flag = o->e.flag.n != 0 ? rules_flag_forest(o->s, o->e.flag) : CONF_NONE;
-    o->place = rules_place(rules, o->s, &o->e, &why);
+    o->place = rules_place(rules, o->s, &o->e, &o->why);
 }
 
 bool doctor_object_read(struct doctor *d, unsigned slot, const struct table_record *r,

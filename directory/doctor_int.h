@@ -17,10 +17,11 @@
 struct doctor_object {
     unsigned slot; /* of the view */
     const struct rules_source *s;
-    int home;       /* whose directory it is in */
-    int flag;       /* that its flag names */
-    int place;      /* where its other attributes put the recipient */
-    bool by_target; /* only the target address of the object looked at leads here */
+    int home;           /* whose directory it is in */
+    int flag;           /* that its flag names */
+    int place;          /* where its other attributes put the recipient, */
+    enum rules_why why; /* and by what */
+    bool by_target;     /* only the target address of the object looked at leads here */
     struct dir_entry e;
     struct dir_entry_room *room; /* of the person; object[0] has its room in the walk */
 };

@@ -23,7 +23,7 @@ static void write_means(json_t *mend, bool first, struct buf *out)
 {
     static const struct {
         const char *means, *text;
-    } known[] = {{"causewayctl", "here"},
+    } known[] = {{"causewayctl", "by command"},
                  {"ldif", "by ldapmodify at source %s"},
                  {"exchange", "in the Exchange shell of source %s"},
                  {"configuration", "in causeway.conf"},

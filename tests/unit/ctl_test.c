@@ -501,7 +501,7 @@ static void test_answers_for_people(void **state)
          "{\"count\":1,\"found\":3,\"to_mend\":3,\"checks\":{\"vanished\":3},\"entries\":9}", 1,
          "fault: nobody: a@b.cd  [no-mailbox]\n    why\n    object CN=a in source ad\n"
          "    - who says what\n    mend by ldapmodify at source ad:\n        dn: CN=a\n"
-         "        changetype: delete\n    or   here:\n        causewayctl unset a@b.cd\n\n"
+         "        changetype: delete\n    or   by command:\n        causewayctl unset a@b.cd\n\n"
          "... and 2 more (--limit 0 shows all)\n     3 vanished\nfound in 9 entries"},
         {CONTROL_doctor, NULL, "{\"found\":2,\"count\":2,\"to_mend\":0}", 0, "found in 0"},
         {CONTROL_doctor, NULL, "{\"found\":0}", 0, "nothing found in 0"},
