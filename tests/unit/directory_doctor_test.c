@@ -17,6 +17,7 @@
 #include "base/assert.h"
 #include "base/buf.h"
 #include "base/mem.h"
+#include "base/random.h"
 #include "base/stats.h"
 #include "directory/doctor.h"
 #include "tests/unit/directory_model.h"
@@ -484,6 +485,86 @@ static void test_steps(void **state)
     world_end(&w);
 }
 
+/* ---- random directories ---- */
+
+static void append_random(struct buf *b, const char *const *from, unsigned n)
+{
+    buf_append_c(b, from[random_jitter(n)]);
+}
+
+static void random_entry(struct buf *b)
+{
+    static const char *const kind[] = {"mailbox", "mailbox", "mailuser", "contact", "group"};
+    static const char *const address[] = {" a@x.test",    " b@x.test",    " c@x.test",
+                                          " a@any.test",  " a@old.local", " b@old.local",
+                                          " a@new.local", " b@new.local", " a@else.where"};
+    static const char *const more[] = {"",
+                                       "",
+                                       " mdb",
+                                       " target=a@new.local",
+                                       " target=a@old.local",
+                                       " target=b@new.local",
+                                       " target=a@x.test",
+                                       " target=c@else.where",
+                                       " flag=source",
+                                       " flag=target",
+                                       " flag=sauce",
+                                       " legacy=/o=1",
+                                       " x500=/o=1",
+                                       " key=1",
+                                       " key=2",
+                                       " auth",
+                                       " type=8",
+                                       " vanished=9"};
+    buf_clear(b);
+    append_random(b, kind, ARRAY_LEN(kind));
+    for (uint64_t n = 1 + random_jitter(3); n > 0; n--)
+        append_random(b, address, ARRAY_LEN(address));
+    for (uint64_t n = random_jitter(4); n > 0; n--)
+        append_random(b, more, ARRAY_LEN(more));
+}
+
+static const char *found(struct world *w, uint64_t checks, const char *source, struct heard *h)
+{
+    buf_clear(&h->text);
+    examine(w, (struct doctor_options){.checks = checks, .source = source}, h);
+    return h->text.n != 0 ? buf_cstr(&h->text) : "";
+}
+
+/* Whatever the entries: a pass ends, and each check finds by itself what it finds among all. */
+static void test_random(void **state)
+{
+    (void)state;
+    random_jitter_seed(7);
+    for (unsigned round = 0; round < 300; round++) {
+        struct world w;
+        struct heard all, one;
+        struct buf entry = BUF_INIT(4000);
+        size_t together = 0;
+        world_begin(&w, TWO_SOURCES);
+        for (unsigned id = 1; id <= 8; id++) {
+            random_entry(&entry);
+            world_put(&w, (unsigned)random_jitter(2), id, buf_cstr(&entry));
+        }
+        world_view(&w);
+        heard_begin(&all);
+        heard_begin(&one);
+        const char *text = found(&w, 0, "", &all);
+        unsigned n = all.n;
+        for (unsigned i = 0; i < DOCTOR_CHECKS; i++) {
+            one.n = 0;
+            found(&w, UINT64_C(1) << i, "", &one);
+            together += one.n;
+        }
+        if (together != n)
+            fail_msg("round %u: %u findings, one by one %zu: %s", round, n, together, text);
+        heard_end(&all);
+        heard_end(&one);
+        buf_free(&entry);
+        world_end(&w);
+    }
+}
+
 static void test_table(void **state)
 {
     (void)state;
@@ -504,7 +585,8 @@ int main(void)
         cmocka_unit_test(test_other_worlds), cmocka_unit_test(test_incomplete),
         cmocka_unit_test(test_template),     cmocka_unit_test(test_sources),
         cmocka_unit_test(test_mends),        cmocka_unit_test(test_options),
-        cmocka_unit_test(test_steps),        cmocka_unit_test(test_table),
+        cmocka_unit_test(test_steps),        cmocka_unit_test(test_random),
+        cmocka_unit_test(test_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
