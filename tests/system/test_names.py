@@ -153,6 +153,25 @@ def test_miss_while_a_directory_is_incomplete(relay, sinks):
     assert code == 451 and "late" in text
 
 
+def test_longest(world):
+    """315 octets before the @: through the spool and a crash to the mailbox, and back in a report."""
+    dn = "/o=" + "x" * 304
+    local = imceaex(dn)
+    assert len(local) == 315
+    w = world(a=entry("anna", HERE, f"legacyExchangeDN: {dn}") + entry("bob", HERE, f"legacyExchangeDN: {dn[:-1]}y"))
+    w.a.script = lambda stage, *_: "450 4.2.1 later" if stage == "RCPT" else None
+    w.send([f"{local}@{DOMAIN}", f"{local[:-1]}y@{DOMAIN}"])
+    until("the first attempt", lambda: w.r.ask("queue.list")["items"][0]["attempts"] > 0)
+    item = w.r.ask("queue.list", **{"rcpt": f"{local}@{DOMAIN}"})["items"][0]
+    assert w.r.ctl("queue", "show", item["id"])[0] == 0
+    w.r.kill()
+    w.r.start(directory=False)
+    w.a.script = lambda stage, detail, *_: "550 5.2.1 closed" if stage == "RCPT" and "bob" in detail else None
+    assert w.a.wait(1)[0].rcpts == [f"anna@{DOMAIN}"]
+    _, human, per = w.notice()
+    assert f"<{local[:-1]}y@{DOMAIN}>" in human and f"{local[:-1]}y@{DOMAIN}" in str(per["Final-Recipient"])
+
+
 def test_ambiguous(world):
     """Nobody is the right one; a person is told."""
     w = world(a=entry("anna", HERE, f"legacyExchangeDN: {ORG}x"), b=entry("bob", HERE, f"legacyExchangeDN: {ORG}X"),
