@@ -5,7 +5,7 @@ import time
 import pytest
 
 from certificate import issue
-from dirwatch import Dirwatch
+from dirwatch import LIBRARIES_LEAK, Dirwatch
 from slapd import BASE, Slapd, person
 
 PEOPLE = "".join(person(f"u{i:03d}", proxyAddresses=[f"SMTP:u{i:03d}@x.test", f"smtp:user.{i}@x.test"])
@@ -51,8 +51,8 @@ source "hr" {{
 """)
             return path
 
-        def watch(self, conf):
-            w = Dirwatch(conf, tmp_path / "state")
+        def watch(self, conf, env=None):
+            w = Dirwatch(conf, tmp_path / "state", env)
             self.made.append(w)
             return w
     stage = Stage()
@@ -201,7 +201,7 @@ def test_bind_with_a_certificate(stage, tls):
 """)
     text = conf.read_text().replace(f'bind_dn = "cn=sync,{BASE}"\n', "").replace("password_file", "# password_file")
     conf.write_text(text)
-    w = stage.watch(conf)
+    w = stage.watch(conf, LIBRARIES_LEAK)
     w.until_state("hr", "failing")
     assert w.place("u001@x.test") == "not-found-yet"
     conf.write_text(text.replace("stranger-", "client-"))
