@@ -53,7 +53,7 @@ libdirectory_a_SOURCES = \
 	directory/store.c directory/store.h \
 	directory/syncrepl.c directory/syncrepl.h \
 	directory/table.c directory/table.h directory/table_int.h \
-	directory/table_build.c \
+	directory/table_build.c directory/table_pack.c \
 	directory/x509.c directory/x509.h \
 	directory/view.c directory/view.h directory/view_int.h \
 	directory/walk.c directory/walk.h

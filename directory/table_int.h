@@ -1,10 +1,12 @@
 /*
- * table_int.h - what reading and building tables share: varints, the bits of a packed entry.
+ * table_int.h - what reading and building tables share: varints, the bits of a packed entry, the
+ * builder.
  */
 #ifndef DIRECTORY_TABLE_INT_H
 #define DIRECTORY_TABLE_INT_H
 
 #include "base/assert.h"
+#include "base/buf.h"
 #include "directory/table.h"
 
 STATIC_ASSERT(sizeof(struct table_header) == 256, "the header is part of the format");
@@ -102,6 +104,19 @@ static inline struct str packed_octets(struct packed *c, uint32_t n)
     c->p += n;
     return s;
 }
+
+/* Entries on their way into a table. */
+struct table_builder {
+    struct buf entries;
+    struct buf text; /* of the strings */
+    uint32_t *at;    /* offsets, n_strings + 1 */
+    uint32_t *slot;  /* open addressing: string id + 1 */
+    uint32_t n_strings, at_cap, slot_cap;
+    uint32_t n_entries, n_dead, n_tombstones;
+};
+
+void builder_reset(struct table_builder *b); /* empty */
+struct table_strings builder_strings(const struct table_builder *b);
 
 /* Decodes one packed entry. Lists and DN go to `room`. */
 bool packed_decode(const unsigned char *p, uint32_t size, const struct table_strings *strings,
