@@ -194,7 +194,7 @@ def test_a_planned_wave(stage):
         r.people[x] = "B"
     r.write_ldif()
     until("they to move", lambda: r.goes_to(NAMES[39]) == "forest:B")
-    assert "accepts_next" not in state(r)
+    until("that to be used up", lambda: "accepts_next" not in state(r))
     for x in NAMES[:40]:
         r.people[x] = "A"
     r.write_ldif()
@@ -208,7 +208,7 @@ def test_raised_limits(stage):
     stage.up("grace = 0\n mass_change_percent = 70", start=False)
     assert r.ctl("reload")[0] == 0
     until("it to be in force", lambda: rcpt(r, NAMES[59]) == 550)
-    assert state(r)["entries"] == 20
+    until("the status to follow", lambda: state(r)["entries"] == 20)
 
 
 def test_other_sources_go_on(stage):
