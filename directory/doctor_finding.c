@@ -300,13 +300,24 @@ static const char *their_name(const struct rules_source *s, const char *ours)
     return ours;
 }
 
+/* Of a file of rows, or what an administrator told: no LDIF, but the address and the value. */
+static void mend_in_words(struct doctor *d, const struct doctor_object *o, const char *verb,
+                          const char *name, struct str value)
+{
+    doctor_mend(d, DOCTOR_BY_HAND, "in source %s, %s %s of %s%s%s", o->s->conf->name, verb, name,
+                doctor_shown(d, doctor_text(d, &o->e.address[0])), value.n != 0 ? ": " : "",
+                doctor_shown(d, value));
+}
+
 void doctor_mend_attribute(struct doctor *d, const struct doctor_object *o, const char *verb,
                            const char *attribute, struct str value)
 {
     struct buf b = BUF_INIT(16384);
     const char *name = their_name(o->s, attribute);
-    if (!has_ldap_objects(o))
+    if (!has_ldap_objects(o)) {
+        mend_in_words(d, o, verb, name, value);
         return;
+    }
     ldif_line(&b, "dn", o->e.dn);
     buf_printf(&b, "changetype: modify\n%s: %s\n", verb, name);
     if (value.n != 0)
@@ -319,6 +330,13 @@ void doctor_mend_attribute(struct doctor *d, const struct doctor_object *o, cons
 void doctor_mend_delete(struct doctor *d, const struct doctor_object *o)
 {
     struct buf b = BUF_INIT(16384);
+    struct str address = doctor_text(d, &o->e.address[0]);
+    if (o->s->conf->type == CONF_SOURCE_MANUAL)
+        doctor_mend(d, DOCTOR_BY_CAUSEWAYCTL, "causewayctl directory delete %s %s",
+                    o->s->conf->name, doctor_word(d, address));
+    else if (!has_ldap_objects(o))
+        doctor_mend(d, DOCTOR_BY_HAND, "take %s out of source %s", doctor_shown(d, address),
+                    o->s->conf->name);
     if (!has_ldap_objects(o))
         return;
     ldif_line(&b, "dn", o->e.dn);

@@ -146,7 +146,8 @@ void doctor_mend(struct doctor *d, enum doctor_means means, const char *fmt, ...
 /* "Set-MailUser -Identity '...' " and so on, by what kind of object it is. */
 void doctor_mend_exchange(struct doctor *d, const struct doctor_object *o, const char *verb,
                           const char *fmt, ...) __attribute__((format(printf, 4, 5)));
-/* One attribute of an object, as LDIF. verb: "add", "delete", "replace"; value empty: none. */
+/* One attribute of an object, as LDIF, or in words where its source is no LDAP directory. verb:
+ * "add", "delete", "replace"; value empty: none. */
 void doctor_mend_attribute(struct doctor *d, const struct doctor_object *o, const char *verb,
                            const char *attribute, struct str value);
 /* The flag of an object to the value that means this forest, if there is one. */

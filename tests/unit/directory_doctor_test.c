@@ -418,6 +418,34 @@ static void test_mends(void **state)
     }
 }
 
+/* Sources without DNs. */
+static void test_mends_without_ldap(void **state)
+{
+    (void)state;
+    struct world w;
+    struct heard h;
+    world_begin(
+        &w, WORLD_BASE
+        "source \"m\" { type = manual forest = \"old\" priority = 1 }\n"
+        "source \"c\" { type = csv path = \"/nowhere/c\" forest = \"new\" priority = 2 }\n");
+    put(&w, 1, "1 mailuser a@x.test");
+    put(&w, 2, "2 mailbox a@x.test a@new.local mdb");
+    put(&w, 3, "1 mailbox b@x.test b@old.local mdb");
+    put(&w, 4, "1 contact b@x.test target=b@else.where");
+    put(&w, 5, "2 mailbox c@x.test c@new.local mdb");
+    put(&w, 6, "2 contact c@x.test target=c@else.where");
+    world_view(&w);
+    heard_begin(&h);
+    examine(&w, (struct doctor_options){0}, &h);
+    assert_string_equal(
+        buf_cstr(&h.mends),
+        "by hand |in source m, replace targetAddress of a@x.test: SMTP:a@new.local\n"
+        "causewayctl |causewayctl directory delete m b@x.test\n"
+        "by hand |take c@x.test out of source c\n");
+    heard_end(&h);
+    world_end(&w);
+}
+
 /* ---- the pass ---- */
 
 static void fill(struct world *w)
@@ -585,8 +613,8 @@ int main(void)
         cmocka_unit_test(test_other_worlds), cmocka_unit_test(test_incomplete),
         cmocka_unit_test(test_template),     cmocka_unit_test(test_sources),
         cmocka_unit_test(test_mends),        cmocka_unit_test(test_options),
-        cmocka_unit_test(test_steps),        cmocka_unit_test(test_random),
-        cmocka_unit_test(test_table),
+        cmocka_unit_test(test_steps),        cmocka_unit_test(test_mends_without_ldap),
+        cmocka_unit_test(test_random),       cmocka_unit_test(test_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
