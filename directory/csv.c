@@ -44,6 +44,7 @@ struct csv *csv_new(size_t line_max, csv_row_fn *fn, void *arg)
     c->end = mem_array(CSV_COLUMNS_MAX, sizeof(*c->end));
     c->value = mem_array(CSV_COLUMNS_MAX, sizeof(*c->value));
     buf_init(&c->text, line_max);
+    buf_reserve(&c->text, 1); /* so that even empty values are somewhere */
     return c;
 }
 

@@ -67,6 +67,7 @@ static void test_reading(void **state)
         {"\xef\xbb\xbf\"a\",\"b\"\n1,2\n", "a|b:1|2;"},
         {"#TYPE Selected.Microsoft, x\r\na,b\r\n1,2\r\n", "a|b:1|2;"},
         {"\xef\xbb\xbf#TYPE x\n\"a\",b\n#1,2\n", "a|b:#1|2;"},
+        {";b\n;2\n", "|b:|2;"},
         {"a;b,c\n1;2,3\n", "a|b,c:1|2,3;"},
         {"\"a,b\";c\n1,2;3\n", "a,b|c:1,2|3;"},
         {"a\tb\n1\t2,;\n", "a|b:1|2,;;"},
