@@ -66,9 +66,23 @@ static struct str type_of(struct str s)
     return i != 0 && i < s.n ? str_upto(s, i) : STR_NULL;
 }
 
+/* A blank parts addresses only where the next one begins with a type: what PowerShell's remoting
+ * makes of a list. */
+static bool is_parting_blank(const struct csv_map *m, struct str s, size_t at)
+{
+    static const char *const known[] = {"smtp", "x500", "sip", "x400", "spo", "eum"};
+    if (s.p[at] != ' ' || m->c->csv_separator[0] != '\0')
+        return false;
+    struct str type = type_of(str_from(s, at + 1));
+    for (unsigned i = 0; i < ARRAY_LEN(known); i++)
+        if (str_eq_nocase(type, str_c(known[i])))
+            return true;
+    return false;
+}
+
 static size_t piece_end(const struct csv_map *m, struct str s, size_t at)
 {
-    while (at < s.n && !is_separator(m, s.p[at]))
+    while (at < s.n && !is_separator(m, s.p[at]) && !is_parting_blank(m, s, at))
         at++;
     return at;
 }
@@ -104,7 +118,8 @@ static bool addresses(struct csv_map *m, unsigned i, struct str cell, struct err
     if (is_type_name(cell))
         return bad(m, i, cell,
                    "is what PowerShell calls the list, not the list; export it with Select-Object "
-                   "*,@{n='proxyAddresses';e={$_.EmailAddresses -join ';'}}",
+                   "*,@{n='proxyAddresses';e={$_.EmailAddresses -join ';'}} -ExcludeProperty "
+                   "EmailAddresses",
                    e);
     while (cell.n != 0) {
         struct str one = next_address(m, &cell);

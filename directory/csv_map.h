@@ -9,8 +9,9 @@
  * (conf/check.c). Others are ignored.
  *
  * A cell with several addresses has ";", "," "|" or a line end between them (the configured
- * csv_separator alone, if there is one). A piece that does not begin an address belongs to the one
- * before it, so that the comma in "X500:/o=A&B, Inc./cn=x" parts nothing.
+ * csv_separator alone, if there is one), or a blank before "smtp:" and the like. A piece that does
+ * not begin an address belongs to the one before it, so that the comma in "X500:/o=A&B, Inc./cn=x"
+ * parts nothing.
  *
  * What tells a row from the others over time: csv_key's column, else objectGUID, entryUUID or Guid,
  * else the primary address.

@@ -181,6 +181,8 @@ static void test_recipients(void **state)
         /* what parts values may stand within those of other types */
         {"EmailAddresses\n\"SMTP:a@x.test,X500:/o=A&B, Inc./cn=o'brien.j+x@y,smtp:b@x.test\"\n",
          "mailbox source a@x.test b@x.test 2:/o=a&b, inc./cn=o'brien.j+x@y;"},
+        {"EmailAddresses\n\"SMTP:a@x.test X500:/o=First Org/cn=a smtp:b@x.test\"\n",
+         "mailbox source a@x.test b@x.test 2:/o=first org/cn=a;"},
         {"EmailAddresses\n\"x400:C=US;A= ;P=Org;S=Doe;SMTP:a@x.test\"\n",
          "mailbox source a@x.test;"},
         {"EmailAddresses\n\"sip:a@x.test,EUM:1;phone-context=x,SPO:SPO_1@SPO_2,SMTP:a@x.test\"\n",
