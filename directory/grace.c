@@ -132,7 +132,7 @@ static bool is_still_gone(const struct replica *r, const struct leaving *l)
     return replica_find(r, l->uuid, &e) && e.vanished_ms == l->vanished_ms;
 }
 
-void replica_expire(struct replica *r)
+void grace_tick(struct replica *r)
 {
     struct grace *g = &r->grace;
     if (!g->known)

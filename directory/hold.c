@@ -181,18 +181,13 @@ static struct dir_table *batch_table(const struct replica *r, int64_t since_ms,
     return t;
 }
 
-static size_t batch_size(const struct replica *r)
-{
-    return table_builder_bytes(r->batch) + r->n_batch;
-}
-
 static void make(struct replica *r, int64_t since_ms, const struct dir_step *n)
 {
     int64_t began = clock_mono_ms();
     struct dir_table *t = batch_table(r, since_ms, n);
     store_held_write(&r->store, t);
     set(r, hold_new(r, t, since_ms, n));
-    r->holding.made_size = batch_size(r);
+    r->holding.made_version = r->batch_version;
     r->holding.made_ms = clock_mono_ms();
     r->holding.made_took_ms = r->holding.made_ms - began;
 }
@@ -200,7 +195,7 @@ static void make(struct replica *r, int64_t since_ms, const struct dir_step *n)
 static bool is_due(const struct replica *r)
 {
     int64_t rest = r->holding.made_took_ms * REMAKE_REST;
-    return batch_size(r) != r->holding.made_size &&
+    return r->batch_version != r->holding.made_version &&
            clock_mono_ms() - r->holding.made_ms > (rest > REMAKE_MS ? rest : REMAKE_MS);
 }
 
@@ -228,6 +223,7 @@ static void take_cookie(struct holding *h, struct str cookie)
 static void begin(struct replica *r, struct str cookie, const struct dir_step *n)
 {
     take_cookie(&r->holding, cookie.p != NULL ? cookie : buf_str(&r->cookie));
+    r->holding.judged_version = r->batch_version;
     make(r, clock_wall_ms(), n);
     say(r, "directory-mass-change-held");
 }
@@ -237,6 +233,7 @@ static bool go_on(struct replica *r, struct str *cookie, bool refresh)
 {
     struct holding *h = &r->holding;
     take_cookie(h, *cookie);
+    h->judged_version = r->batch_version;
     if (!refresh && !is_due(r))
         return true;
     struct dir_step n = count(r);
@@ -272,6 +269,17 @@ bool holding_stops(struct replica *r, struct str *cookie, bool refresh)
     }
     h->lately += n.vanish;
     return false;
+}
+
+/* What came in since a commit is not whole: it waits for the next one. */
+void holding_tick(struct replica *r)
+{
+    struct str cookie = STR_NULL;
+    if (r->holding.now == NULL || r->refreshing || r->holding.judged_version != r->batch_version ||
+        !is_due(r))
+        return;
+    if (!go_on(r, &cookie, true))
+        replica_commit_batch(r, cookie, false);
 }
 
 void holding_end(struct replica *r, const char *why)

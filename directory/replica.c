@@ -57,6 +57,7 @@ struct replica *replica_open(const struct replica_options *o, struct err *e)
     buf_init(&r->cookie, TABLE_COOKIE_MAX);
     adopt_header(r);
     r->batch = table_builder_new();
+    r->batch_version = 1;
     hashmap_init(&r->batched, false);
     hashmap_init(&r->present, true);
     r->room_old = mem_alloc(sizeof(*r->room_old));
@@ -164,6 +165,7 @@ static void batch_clear(struct replica *r)
     r->batch = table_builder_new();
     hashmap_free(&r->batched);
     r->n_batch = 0;
+    r->batch_version++;
     err_clear(&r->over);
 }
 
@@ -177,6 +179,7 @@ static void batch_drop(struct replica *r, const unsigned char *uuid, uint64_t ha
     table_builder_kill(r->batch, *h);
     *h = REPLICA_KILLED;
     r->n_batch--;
+    r->batch_version++;
 }
 
 bool replica_batch_add(struct replica *r, const struct dir_entry *e)
@@ -187,6 +190,7 @@ bool replica_batch_add(struct replica *r, const struct dir_entry *e)
         return false;
     hashmap_set(&r->batched, hash, h);
     r->n_batch++;
+    r->batch_version++;
     /* the first sync of a source is usable before its end */
     if (r->n_batch >= BATCH_MAX && r->complete_wall_ms == 0)
         replica_commit(r, STR_NULL);
@@ -438,6 +442,12 @@ void replica_note_alive(struct replica *r)
 }
 
 /* ---- refreshing ---- */
+
+void replica_tick(struct replica *r)
+{
+    holding_tick(r);
+    grace_tick(r);
+}
 
 void replica_abort(struct replica *r)
 {

@@ -106,9 +106,10 @@ bool replica_accept(struct replica *r, struct hold *h, struct err *e);
 /* The next mass change within a day is applied and not held. Forgotten by a restart. */
 void replica_accept_next(struct replica *r);
 bool replica_accepts_next(const struct replica *r);
-/* Removes what vanished and has had its grace period, if the replica is not in the middle of
- * something. Call it now and then: it costs nothing when nothing is due. */
-void replica_expire(struct replica *r);
+/* Call it now and then: removes what vanished and has had its grace period, and keeps what is held
+ * up to date, if the replica is not in the middle of something. Costs nothing when nothing is due.
+ */
+void replica_tick(struct replica *r);
 /* Known complete at this moment (wall clock): kept with the next commit. */
 void replica_alive(struct replica *r, int64_t wall_ms);
 /* Keeps that moment on disk even if nothing changed. */

@@ -17,9 +17,10 @@ struct holding {
     struct buf cookie; /* that belongs to the batch while something is held */
     uint64_t lately;   /* entries that vanished since lately_ms (monotonic) */
     int64_t lately_ms;
-    int64_t next_until_ms; /* monotonic; until then the next mass change is agreed to */
-    /* `now` as it was made last: of a batch of this size, at this time, in so many ms */
-    size_t made_size;
+    int64_t next_until_ms;   /* monotonic; until then the next mass change is agreed to */
+    uint64_t judged_version; /* of the batch when it was whole last */
+    /* `now` as it was made last: of this version of the batch, at this time, in so many ms */
+    uint64_t made_version;
     int64_t made_ms, made_took_ms;
 };
 
@@ -51,6 +52,7 @@ struct replica {
     struct table_builder *batch;
     struct hashmap batched; /* UUID hash -> handle in batch, or REPLICA_KILLED */
     unsigned n_batch;
+    uint64_t batch_version; /* another one after each change, never used twice */
 
     struct err over; /* the first that goes beyond a limit since the last commit, and why */
 
@@ -90,6 +92,8 @@ void holding_meta(const struct replica *r, struct table_safety *out);
 /* Must the batch wait for a person? Then it stays gathered, with this cookie. *cookie is what to
  * commit it with if not. */
 bool holding_stops(struct replica *r, struct str *cookie, bool refresh);
+/* Makes what is shown anew if that is due. */
+void holding_tick(struct replica *r);
 /* Nothing is held any more; `why` for the log. */
 void holding_end(struct replica *r, const char *why);
 
@@ -101,5 +105,7 @@ void grace_free(struct replica *r);
 void grace_note(struct replica *r, const struct dir_entry *e, int64_t vanished_ms);
 /* After it: names them in the log. */
 void grace_say(struct replica *r);
+/* Removes those whose time is over. */
+void grace_tick(struct replica *r);
 
 #endif

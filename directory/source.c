@@ -196,7 +196,7 @@ bool source_must_stop(struct source *s)
 bool source_wait(struct source *s, int fd, int ms, bool *ready)
 {
     struct pollfd p[2] = {{.fd = s->stop_fd, .events = POLLIN}, {.fd = fd, .events = POLLIN}};
-    replica_expire(s->replica);
+    replica_tick(s->replica);
     log_flush();
     int n = poll(p, fd >= 0 ? 2 : 1, ms);
     if (ready != NULL)
@@ -288,7 +288,7 @@ static void *source_main(void *arg)
         freshen(s);
     }
     s->noted_ms = clock_mono_ms();
-    replica_expire(s->replica); /* finds what is to be expired, while nobody waits */
+    replica_tick(s->replica); /* finds what is to be expired, while nobody waits */
     do
         kind[s->c->type].run(s);
     while (source_obey(s));

@@ -3,9 +3,11 @@
  * change of generation or of a source's state, and answers lines on standard input.
  *
  *   dirwatch CONF STATE-DIRECTORY
- *   > lookup KEY | set KEY FOREST | unset KEY | status | reload CONF | quit
+ *   > lookup KEY | set KEY FOREST | unset KEY | pending SOURCE | accept SOURCE
+ *   > status | reload CONF | quit
  *   < change GENERATION KEYS EVERYTHING      < source NAME STATE ENTRIES ADDRESSES COMPLETE ERROR
- * METHOD NOTICE < KEY FOUND FOREST EVIDENCE ROUTING CLAIMS WHY
+ * METHOD NOTICE < KEY FOUND FOREST EVIDENCE ROUTING CLAIMS WHY < pending VANISH MOVE ERROR
+ * < accept ACCEPTED ERROR
  *
  * Fields are separated by tabs.
  */
@@ -20,6 +22,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "directory/directory.h"
+#include "directory/hold.h"
 
 #define SOURCES_MAX 16
 
@@ -80,6 +83,24 @@ static void lookup(struct directory *d, struct str key)
     mem_free(r);
 }
 
+static void pending(struct directory *d, struct str source)
+{
+    struct err e;
+    struct dir_pending *p = directory_pending(d, source, &e);
+    const struct dir_step none = {0}, *n = p != NULL ? dir_pending_counts(p) : &none;
+    SAY("pending\t%llu\t%llu\t%s\n", (unsigned long long)n->vanish, (unsigned long long)n->move,
+        p != NULL ? "" : e.text);
+    dir_pending_free(&p);
+}
+
+static void accept_held(struct directory *d, struct str source)
+{
+    struct err e = {0};
+    struct hold *h = directory_accept(d, source, STR("dirwatch"), &e);
+    SAY("accept\t%d\t%s\n", h != NULL, e.text);
+    hold_unref(&h);
+}
+
 static void reload(struct directory *d, const char *path)
 {
     struct err e;
@@ -105,6 +126,10 @@ static bool command(struct directory *d, struct str line)
         SAY("set\t%d\n", directory_set_override(d, key, line, STR("dirwatch"), &e));
     } else if (str_eq(verb, STR("unset"))) {
         SAY("unset\t%d\n", directory_unset_override(d, line, STR("dirwatch"), &e));
+    } else if (str_eq(verb, STR("pending"))) {
+        pending(d, line);
+    } else if (str_eq(verb, STR("accept"))) {
+        accept_held(d, line);
     } else if (str_eq(verb, STR("status"))) {
         say_sources(d, true);
         SAY("end\n");

@@ -399,3 +399,60 @@ def test_no_right_to_see_deletions(stage):
     w.until_error("ad", "Deleted Objects")
     assert w.place("anna@x.test") == "found old"
     assert w.status("ad")[0] == "current"  # it works, at a price
+
+
+MANY = [f"m{i:02d}" for i in range(40)]
+
+
+def pending(w):
+    """[vanish, move] of what is held."""
+    return w.ask("pending ad")[1:3]
+
+
+def test_mass_change_waits(stage, sync):
+    """What is deleted while nobody looks is held, over a restart of either side; what is agreed to is what was shown,
+    and the changes after it come through."""
+    dc = stage.dc(names=MANY).start()
+    w = stage.current(dc, sync=sync)
+    w.stop()
+    dc.delete(*MANY[:20])
+    dc.modify("m30", extensionAttribute1="moved")
+    w = stage.watch(stage.conf(dc, sync=sync))
+    w.until_state("ad", "held")
+    assert pending(w) == ["20", "1"]
+    assert w.place("m01@x.test") == "found old" and w.place("m30@x.test") == "found old"
+    w.kill()
+    dc.stop()
+    w = stage.watch(stage.conf(dc, sync=sync))
+    w.until_state("ad", "held")
+    assert pending(w) == ["20", "1"] and w.place("m01@x.test") == "found old"
+    dc.start()
+    dc.add("late", mail="late@x.test", homeMDB=dc.database)
+    dc.modify("m31", extensionAttribute1="moved")
+    until("the later change to be shown, too", lambda: pending(w) == ["20", "2"])
+    assert w.place("late@x.test") == "not-found-yet"
+    assert w.ask("accept ad")[1] == "1"
+    w.until("m01@x.test", "not-found")
+    w.until("m31@x.test", "found new")
+    w.until("late@x.test", "found old")
+    w.until_state("ad", "current")
+    assert w.status("ad")[1] == "21"
+    dc.modify("m32", extensionAttribute1="moved")
+    w.until("m32@x.test", "found new")
+
+
+def test_deleted_one_by_one_and_restored(stage, sync):
+    """Held on the way; it is over when the directory has them back."""
+    dc = stage.dc(names=MANY).start()
+    w = stage.current(dc, sync=sync)
+    dc.delete(*MANY[:15])
+    w.until_state("ad", "held")
+    gone = [n for n in MANY[:15] if w.place(f"{n}@x.test") == "not-found"]
+    assert len(gone) <= 10
+    until("all to be shown", lambda: pending(w) == [str(15 - len(gone)), "0"])
+    for n in MANY[:15]:
+        dc.restore(n, mail=f"{n}@x.test", homeMDB=dc.database,
+                   proxyAddresses=[f"SMTP:{n}@x.test", f"smtp:{n}.two@x.test"])
+    w.until_state("ad", "current")
+    for n in MANY:
+        w.until(f"{n}@x.test", "found old")

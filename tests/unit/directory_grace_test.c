@@ -45,10 +45,10 @@ static void test_grace(void **state)
     assert_int_equal(stage_is_there(&s, 95), -1);
 
     clock_fake_advance(s.o.grace_ms - 1);
-    replica_expire(s.r);
+    replica_tick(s.r);
     assert_int_equal(stage_is_there(&s, 95), -1);
     clock_fake_advance(1);
-    replica_expire(s.r);
+    replica_tick(s.r);
     assert_int_equal(stage_is_there(&s, 95), 0);
     assert_int_equal(stage_is_there(&s, 94), 1);
     assert_int_equal(replica_vanished(s.r), 0);
@@ -71,10 +71,10 @@ static void test_grace_again(void **state)
     assert_true(replica_commit_checked(s.r, STR_NULL, NULL));
     stage_delete(&s, 5);
     clock_fake_advance(s.o.grace_ms - HOUR / 2);
-    replica_expire(s.r);
+    replica_tick(s.r);
     assert_int_equal(stage_is_there(&s, 5), -1);
     clock_fake_advance(HOUR);
-    replica_expire(s.r);
+    replica_tick(s.r);
     assert_int_equal(stage_is_there(&s, 5), 0);
     stage_end(&s);
 }
@@ -108,33 +108,33 @@ static void test_grace_and_clocks(void **state)
     int64_t grace = s.o.grace_ms;
     stage_delete(&s, 5);
     clock_fake_start(clock_mono_ms(), START + 400 * 24 * HOUR); /* jumps forward while we run */
-    replica_expire(s.r);
+    replica_tick(s.r);
     assert_int_equal(stage_is_there(&s, 5), -1);
     stage_restart(&s); /* and over a restart: an hour is left to set it right */
-    replica_expire(s.r);
+    replica_tick(s.r);
     assert_int_equal(stage_is_there(&s, 5), -1);
     clock_fake_advance(HOUR - 1);
-    replica_expire(s.r);
+    replica_tick(s.r);
     assert_int_equal(stage_is_there(&s, 5), -1);
     clock_fake_start(clock_mono_ms(), START - 24 * HOUR); /* back, over a restart: begins anew */
     stage_restart(&s);
-    replica_expire(s.r);
+    replica_tick(s.r);
     clock_fake_advance(grace - 1);
-    replica_expire(s.r);
+    replica_tick(s.r);
     assert_int_equal(stage_is_there(&s, 5), -1);
     clock_fake_advance(1);
-    replica_expire(s.r);
+    replica_tick(s.r);
     assert_int_equal(stage_is_there(&s, 5), 0);
 
     stage_delete(&s, 6); /* an honest restart half way */
     clock_fake_advance(grace / 2);
     stage_restart(&s);
-    replica_expire(s.r);
+    replica_tick(s.r);
     clock_fake_advance(grace / 2 - 1);
-    replica_expire(s.r);
+    replica_tick(s.r);
     assert_int_equal(stage_is_there(&s, 6), -1);
     clock_fake_advance(1);
-    replica_expire(s.r);
+    replica_tick(s.r);
     assert_int_equal(stage_is_there(&s, 6), 0);
     stage_end(&s);
 }
@@ -151,18 +151,18 @@ static void test_grace_and_hold(void **state)
     stage_expect_held(&s, 49, 0);
     assert_int_equal(stage_is_there(&s, 6), 1);
     clock_fake_advance(s.o.grace_ms + 1);
-    replica_expire(s.r);
+    replica_tick(s.r);
     assert_int_equal(stage_is_there(&s, 5), -1);
     stage_agree(&s);
-    replica_expire(s.r);
+    replica_tick(s.r);
     assert_int_equal(stage_is_there(&s, 5), 0);
     assert_int_equal(stage_is_there(&s, 6), -1);
     assert_int_equal(replica_vanished(s.r), 49);
     stage_restart(&s);
     assert_int_equal(replica_vanished(s.r), 49);
-    replica_expire(s.r);
+    replica_tick(s.r);
     clock_fake_advance(s.o.grace_ms);
-    replica_expire(s.r);
+    replica_tick(s.r);
     assert_int_equal(stage_is_there(&s, 6), 0);
     assert_int_equal(replica_entries(s.r), 50);
     stage_end(&s);
@@ -183,10 +183,10 @@ static void test_grace_of_many(void **state)
     stage_refresh(&s, 0, 10000, "3");
     stage_restart(&s);
     assert_int_equal(replica_vanished(s.r), 10000);
-    replica_expire(s.r);
+    replica_tick(s.r);
     clock_fake_advance(HOUR);
     for (unsigned i = 0; i < 3; i++)
-        replica_expire(s.r);
+        replica_tick(s.r);
     assert_int_equal(replica_vanished(s.r), 0);
     assert_int_equal(stage_is_there(&s, 11999), 0);
     assert_int_equal(stage_is_there(&s, 19999), 0);
@@ -195,7 +195,7 @@ static void test_grace_of_many(void **state)
     assert_int_equal(replica_vanished(s.r), 1000);
     s.o.grace_ms = 0;
     stage_restart(&s);
-    replica_expire(s.r);
+    replica_tick(s.r);
     assert_int_equal(replica_vanished(s.r), 0);
     stage_end(&s);
 }

@@ -234,6 +234,38 @@ static void test_one_by_one(void **state)
     stage_end(&s);
 }
 
+/* A source that has nothing more to say (Active Directory's), and one that is in the middle of it.
+ */
+static void test_shown_without_a_commit(void **state)
+{
+    (void)state;
+    struct stage s;
+    stage_begin(&s);
+    stage_refresh(&s, 0, 100, "whole");
+    for (unsigned i = 0; i < 40; i++)
+        stage_delete(&s, i);
+    stage_expect_held(&s, 1, 0);
+    clock_fake_advance(2000);
+    replica_tick(s.r);
+    stage_expect_held(&s, 15, 0);
+    stage_put(&s, 25, 40, ""); /* they are back, but the answer is not over */
+    clock_fake_advance(2000);
+    replica_tick(s.r);
+    stage_expect_held(&s, 15, 0);
+    replica_abort(s.r); /* and breaks off: nothing is known of it */
+    clock_fake_advance(2000);
+    replica_tick(s.r);
+    stage_expect_held(&s, 15, 0);
+    stage_put(&s, 25, 40, "");
+    clock_fake_advance(500);
+    assert_true(replica_commit_checked(s.r, STR("back"), NULL));
+    clock_fake_advance(2000);
+    replica_tick(s.r);
+    assert_null(replica_hold(s.r));
+    assert_true(str_eq(replica_cookie(s.r), STR("back")));
+    stage_end(&s);
+}
+
 /* They come back while they are held: nothing is left to decide. */
 static void test_one_by_one_taken_back(void **state)
 {
@@ -461,6 +493,7 @@ int main(void)
         cmocka_unit_test(test_raised_limits),
         cmocka_unit_test(test_accept_next),
         cmocka_unit_test(test_one_by_one),
+        cmocka_unit_test(test_shown_without_a_commit),
         cmocka_unit_test(test_one_by_one_taken_back),
         cmocka_unit_test(test_window_over_restarts),
         cmocka_unit_test(test_damaged_held),
