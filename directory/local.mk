@@ -27,6 +27,7 @@ libdirectory_a_SOURCES = \
 	directory/hashmap.c directory/hashmap.h \
 	directory/hold.c directory/hold.h \
 	directory/ldif.c directory/ldif.h \
+	directory/ldap_bind.c directory/ldap_bind.h \
 	directory/ldap_entry.c directory/ldap_entry.h \
 	directory/ldap_follow.c directory/ldap_follow.h \
 	directory/ldap_link.c directory/ldap_link.h \
