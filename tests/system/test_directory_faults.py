@@ -250,9 +250,8 @@ def test_hangs_in_the_first_sync(stage, kind):
 
 
 def test_absurd_values(stage, kind):
-    """An entry beyond all limits costs nobody else anything."""
-    server = stage.server(values_max=10**6)
-    server.entries.add("many", proxyAddresses=[f"smtp:many{i}@x.test" for i in range(100000)])
+    """Values beyond all limits, and no addresses at all, cost nobody anything."""
+    server = stage.server()
     server.entries.add("long", proxyAddresses=["SMTP:long@x.test", "smtp:" + "x" * 2000000 + "@x.test"])
     server.entries.add("other", proxyAddresses=["X500:/o=x/cn=" + "y" * 100000, b"\xff\xfe\0\x80", b"", "SMTP:"])
     server.entries.add("last")
@@ -261,6 +260,19 @@ def test_absurd_values(stage, kind):
     for name in ("u0029", "long", "last"):
         assert w.place(f"{name}@x.test") == "found old"
     assert w.place("nobody@x.test") == "not-found"
+
+
+def test_absurdly_many_values(stage, kind):
+    """An entry with more addresses than the limit allows: named, and nothing is applied while it is there."""
+    server = stage.server(values_max=10**6)
+    w = stage.current(kind, server)
+    server.entries.add("many", proxyAddresses=[f"smtp:many{i}@x.test" for i in range(100000)])
+    w.until_error("hr", "addresses_max")
+    assert w.place("u0029@x.test") == "found old"
+    assert w.place("many5@x.test") == "not-found"
+    server.entries.modify("many", proxyAddresses="smtp:many5@x.test")
+    w.until("many5@x.test", "found old")
+    w.until_state("hr", "current")
 
 
 def test_busy_server(stage, kind):
