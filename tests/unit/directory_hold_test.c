@@ -82,6 +82,36 @@ static void test_taken_back(void **state)
     stage_end(&s);
 }
 
+/* Refreshes that break off delete nothing and decide nothing, held or not. */
+static void test_partial(void **state)
+{
+    (void)state;
+    struct stage s;
+    stage_begin(&s);
+    stage_refresh(&s, 0, 100, "whole");
+    for (unsigned held = 0; held < 2; held++) {
+        for (unsigned named = 0; named <= 100; named += 20) {
+            replica_refresh_begin(s.r);
+            stage_put(&s, 0, named, "");
+            clock_fake_advance(5000);
+            replica_tick(s.r);
+            replica_abort(s.r);
+            replica_tick(s.r);
+            assert_int_equal(replica_entries(s.r), 100);
+            assert_true(str_eq(replica_cookie(s.r), STR("whole")));
+            assert_int_equal(replica_hold(s.r) != NULL, held);
+        }
+        stage_refresh(&s, 0, 40, "part");
+        stage_expect_held(&s, 60, 0);
+    }
+    replica_refresh_begin(s.r); /* agreed to in the middle of one */
+    stage_put(&s, 0, 90, "");
+    stage_agree(&s);
+    assert_int_equal(replica_entries(s.r), 40);
+    assert_true(str_eq(replica_cookie(s.r), STR("part")));
+    stage_end(&s);
+}
+
 /* Nothing is left: never taken for granted in one step, whatever the limits. */
 static void test_empty(void **state)
 {
@@ -487,6 +517,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_held_and_accepted),
         cmocka_unit_test(test_taken_back),
+        cmocka_unit_test(test_partial),
         cmocka_unit_test(test_empty),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_dropped_addresses),
