@@ -7,9 +7,10 @@ import time
 from collections import Counter, defaultdict
 from pathlib import Path
 
+from cases_sync import status
 from causeway import FORESTS, Causeway
 from load import DOMAIN, Sinks, bench_load
-from procs import BenchError
+from procs import BenchError, wait_for
 from report import say
 
 sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
@@ -168,6 +169,7 @@ def cutover(s):
                     m.replace([(directory.dn(i), forest) for i in range(1, 101)], "extensionAttribute1")
             directory.entry_s = (time.monotonic() - began) / 200 * 2  # twice: the relay will be there, too
             relay.start()
+            wait_for("the first sync", lambda: (status(relay) or {}).get("state") == "current", 300)
             ports = sinks.ports()
             peak = bench_load(s.program("bench-load"), "--relay", relay.port, "--sink", ports[0], "--sink", ports[1],
                               "--rate", 0, "--sessions", SESSIONS, "--seconds", 3, "--users", HOT)

@@ -22,6 +22,8 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#define DUE_MAX 65536
+
 enum state {
     BANNER,
     EHLO,
@@ -48,9 +50,9 @@ struct generator {
     struct session *session, *free;
     char *content; /* header and body, with room for the number */
     size_t content_n;
-    char *number;      /* where the number goes */
-    int64_t next_due;  /* 0 = nothing more to come */
-    int64_t due[4096]; /* messages that are due and have no session: a ring */
+    char *number;         /* where the number goes */
+    int64_t next_due;     /* 0 = nothing more to come */
+    int64_t due[DUE_MAX]; /* messages that are due and have no session: a ring */
     unsigned due_head, due_n;
     int busy;
     int opening; /* sessions that have not answered EHLO yet */
@@ -125,7 +127,9 @@ static void begin(struct generator *g, struct session *s, int64_t waited)
     s->shot = number;
     s->waited = waited;
     s->state = ENVELOPE;
-    s->replies = 0;
+    if (s->refused) /* what is left of the last transaction */
+        write_all(s->fd, "RSET\r\n", 6);
+    s->replies = s->refused ? -1 : 0;
     s->refused = false;
     l->shot[number].user = 1 + (long)(uniform(g) * (double)l->users);
     int n = snprintf(text, sizeof(text),
@@ -141,7 +145,7 @@ static void session_is_free(struct generator *g, struct session *s)
     g->free = s;
     if (g->due_n != 0) {
         int64_t due = g->due[g->due_head];
-        g->due_head = (g->due_head + 1) % 4096;
+        g->due_head = (g->due_head + 1) % DUE_MAX;
         g->due_n--;
         begin(g, s, now_ns() - due);
     } else if (g->load->rate <= 0 && g->next_due != 0) {
@@ -257,10 +261,10 @@ static void tick(struct generator *g)
         g->next_due += (int64_t)(-log(uniform(g)) / g->load->rate * 1e9) + 1;
         if (g->free != NULL) {
             begin(g, g->free, 0);
-        } else if (g->due_n < 4096) {
-            g->due[(g->due_head + g->due_n++) % 4096] = due;
+        } else if (g->due_n < DUE_MAX) {
+            g->due[(g->due_head + g->due_n++) % DUE_MAX] = due;
         } else {
-            die("the relay falls behind by more than 4096 messages");
+            die("the relay falls behind by more than 65536 messages");
         }
     }
     arm(g);
