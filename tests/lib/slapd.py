@@ -103,7 +103,7 @@ access to * by dn.exact="cn=sync,{BASE}" read by * search
 overlay syncprov
 syncprov-sessionlog {session_log}
 """)
-        subprocess.run([self.tool("slapadd"), "-q", "-w", "-f", folder / "slapd.conf", "-b", BASE], check=True,
+        subprocess.run([self.tool("slapadd"), "-w", "-f", folder / "slapd.conf", "-b", BASE], check=True,
                        input=TREE + people, text=True, stderr=open(folder / "log", "a"))
 
     @staticmethod
