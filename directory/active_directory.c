@@ -97,7 +97,7 @@ static enum follow read_all(struct ad *x, struct err *e)
     replica_refresh_begin(r);
     x->again_ms = 0;
     if (o == FOLLOW_ON)
-        o = x->method == AD_DIRSYNC ? ad_dirsync_full(x, e) : ad_usn_full(x, e);
+        o = x->method == AD_DIRSYNC ? ad_dirsync_full(x, usn, e) : ad_usn_full(x, e);
     if (o == FOLLOW_ON)
         o = ad_read_ranged(x, e);
     if (o != FOLLOW_ON)

@@ -103,7 +103,9 @@ static void choose_flags(struct ad *x)
         x->flags = DIRSYNC_OBJECT_SECURITY;
 }
 
-enum follow ad_dirsync_full(struct ad *x, struct err *e)
+/* ---- everything ---- */
+
+static enum follow by_rounds(struct ad *x, struct err *e)
 {
     struct ad_search q = {.what = "DirSync", .entry = ad_take_whole};
     struct ad_ask ask = {.base = x->server.root,
@@ -111,12 +113,68 @@ enum follow ad_dirsync_full(struct ad *x, struct err *e)
                          .filter = x->c->filter,
                          .attributes = x->whole};
     enum follow o = FOLLOW_ON;
-    choose_flags(x);
     buf_clear(&x->dirsync);
     for (bool more = true; o == FOLLOW_ON && more;)
         o = round_by_flags(x, &q, &ask, &more, e);
     return o;
 }
+
+/* By an ordinary search, in one go. *all false: the server gives only so many entries at a time. */
+static enum follow plainly(struct ad *x, bool *all, struct err *e)
+{
+    struct ad_search q = {.what = "reading all recipients", .entry = ad_take_whole};
+    struct ad_ask ask = {.base = x->server.scope,
+                         .scope = LDAP_SCOPE_SUBTREE,
+                         .filter = x->c->filter,
+                         .attributes = x->whole};
+    enum follow o = ad_search_start(x, &q, &ask, e) ? ad_search_wait(x, &q, e) : FOLLOW_LOST;
+    bool limited = q.code == LDAP_SIZELIMIT_EXCEEDED || q.code == LDAP_TIMELIMIT_EXCEEDED ||
+                   q.code == LDAP_ADMINLIMIT_EXCEEDED;
+    *all = !limited;
+    if (o == FOLLOW_ON && !limited && q.code != LDAP_SUCCESS)
+        o = (ad_search_refused(x, &q, e), FOLLOW_LOST);
+    ad_search_end(x, &q);
+    return o;
+}
+
+/* The cookie of this moment, by asking for what nothing is. */
+static enum follow cookie_only(struct ad *x, struct err *e)
+{
+    static const char *const none[] = {LDAP_NO_ATTRS, NULL};
+    static const unsigned char nobody[DIR_UUID_SIZE];
+    struct buf filter = BUF_INIT(256);
+    ad_guid_filter(&filter, "(objectClass=*)", nobody, 1);
+    struct ad_search q = {.what = "DirSync"};
+    struct ad_ask ask = {.base = x->server.root,
+                         .scope = LDAP_SCOPE_SUBTREE,
+                         .filter = buf_cstr(&filter),
+                         .attributes = (char **)none};
+    enum follow o = FOLLOW_ON;
+    buf_clear(&x->dirsync);
+    for (bool more = true; o == FOLLOW_ON && more;)
+        o = round_by_flags(x, &q, &ask, &more, e);
+    buf_free(&filter);
+    return o;
+}
+
+/* To some servers (Samba) a full DirSync is twice the work of a search, which brings the same;
+ * others (Windows) cut a search off early, and then it is DirSync. The cookie is from after the
+ * search, and what changed from its beginning until then is found by update sequence numbers. */
+enum follow ad_dirsync_full(struct ad *x, uint64_t usn, struct err *e)
+{
+    bool all;
+    uint64_t now;
+    choose_flags(x);
+    enum follow o = plainly(x, &all, e);
+    if (o != FOLLOW_ON || !all)
+        return o == FOLLOW_ON ? by_rounds(x, e) : o;
+    if ((o = cookie_only(x, e)) != FOLLOW_ON || (o = ad_server_usn(x, &now, e)) != FOLLOW_ON)
+        return o;
+    x->usn = usn;
+    return now != usn ? ad_usn_read(x, e) : FOLLOW_ON;
+}
+
+/* ---- what changed ---- */
 
 enum follow ad_dirsync_changes(struct ad *x, struct err *e)
 {
