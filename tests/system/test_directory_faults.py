@@ -36,7 +36,7 @@ def stage(tmp_path):
             self.made = []
 
         def server(self, entries=None, **kw):
-            server = LdapServer(entries or Entries().people(PEOPLE), **{"round_max": ROUND, **kw})
+            server = LdapServer(entries or Entries().people(PEOPLE), **{"round_max": ROUND, "page_max": 2 * ROUND, **kw})
             self.made.append(server)
             return server.start()
 
@@ -347,7 +347,7 @@ def test_ad_values_in_ranges(stage, ad):
 
 
 def test_ad_thousands(stage, ad):
-    server = stage.server(Entries().people(2500), round_max=1000)
+    server = stage.server(Entries().people(2500), round_max=1000, page_max=1000)
     w = stage.current(ad, server, page_size="1000")
     w.until_entries("hr", 2500)
     assert server.count(KINDS[ad]) >= 3
@@ -357,6 +357,25 @@ def test_ad_thousands(stage, ad):
     for i in range(0, 2500, 250):
         w.until(f"u{i:04d}@x.test", "found new")
         assert w.place(f"u{i + 1:04d}@x.test") == "found old"
+
+
+def test_ad_changes_during_the_first_reading(stage):
+    """A server that does not limit answers is read by one search. The cookie is from after it, so what changed meanwhile
+    is looked for."""
+    def script(at, search, _):
+        if at == "done" and search.kind == "search" and server.script is script:
+            heal(server)
+            server.entries.modify("u0000", extensionAttribute1="target")
+            server.entries.delete("u0001")
+            server.entries.add("late")
+    server = stage.server(page_max=1000, script=script)
+    w = stage.watch(stage.conf("dirsync", server))
+    w.until_state("hr", "current")
+    assert w.place("u0000@x.test") == "found new"
+    assert w.place("u0001@x.test") == "not-found"
+    assert w.place("late@x.test") == "found old"
+    server.entries.modify("u0002", extensionAttribute1="target")
+    w.until("u0002@x.test", "found new")
 
 
 def test_ad_identity_changes(stage, ad):
