@@ -68,8 +68,8 @@ static void find_by_old(struct route_work *w, struct dir_result *r)
     escape_cstr(w->old, shown, sizeof(shown));
     route_say(w, "it stands for the old Exchange address %s", shown);
     dir_view_lookup_other(w->q->view, DIR_KEY_X500, str_n(lower, w->old.n), w->q->now_ms, r);
-    if (r->n_claims == 0)
-        lookup(w, w->key, r); /* is that final, in this domain? */
+    if (r->found == DIR_NOT_FOUND)
+        lookup(w, w->key, r); /* is that final, in this domain, too? */
     if (r->best == NULL)
         return;
     w->found_by_old = true;

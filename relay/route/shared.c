@@ -181,7 +181,10 @@ static void decide_by_entry(struct route_work *w, const struct conf_domain *d, s
         put_off_incomplete(w, "recipient not known yet", r);
         return;
     case DIR_AMBIGUOUS:
-        refuse_ambiguous_old(w);
+        if (dir_view_is_current(w->q->view, STR_NULL, w->q->now_ms, r))
+            refuse_ambiguous_old(w);
+        else
+            put_off_incomplete(w, "several recipients have this old Exchange address", r);
         return;
     }
 }

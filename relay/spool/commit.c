@@ -536,15 +536,26 @@ static void commit_all(struct spool *s)
     }
 }
 
+/* Marks that were written without a sync: how long they may go on so. */
+static int marks_wait_ms(const struct commit *c)
+{
+    int64_t left = c->dirty_since_ms + SYNC_WITHIN_MS - clock_mono_ms();
+    return left < 0 ? 0 : left > SYNC_WITHIN_MS ? SYNC_WITHIN_MS : (int)left;
+}
+
+static bool marks_are_due(const struct commit *c)
+{
+    return c->dirty_since_ms != 0 && marks_wait_ms(c) == 0;
+}
+
 /* How long to wait for more: until marks must be synced, or tried again. */
 static int wait_ms(const struct commit *c)
 {
+    if (c->head != NULL && c->n_flight == 0)
+        return 0; /* it came while flights landed, and so did what would have told of it */
     if (c->fresh.n != 0)
         return SYNC_WITHIN_MS;
-    if (c->dirty_since_ms == 0)
-        return -1;
-    int64_t left = c->dirty_since_ms + SYNC_WITHIN_MS - clock_mono_ms();
-    return left < 0 ? 0 : left > SYNC_WITHIN_MS ? SYNC_WITHIN_MS : (int)left;
+    return c->dirty_since_ms != 0 ? marks_wait_ms(c) : -1;
 }
 
 void *commit_main(void *arg)
@@ -558,16 +569,17 @@ void *commit_main(void *arg)
         commit_gather(s);
         flights_settle(s);
         commit_all(s);
-        if (c->unsynced.n >= UNSYNCED_MAX || (c->dirty_since_ms != 0 && wait_ms(c) == 0))
+        if (c->unsynced.n >= UNSYNCED_MAX || marks_are_due(c))
             sync_active(s);
         if (c->dirty_since_ms == 0)
             remove_gone(s);
         log_flush();
     }
-    flights_land(s);
     commit_gather(s);
-    c->slow = false;
-    commit_all(s);
+    do {
+        flights_land(s);
+        commit_all(s);
+    } while (c->head != NULL || c->n_flight != 0);
     if (c->active != NULL) {
         int fd = c->active->fd;
         seal(s);

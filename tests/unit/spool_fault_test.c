@@ -88,30 +88,50 @@ static void test_failed_sync(void **state)
 
 /* ---- two syncs at a time ---- */
 
-/* The first sync from when it is armed waits until the second has failed. */
+/* What syncs do from when the gate is armed. */
 static struct {
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    bool armed, second_failed;
-    unsigned syncs;
+    bool armed, open;
+    bool second_fails; /* which opens the gate for the first */
+    unsigned syncs;    /* that came to it */
 } gate = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
 static int gated_sync(int fd)
 {
     pthread_mutex_lock(&gate.lock);
     unsigned turn = gate.armed ? ++gate.syncs : 0;
+    bool fails = turn == 2 && gate.second_fails;
     pthread_cond_broadcast(&gate.changed);
-    while (turn == 1 && !gate.second_failed)
+    while (turn != 0 && !gate.open && !fails)
         pthread_cond_wait(&gate.changed, &gate.lock);
-    if (turn == 2)
+    if (fails)
         sim_fail_at(1, EIO);
     int r = sim_ops.fdatasync(fd), why = errno;
-    gate.second_failed |= turn == 2;
-    gate.armed &= !gate.second_failed;
+    gate.open |= fails;
+    gate.armed &= !gate.open;
     pthread_cond_broadcast(&gate.changed);
     pthread_mutex_unlock(&gate.lock);
     errno = why;
     return r;
+}
+
+static void gate_arm(bool second_fails)
+{
+    pthread_mutex_lock(&gate.lock);
+    gate.armed = true;
+    gate.open = false;
+    gate.second_fails = second_fails;
+    gate.syncs = 0;
+    pthread_mutex_unlock(&gate.lock);
+}
+
+static void gate_open(void)
+{
+    pthread_mutex_lock(&gate.lock);
+    gate.open = true;
+    pthread_cond_broadcast(&gate.changed);
+    pthread_mutex_unlock(&gate.lock);
 }
 
 static void gate_wait(unsigned syncs)
@@ -122,6 +142,26 @@ static void gate_wait(unsigned syncs)
     pthread_mutex_unlock(&gate.lock);
 }
 
+/* Two messages are in, the second by a flight. Returns its id. */
+static uint64_t begin_gated(struct rig *r, struct file_ops *ops)
+{
+    struct seen_list l;
+    begin(r);
+    *ops = sim_ops;
+    ops->fdatasync = gated_sync;
+    r->ops = ops;
+    rig_open(r);
+    rig_recover(r, &l);
+    seen_free(&l);
+    uint64_t id = 0;
+    for (int i = 0; i < 2; i++) {
+        id = spool_next_id(r->s);
+        assert_int_equal(append(r, id, 1, 300), SPOOL_OK);
+    }
+    assert_true(wait_for_free(r, 2));
+    return id;
+}
+
 /* The kernel tells the error to whoever asks first; what the other sync covers is as uncertain, and
  * it must be told, too: neither message was kept. */
 static void test_error_of_the_second_sync(void **state)
@@ -130,20 +170,10 @@ static void test_error_of_the_second_sync(void **state)
     struct rig r;
     struct seen_list l;
     struct submit first, second;
-    struct file_ops ops = sim_ops;
-    ops.fdatasync = gated_sync;
-    begin(&r);
-    r.ops = &ops;
-    rig_open(&r);
-    rig_recover(&r, &l);
-    seen_free(&l);
-    uint64_t a = spool_next_id(r.s), b = spool_next_id(r.s), c = spool_next_id(r.s),
-             d = spool_next_id(r.s);
-    assert_int_equal(append(&r, a, 1, 300), SPOOL_OK); /* the first shows how long syncs take */
-    assert_true(wait_for_free(&r, 2));
-    pthread_mutex_lock(&gate.lock);
-    gate.armed = true;
-    pthread_mutex_unlock(&gate.lock);
+    struct file_ops ops;
+    uint64_t a = begin_gated(&r, &ops);
+    uint64_t b = spool_next_id(r.s), c = spool_next_id(r.s), d = spool_next_id(r.s);
+    gate_arm(true);
     submit_send(&first, &r, b, 1, 300, NULL, 0);
     gate_wait(1);
     submit_send(&second, &r, c, 1, 300, NULL, 0);
@@ -154,9 +184,35 @@ static void test_error_of_the_second_sync(void **state)
     assert_int_equal(second.a.result, SPOOL_IO_ERROR);
     assert_int_equal(append(&r, d, 1, 300), SPOOL_OK);
     rig_reopen(&r, &l);
-    assert_int_equal(l.n, 2);
-    assert_true(l.v[0].id == a && l.v[1].id == d);
+    assert_int_equal(l.n, 3);
+    assert_true(l.v[1].id == a && l.v[2].id == d);
     seen_free(&l);
+    end(&r);
+}
+
+/* Marks are due while two syncs are under way and a message waits for one of them to end: the
+ * thread that waits for both takes their news out of its channel, and must not wait for more. */
+static void test_message_behind_marks_that_are_due(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct submit v[3];
+    struct file_ops ops;
+    uint64_t a = begin_gated(&r, &ops);
+    gate_arm(false);
+    mark(&r, a, 0, SPOOL_MARK_DELIVERED);
+    for (unsigned i = 0; i < 3; i++) {
+        submit_send(&v[i], &r, spool_next_id(r.s), 1, 300, NULL, 0);
+        gate_wait(i < 2 ? i + 1 : 2);
+    }
+    int64_t until = clock_mono_ms() + 1500; /* marks are due after a second */
+    while (clock_mono_ms() < until)
+        chan_wait(r.reply, 100);
+    gate_open();
+    for (unsigned i = 0; i < 3; i++) {
+        submit_wait(&v[i]);
+        assert_int_equal(v[i].a.result, SPOOL_OK);
+    }
     end(&r);
 }
 
@@ -341,6 +397,7 @@ int main(void)
     };
     const struct CMUnitTest more[] = {
         cmocka_unit_test(test_error_of_the_second_sync),
+        cmocka_unit_test(test_message_behind_marks_that_are_due),
     };
     return cmocka_run_group_tests_name("one sync at a time", tests, NULL, NULL) +
            cmocka_run_group_tests_name("two at a time", tests, two_at_a_time, NULL) +
