@@ -19,6 +19,8 @@ TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 QUICK = "--quick" in sys.argv[1:]
 FUZZ_SECONDS = int(os.environ.get("CAUSEWAY_FUZZ_SECONDS", "5" if QUICK else "20"))
 CPUS = os.cpu_count() or 1
+# System tests wait for timers and servers most of the time. A file's tests stay together: they share servers.
+SIDE_BY_SIDE = ["-n", str(2 * CPUS), "--dist", "loadfile"]
 SAN = {
     "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=1:detect_stack_use_after_return=0",
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
@@ -141,8 +143,8 @@ def system(name, tests, *args):
     base = tempfile.mkdtemp(prefix="causeway-check-")
     os.chmod(base, 0o755)
     ok = command(["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--junitxml", xml,
-                  "--basetemp", os.path.join(base, "t"), "-rs", *args, os.path.join(TOP, tests)], log, 2400, CAUSEWAY_BUILD=folder(name),
-                 PYTHONDONTWRITEBYTECODE="1")
+                  "--basetemp", os.path.join(base, "t"), "-rs", *args, os.path.join(TOP, tests)], log, 2400,
+                 CAUSEWAY_BUILD=folder(name), PYTHONDONTWRITEBYTECODE="1")
     if ok:
         shutil.rmtree(base, ignore_errors=True)
     try:
@@ -166,11 +168,11 @@ def main():
     unit("asan")
     build("fuzz", "--enable-fuzz", "--enable-werror", "CC=clang", "CFLAGS=-O1 -g")
     fuzz("fuzz")
-    system("asan", "tests/system")
+    system("asan", "tests/system", *SIDE_BY_SIDE)
     if not QUICK:
         build("tsan", "--enable-tsan", "--enable-werror", "CFLAGS=-O1 -g")
         unit("tsan")
-        system("tsan", "tests/system")
+        system("tsan", "tests/system", *SIDE_BY_SIDE)
         build("plain", "--enable-werror", "CFLAGS=-O2 -g")
         unit("plain")
         system("plain", "tests/crash")
