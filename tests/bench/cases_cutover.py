@@ -85,7 +85,7 @@ class Flips:
                 if self.count != 1 or k % HOT == 0:
                     self.directory.forest = FORESTS[1 - FORESTS.index(self.directory.forest)]
                 forest = self.directory.forest
-                times = m.replace([(self.directory.dn(u), forest) for u in users], "extensionAttribute1")
+                times = m.replace([(self.directory.dn(u), forest) for u in users], "extensionAttribute1", window=1)
                 self.done += [(u, t, forest) for u, t in zip(users, times) if u <= HOT]
                 time.sleep(0.03 if self.count == 1 else 1.0)
         time.sleep(2 * self.directory.aim_ms / 1000)
@@ -132,6 +132,14 @@ def contradictions(log):
     return sum(min(c.values()) for c in ways.values() if len(c) > 1)
 
 
+def peak(s, relay, ports):
+    """Messages a second, from the first to the arrival of the last, when clients do not wait."""
+    began = time.monotonic()
+    result = bench_load(s.program("bench-load"), "--relay", relay.port, "--sink", ports[0], "--sink", ports[1], "--rate", 0,
+                        "--sessions", SESSIONS, "--seconds", 3, "--users", HOT)
+    return result["sunk"]["n"] / (time.monotonic() - began)
+
+
 def measure(s, relay, sinks, directory, count, rate):
     entries_s = count * directory.entry_s
     rounds = SINGLE if count == 1 else 10 if entries_s < 2 else 2 if entries_s < 30 else 1
@@ -166,16 +174,14 @@ def cutover(s):
             began = time.monotonic()
             with directory.modifier() as m:
                 for forest in reversed(FORESTS):
-                    m.replace([(directory.dn(i), forest) for i in range(1, 101)], "extensionAttribute1")
+                    m.replace([(directory.dn(i), forest) for i in range(1, 101)], "extensionAttribute1", window=1)
             directory.entry_s = (time.monotonic() - began) / 200 * 2  # twice: the relay will be there, too
             relay.start()
             wait_for("the first sync", lambda: (status(relay) or {}).get("state") == "current", 300)
-            ports = sinks.ports()
-            peak = bench_load(s.program("bench-load"), "--relay", relay.port, "--sink", ports[0], "--sink", ports[1],
-                              "--rate", 0, "--sessions", SESSIONS, "--seconds", 3, "--users", HOT)
+            rate = peak(s, relay, sinks.ports()) / 2
             for count in counts:
                 say(f" {directory.name}: {count}")
-                measure(s, relay, sinks, directory, count, peak["accepted"]["n"] / 3 / 2)
+                measure(s, relay, sinks, directory, count, rate)
             s.report.add("cutover", directory.name, "deliveries against their generation",
                          contradictions(os.path.join(relay.folder, "log")), aim=("<=", 0), of="value")
         finally:
