@@ -105,6 +105,17 @@ static void choose_flags(struct ad *x)
 
 /* ---- everything ---- */
 
+static enum follow from_nothing(struct ad *x, struct ad_search *q, struct ad_ask *ask,
+                                struct err *e)
+{
+    enum follow o = FOLLOW_ON;
+    buf_clear(&x->dirsync);
+    for (bool more = true; o == FOLLOW_ON && more;)
+        o = round_by_flags(x, q, ask, &more, e);
+    return o;
+}
+
+/* The cookie stays what it was. */
 static enum follow by_rounds(struct ad *x, struct err *e)
 {
     struct ad_search q = {.what = "DirSync", .entry = ad_take_whole};
@@ -112,10 +123,11 @@ static enum follow by_rounds(struct ad *x, struct err *e)
                          .scope = LDAP_SCOPE_SUBTREE,
                          .filter = x->c->filter,
                          .attributes = x->whole};
-    enum follow o = FOLLOW_ON;
-    buf_clear(&x->dirsync);
-    for (bool more = true; o == FOLLOW_ON && more;)
-        o = round_by_flags(x, &q, &ask, &more, e);
+    struct buf before = x->dirsync;
+    buf_init(&x->dirsync, before.max);
+    enum follow o = from_nothing(x, &q, &ask, e);
+    buf_free(&x->dirsync);
+    x->dirsync = before;
     return o;
 }
 
@@ -149,34 +161,12 @@ static enum follow cookie_only(struct ad *x, struct err *e)
                          .scope = LDAP_SCOPE_SUBTREE,
                          .filter = buf_cstr(&filter),
                          .attributes = (char **)none};
-    enum follow o = FOLLOW_ON;
-    buf_clear(&x->dirsync);
-    for (bool more = true; o == FOLLOW_ON && more;)
-        o = round_by_flags(x, &q, &ask, &more, e);
+    enum follow o = from_nothing(x, &q, &ask, e);
     buf_free(&filter);
     return o;
 }
 
-/* To some servers (Samba) a full DirSync is twice the work of a search, which brings the same;
- * others (Windows) cut a search off early, and then it is DirSync. The cookie is from after the
- * search, and what changed from its beginning until then is found by update sequence numbers. */
-enum follow ad_dirsync_full(struct ad *x, uint64_t usn, struct err *e)
-{
-    bool all;
-    uint64_t now;
-    choose_flags(x);
-    enum follow o = plainly(x, &all, e);
-    if (o != FOLLOW_ON || !all)
-        return o == FOLLOW_ON ? by_rounds(x, e) : o;
-    if ((o = cookie_only(x, e)) != FOLLOW_ON || (o = ad_server_usn(x, &now, e)) != FOLLOW_ON)
-        return o;
-    x->usn = usn;
-    return now != usn ? ad_usn_read(x, e) : FOLLOW_ON;
-}
-
-/* ---- what changed ---- */
-
-enum follow ad_dirsync_changes(struct ad *x, struct err *e)
+static enum follow read_changes(struct ad *x, struct err *e)
 {
     struct ad_search q = {.what = "DirSync", .entry = ad_take_changed};
     struct ad_ask ask = {.base = x->server.root,
@@ -184,14 +174,39 @@ enum follow ad_dirsync_changes(struct ad *x, struct err *e)
                          .filter = "(objectClass=*)",
                          .attributes = x->watch};
     enum follow o = FOLLOW_ON;
-    choose_flags(x);
     for (bool more = true; o == FOLLOW_ON && more;) {
         o = round_by_flags(x, &q, &ask, &more, e);
         if (o == FOLLOW_ON)
             o = ad_read_changed(x, e);
-        if (o == FOLLOW_ON &&
-            !more) /* one step, however many pages it takes: hold.h counts by steps */
-            o = ad_commit(x, e);
     }
     return o;
+}
+
+/* To some servers (Samba) a full DirSync is twice the work of a search, which brings the same;
+ * others (Windows) cut a search off early, and then it is DirSync. Neither tells of those who are
+ * deleted or leave the filter after it has passed them. So the cookie is from before all that, and
+ * what changed since is read at the end. */
+enum follow ad_dirsync_full(struct ad *x, uint64_t usn, struct err *e)
+{
+    bool all;
+    uint64_t now;
+    choose_flags(x);
+    enum follow o = cookie_only(x, e);
+    if (o == FOLLOW_ON)
+        o = plainly(x, &all, e);
+    if (o == FOLLOW_ON && !all)
+        o = by_rounds(x, e);
+    if (o == FOLLOW_ON)
+        o = ad_server_usn(x, &now, e);
+    return o == FOLLOW_ON && now != usn ? read_changes(x, e) : o;
+}
+
+/* ---- what changed ---- */
+
+enum follow ad_dirsync_changes(struct ad *x, struct err *e)
+{
+    choose_flags(x);
+    enum follow o = read_changes(x, e);
+    /* one step, however many pages it takes: hold.h counts by steps */
+    return o == FOLLOW_ON ? ad_commit(x, e) : o;
 }

@@ -128,8 +128,6 @@ enum follow ad_read_ranged(struct ad *x, struct err *e);
 /* All of it, within a refresh of the replica. `usn`: the server's highest before that. */
 enum follow ad_dirsync_full(struct ad *x, uint64_t usn, struct err *e);
 enum follow ad_usn_full(struct ad *x, struct err *e);
-/* What changed since x->usn, without a commit. */
-enum follow ad_usn_read(struct ad *x, struct err *e);
 /* What changed since x->dirsync or x->usn, committed piece by piece. FOLLOW_RELOAD: the cookie is
  * refused. */
 enum follow ad_dirsync_changes(struct ad *x, struct err *e);

@@ -42,18 +42,12 @@ static enum follow find(struct ad *x, const char *what, const char *format, LDAP
     return o;
 }
 
-enum follow ad_usn_read(struct ad *x, struct err *e)
+enum follow ad_usn_changes(struct ad *x, uint64_t now, struct err *e)
 {
     LDAPControl show = {.ldctl_oid = (char *)AD_SHOW_DELETED_OID, .ldctl_iscritical = 1};
     enum follow o = find(x, "the search for changes", "(objectClass=*)", NULL, e);
     if (o == FOLLOW_ON)
         o = find(x, "the search for deletions", "(isDeleted=TRUE)", &show, e);
-    return o;
-}
-
-enum follow ad_usn_changes(struct ad *x, uint64_t now, struct err *e)
-{
-    enum follow o = ad_usn_read(x, e);
     if (o != FOLLOW_ON)
         return o;
     x->usn = now;

@@ -48,6 +48,7 @@ class Search:
         parts = ber.items(ber.items(value)[0][1]) if value else []
         self.cookie = next((c for tag, c in parts if tag == 0x04), b"")
         self.number_wanted = ber.number(parts[0][1]) if parts and self.kind == "search" else 0
+        self.flags = ber.number(parts[0][1]) if parts and self.kind == "dirsync" else 0
         if self.kind == "dirsync" and self.cookie.startswith(b"MSDS"):
             self.page = int(self.cookie[20:].split(b".")[2])
         elif self.kind == "search" and self.cookie:
@@ -110,7 +111,8 @@ def result(tag, code, text=""):
 
 class LdapServer:
     """Serves `entries` (ldap_entries.py). page_max: entries in an answer without paging, and in a page; values_max: of
-    one attribute; round_max: entries in one answer to DirSync. `deleted`: whether clients may see what was deleted."""
+    one attribute; round_max: entries in one answer to DirSync. `deleted`: whether clients may see what was deleted; DirSync without OBJECT_SECURITY
+    shows it in any case."""
 
     def __init__(self, entries, script=None, page_max=1000, values_max=1500, round_max=1000, deleted=True):
         self.entries = entries
@@ -291,6 +293,7 @@ class LdapServer:
 
     def found(self, search, since=0):
         deleted = since if search.kind == "sync" else \
+            search.kind == "dirsync" and not search.flags or \
             self.deleted and (DELETED in search.controls or search.kind == "dirsync")
         with self.entries.changed:
             return [e for e in self.entries.all if e.usn > since and (deleted or not e.deleted) and

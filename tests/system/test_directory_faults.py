@@ -359,20 +359,28 @@ def test_ad_thousands(stage, ad):
         assert w.place(f"u{i + 1:04d}@x.test") == "found old"
 
 
-def test_ad_changes_during_the_first_reading(stage):
-    """A server that does not limit answers is read by one search. The cookie is from after it, so what changed meanwhile
-    is looked for."""
+@pytest.mark.parametrize("page_max", [2 * ROUND, 1000])
+@pytest.mark.parametrize("deleted", [True, False])
+def test_ad_changes_during_the_first_reading(stage, page_max, deleted):
+    """A server that does not limit answers is read by one search, others in rounds. Neither tells of those who are
+    deleted or leave the filter meanwhile, so what changed is looked for."""
     def script(at, search, _):
-        if at == "done" and search.kind == "search" and server.script is script:
+        if at == "search" and search.kind == "notify":
+            return UNWILLING
+        if at == "done" and server.script is script and (search.kind, search.page) == where:
             heal(server)
             server.entries.modify("u0000", extensionAttribute1="target")
             server.entries.delete("u0001")
+            server.entries.modify("u0003", mail=None)
             server.entries.add("late")
-    server = stage.server(page_max=1000, script=script)
-    w = stage.watch(stage.conf("dirsync", server))
+        return None
+    where = ("search", 1) if page_max > PEOPLE else ("dirsync", 2)
+    server = stage.server(page_max=page_max, deleted=deleted, script=script)
+    w = stage.watch(stage.conf("dirsync", server, filter="(mail=*)"))
     w.until_state("hr", "current")
     assert w.place("u0000@x.test") == "found new"
     assert w.place("u0001@x.test") == "not-found"
+    assert w.place("u0003@x.test") == "not-found"
     assert w.place("late@x.test") == "found old"
     server.entries.modify("u0002", extensionAttribute1="target")
     w.until("u0002@x.test", "found new")
