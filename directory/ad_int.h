@@ -40,7 +40,8 @@ struct ad_search {
     const char *what; /* for errors: "the search for changes" */
     ad_entry_fn *entry;
     void *arg;
-    int msgid; /* 0: not under way */
+    int msgid;        /* 0: not under way */
+    int64_t heard_ms; /* monotonic: its last message, or its start */
     bool done;
     int code; /* once done: its result, and the controls that came with it */
     LDAPControl **controls;
@@ -145,7 +146,6 @@ struct ad {
     const char *uri;
     LDAP *ld;
     struct ad_search *under_way[AD_SEARCHES_MAX];
-    int64_t last_message_ms;
     struct ad_server server;
     int64_t password_ends_ms; /* wall clock; 0: never, or not told */
 

@@ -12,7 +12,7 @@
 #define TICK_MS    250
 #define LULL_S     60   /* a search in which nothing arrives for so long has failed */
 #define STOP_EVERY 256  /* messages between two looks at the stop flag */
-#define LISTEN_MAX 4096 /* messages at a time while nothing is waited for */
+#define LISTEN_MAX 4096 /* messages at a time, before a look at the clock */
 
 static struct ad_search *find(struct ad *x, int msgid)
 {
@@ -45,7 +45,7 @@ bool ad_search_start(struct ad *x, struct ad_search *q, const struct ad_ask *a, 
         return ldap_link_error(x->ld, rc, q->what, e);
     }
     replace(x, NULL, q);
-    x->last_message_ms = clock_mono_ms();
+    q->heard_ms = clock_mono_ms();
     return true;
 }
 
@@ -68,6 +68,7 @@ static bool dispatch(struct ad *x, int type, LDAPMessage *m, struct err *e)
     struct ad_search *q = find(x, ldap_msgid(m));
     if (q == NULL || q->done)
         return true; /* of one that was abandoned */
+    q->heard_ms = clock_mono_ms();
     if (type == LDAP_RES_SEARCH_ENTRY)
         return q->entry == NULL || q->entry(x, q, m, e);
     if (type != LDAP_RES_SEARCH_RESULT)
@@ -77,10 +78,10 @@ static bool dispatch(struct ad *x, int type, LDAPMessage *m, struct err *e)
     return rc == LDAP_SUCCESS || ldap_link_error(x->ld, rc, q->what, e);
 }
 
-/* All that lies ready; *n counts. */
+/* What lies ready, or a part of it; *n counts. */
 static enum follow drain(struct ad *x, const struct ad_search *until, unsigned *n, struct err *e)
 {
-    for (*n = 0; until != NULL ? !until->done : *n < LISTEN_MAX; ++*n) {
+    for (*n = 0; *n < LISTEN_MAX && (until == NULL || !until->done); ++*n) {
         struct timeval now = {0};
         LDAPMessage *m = NULL;
         int type = ldap_result(x->ld, LDAP_RES_ANY, LDAP_MSG_ONE, &now, &m);
@@ -99,8 +100,6 @@ static enum follow drain(struct ad *x, const struct ad_search *until, unsigned *
         if (*n % STOP_EVERY == 0 && source_must_stop(x->s))
             return FOLLOW_STOPPED;
     }
-    if (*n != 0)
-        x->last_message_ms = clock_mono_ms();
     return FOLLOW_ON;
 }
 
@@ -115,18 +114,27 @@ enum follow ad_listen(struct ad *x, int ms, struct err *e)
     return drain(x, NULL, &n, e);
 }
 
+/* Messages of the others, which may never end, are no sign of it. But what was started long ago may
+ * have stood in line behind those that were waited for before. */
+static bool is_silent(const struct ad_search *q, int64_t waited_since_ms)
+{
+    int64_t since = q->heard_ms > waited_since_ms ? q->heard_ms : waited_since_ms;
+    return clock_mono_ms() - since > LULL_S * 1000;
+}
+
 enum follow ad_search_wait(struct ad *x, struct ad_search *q, struct err *e)
 {
+    int64_t began = clock_mono_ms();
     for (;;) {
         unsigned n;
         enum follow o = drain(x, q, &n, e);
         if (o != FOLLOW_ON || q->done)
             return o;
-        if (clock_mono_ms() - x->last_message_ms > LULL_S * 1000) {
+        if (is_silent(q, began)) {
             err_set(e, ERR_TIMEOUT, 0, "%s: nothing arrived for %d s", q->what, LULL_S);
             return FOLLOW_LOST;
         }
-        if (!source_wait(x->s, ldap_link_fd(x->ld), TICK_MS, NULL))
+        if (n < LISTEN_MAX && !source_wait(x->s, ldap_link_fd(x->ld), TICK_MS, NULL))
             return FOLLOW_STOPPED;
     }
 }
