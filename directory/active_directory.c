@@ -76,10 +76,13 @@ static bool resume(struct ad *x)
     if (!ad_cookie_read(replica_cookie(x->s->replica), &c) || c.method != x->method ||
         clock_wall_ms() - replica_complete_wall_ms(x->s->replica) > FORGET_MS)
         return false;
+    int64_t settled = clock_wall_ms() + SETTLE_MS;
     bool same = memcmp(c.invocation, x->server.invocation, DIR_UUID_SIZE) == 0;
     if (c.method == AD_USN && !same)
         return false;
-    x->again_ms = same ? c.again_ms : clock_wall_ms() + SETTLE_MS;
+    x->again_ms = c.again_ms;
+    if (!same && (c.again_ms == 0 || c.again_ms > settled))
+        x->again_ms = settled; /* one change of servers after the other does not put it off */
     x->usn = c.usn;
     return buf_append_str(&x->dirsync, c.dirsync);
 }
@@ -134,8 +137,10 @@ static bool deletions_are_hidden(const struct ad *x)
 
 static bool is_due_anew(const struct ad *x)
 {
-    return (x->again_ms != 0 && clock_wall_ms() >= x->again_ms) ||
-           (deletions_are_hidden(x) && clock_mono_ms() - x->anew_ms >= ANEW_MS);
+    int64_t now = clock_wall_ms();
+    /* so far ahead it was set by a clock that was wrong */
+    bool settled = x->again_ms != 0 && (now >= x->again_ms || x->again_ms > now + SETTLE_MS);
+    return settled || (deletions_are_hidden(x) && clock_mono_ms() - x->anew_ms >= ANEW_MS);
 }
 
 /* The server refused the cookie, or DirSync as such. *all: everything is to be read. */
@@ -301,7 +306,6 @@ static void choose_method(struct ad *x)
     x->may_dirsync = dirsync;
     x->flags = 0;
     x->reloads = 0;
-    x->anew_ms = clock_mono_ms();
 }
 
 static enum follow session(void *arg, const char *uri, bool *synced, struct err *e)
@@ -335,6 +339,7 @@ void active_directory_source_run(struct source *s)
     struct ad *x = NEW(struct ad);
     x->s = s;
     x->c = s->c;
+    x->anew_ms = clock_mono_ms();
     x->map = map_new(&wanted);
     x->whole = ad_attributes_new(map_attributes(x->map), whole, "");
     x->watch = ad_attributes_new(map_attributes(x->map), watch, s->c->filter);

@@ -156,7 +156,7 @@ struct ad {
     uint64_t usn;       /* the server's changes up to this one are known; 0: not so */
     int64_t again_ms;   /* as in struct ad_cookie */
     int64_t kept_ms;    /* monotonic: when a cookie was committed */
-    int64_t anew_ms;    /* monotonic: when everything was read, or the session began */
+    int64_t anew_ms;    /* monotonic: when everything was read, or the source began */
     unsigned reloads;   /* in this session */
 
     struct ad_guids changed, containers, ranged; /* to be read */
