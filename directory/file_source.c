@@ -37,7 +37,8 @@ struct file_watch {
     int inotify; /* -1: only polling */
     char *folder;
     const char *file;
-    struct stamp stamp; /* of the file last read, good or bad */
+    struct stamp stamp; /* of the file last looked at, good or bad */
+    int64_t stamp_ms;   /* monotonic: when it was seen with that stamp first */
     bool good;          /* that one was taken over */
     bool seen;          /* there was one */
     bool whole;         /* the writer has closed it or moved it there */
@@ -158,18 +159,23 @@ static bool has_no_writer(int fd)
 }
 
 /* Half a file can be a good one: it would delete the other half, or, at the first start, make it
- * unknown. Whole is what its writer closed or moved there, and what nobody has touched for a while.
+ * unknown. Whole is what its writer closed or moved there, and what nobody has touched for a while:
+ * by its time or, where that is in the future (another machine's clock), by ours.
  */
-static bool is_settled(const struct file_watch *w, int fd, const struct stamp *st)
+static bool is_settled(struct file_watch *w, int fd, const struct stamp *st)
 {
-    int64_t age_ms = clock_wall_ms() - st->mtime_ns / 1000000;
-    return w->whole || age_ms < 0 || age_ms > SETTLE_MS || has_no_writer(fd);
+    int64_t now = clock_mono_ms(), age_ms = clock_wall_ms() - st->mtime_ns / 1000000;
+    if (!stamp_equal(st, &w->stamp))
+        w->stamp_ms = now;
+    if (age_ms < 0)
+        age_ms = now - w->stamp_ms;
+    return w->whole || age_ms > SETTLE_MS || has_no_writer(fd);
 }
 
 static void look(struct file_watch *w)
 {
     struct stamp st;
-    struct err e;
+    struct err e = {0};
     int fd = open(w->s->c->path, O_RDONLY | O_CLOEXEC);
     if (fd < 0 || !stamp_of(fd, &st)) {
         source_failed(w->s, "%s: %s", w->s->c->path, strerror(errno));
@@ -177,7 +183,7 @@ static void look(struct file_watch *w)
     } else if (!w->seen || !stamp_equal(&st, &w->stamp)) {
         bool settled = is_settled(w, fd, &st);
         w->good = settled && take_over(w, fd, &e);
-        w->seen = settled;
+        w->seen = settled && e.class != ERR_SYSTEM; /* what could not be read may be, soon */
         w->stamp = st;
         if (!w->good && settled && !w->stopped)
             source_failed(w->s, "%s: %s", w->s->c->path, e.text);

@@ -137,7 +137,8 @@ void grace_tick(struct replica *r)
     struct grace *g = &r->grace;
     if (!g->known)
         list_load(r);
-    if (g->first == g->n || replica_hold(r) != NULL || r->refreshing || r->n_batch != 0)
+    if (g->first == g->n || replica_hold(r) != NULL || r->refreshing || r->n_batch != 0 ||
+        r->over.class != ERR_NONE)
         return;
     int64_t now = clock_mono_ms();
     for (; g->first < g->n && r->n_batch < EXPIRE_MAX; g->first++) {

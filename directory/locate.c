@@ -413,6 +413,7 @@ void dir_view_lookup_other(const struct dir_view *v, enum dir_key_type type, str
     lookup_begin(&l, v, out);
     person_find_other(v, type, key, &l.person);
     judge(&l, STR_NULL, now_ms);
+    view_look_in_held(v, type, key, out);
     count(out);
     if (!is_ambiguous(&l.person))
         return;

@@ -39,7 +39,7 @@ struct map {
     bool has_smtp_proxy;
     long primary;                /* index of the "SMTP:" proxy, or -1 */
     unsigned first_mail, n_mail; /* where the values of mail are in mail[] */
-    struct dir_address mail[16];
+    struct dir_address mail[DIR_ADDRESSES_MAX];
     struct dir_address target, routing;
     struct str alias, flag, bad, dn;
     struct str person[DIR_NAME_COUNT];
@@ -257,8 +257,10 @@ static void take(struct map *m, unsigned what, struct str value)
 {
     switch (what) {
     case CONF_A_MAIL:
-        if (m->n_mail < ARRAY_LEN(m->mail) && address(m, value, &m->mail[m->n_mail]))
-            m->n_mail++;
+        if (m->n_mail == ARRAY_LEN(m->mail))
+            bad_value(m, value);
+        else
+            m->n_mail += address(m, value, &m->mail[m->n_mail]);
         break;
     case CONF_A_PROXY:
         proxy(m, value);
@@ -438,7 +440,11 @@ bool map_end(struct map *m, const unsigned char *uuid, struct dir_entry *out)
     struct dir_address *v = m->room.address;
     /* `mail` counts where no proxy address says which one is the primary */
     if (m->primary < 0)
-        for (unsigned i = 0; i < m->n_mail && m->n_address < DIR_ADDRESSES_MAX; i++) {
+        for (unsigned i = 0; i < m->n_mail; i++) {
+            if (m->n_address == DIR_ADDRESSES_MAX) {
+                bad_value(m, m->mail[i].local);
+                break;
+            }
             if (i == 0)
                 m->primary = (long)m->n_address;
             v[m->n_address++] = m->mail[i];

@@ -13,7 +13,7 @@
 #define FAMILY_X500   (1u << DIR_KEY_X500 | 1u << DIR_KEY_LEGACY_DN)
 #define FAMILY_CUSTOM (1u << DIR_KEY_CUSTOM)
 
-static unsigned family_of(enum dir_key_type type)
+unsigned person_key_family(enum dir_key_type type)
 {
     return FAMILY_X500 >> type & 1 ? FAMILY_X500 : 1u << type;
 }
@@ -186,7 +186,7 @@ static void join_other_in(struct person *p, const struct member *m, unsigned slo
 {
     const struct dir_stack *s = p->v->source[slot].stack, *own = p->v->source[m->slot].stack;
     struct table_record r[ONE_OF], back[ONE_OF];
-    unsigned family = family_of(type);
+    unsigned family = person_key_family(type);
     uint64_t hash = dir_other_hash(type, key);
     if (find_one_other(s, family, key, hash, r) && find_one_other(own, family, key, hash, back) &&
         back[0].p == m->record.p)
@@ -198,7 +198,7 @@ static bool join_other(void *arg, enum dir_key_type type, struct str key)
     struct other_join *j = arg;
     struct person *p = j->p;
     const struct member *m = &p->m[j->i];
-    unsigned family = family_of(type);
+    unsigned family = person_key_family(type);
     for (unsigned slot = 0; slot < p->v->n && is_allowed(p->v, family); slot++)
         if (slot != m->slot && (p->v->source[slot].stack->key_types & family) != 0 &&
             !is_joined(p, m, slot, family, key))
@@ -277,7 +277,7 @@ static void find_typed(struct person *p, unsigned types, struct str key, uint64_
 void person_find_other(const struct dir_view *v, enum dir_key_type type, struct str key,
                        struct person *p)
 {
-    unsigned family = family_of(type);
+    unsigned family = person_key_family(type);
     uint64_t hash = dir_other_hash(type, key);
     p->v = v;
     p->n = 0;

@@ -36,6 +36,9 @@ void person_find(const struct dir_view *v, struct str key, uint64_t hash, struct
 void person_find_other(const struct dir_view *v, enum dir_key_type type, struct str key,
                        struct person *p);
 
+/* The types of keys, a bit each, that are looked for together with this one. */
+unsigned person_key_family(enum dir_key_type type);
+
 /* For a change: calls fn with the hash of every key of every object that has a key with this hash.
  * A key can join those, or have joined them; too many is harmless. */
 void person_spread(const struct dir_view *v, uint64_t hash, view_key_fn *fn, void *arg);

@@ -10,6 +10,7 @@
 
 #define VERIFY_MAX        ((uint64_t)8 << 20) /* read in 5 ms or so */
 #define BATCH_MAX         4096                /* first sync: entries per commit */
+#define BATCH_SLACK       ((size_t)1 << 20)   /* superseded octets that are not worth a thought */
 #define OVERLAY_MAX       65536               /* entries beside the snapshot */
 #define JOURNAL_MAX       ((uint64_t)16 << 20)
 #define SNAPSHOT_RETRY_MS 60000 /* after one could not be written */
@@ -166,7 +167,6 @@ static void batch_clear(struct replica *r)
     hashmap_free(&r->batched);
     r->n_batch = 0;
     r->batch_version++;
-    err_clear(&r->over);
 }
 
 /* What the batch already says about this UUID is taken out of it. */
@@ -182,6 +182,25 @@ static void batch_drop(struct replica *r, const unsigned char *uuid, uint64_t ha
     r->batch_version++;
 }
 
+/* What is held gathers for as long as nobody decides: what was said before and is superseded must
+ * not fill the memory. */
+static void batch_rebuild(struct replica *r)
+{
+    struct table_builder *b = table_builder_new();
+    struct hashmap m;
+    struct dir_entry e;
+    hashmap_init(&m, false);
+    for (size_t at = 0; replica_batch_next(r, &at, &e) != NULL;) {
+        uint64_t h = table_builder_add(b, &e);
+        ASSERT(h != TABLE_NO_ENTRY); /* it fitted before */
+        hashmap_set(&m, dir_uuid_hash(e.uuid), h);
+    }
+    table_builder_free(&r->batch);
+    hashmap_free(&r->batched);
+    r->batch = b;
+    r->batched = m;
+}
+
 bool replica_batch_add(struct replica *r, const struct dir_entry *e)
 {
     uint64_t hash = dir_uuid_hash(e->uuid);
@@ -194,6 +213,9 @@ bool replica_batch_add(struct replica *r, const struct dir_entry *e)
     /* the first sync of a source is usable before its end */
     if (r->n_batch >= BATCH_MAX && r->complete_wall_ms == 0)
         replica_commit(r, STR_NULL);
+    size_t dead = table_builder_dead_bytes(r->batch);
+    if (dead > BATCH_SLACK && dead > table_builder_bytes(r->batch) / 2)
+        batch_rebuild(r);
     return true;
 }
 
@@ -452,6 +474,7 @@ void replica_tick(struct replica *r)
 void replica_abort(struct replica *r)
 {
     batch_clear(r);
+    err_clear(&r->over); /* only here: a commit in between does not bring back what was left out */
     r->refreshing = false;
     hashmap_free(&r->present);
 }
@@ -482,7 +505,7 @@ bool replica_refresh_end(struct replica *r, bool delete_absent, struct str cooki
         return err_set(e, ERR_LIMIT, 0,
                        "there is not one entry with a mail address in it; nothing was applied");
     }
-    if (delete_absent)
+    if (delete_absent && r->over.class == ERR_NONE)
         delete_absent_entries(r);
     if (!replica_keeps_limits(r, e)) {
         replica_abort(r);

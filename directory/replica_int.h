@@ -54,7 +54,8 @@ struct replica {
     unsigned n_batch;
     uint64_t batch_version; /* another one after each change, never used twice */
 
-    struct err over; /* the first that goes beyond a limit since the last commit, and why */
+    struct err over; /* the first that goes beyond a limit, and why; until what has gathered, and
+                        the refresh, are given up */
 
     bool refreshing;
     struct hashmap present; /* UUID hashes seen in this refresh */

@@ -190,6 +190,7 @@ bool table_builder_read(const struct table_builder *b, uint64_t handle, struct d
 const unsigned char *table_builder_uuid(const struct table_builder *b, uint64_t handle);
 uint32_t table_builder_entries(const struct table_builder *b); /* tombstones too */
 size_t table_builder_bytes(const struct table_builder *b);
+size_t table_builder_dead_bytes(const struct table_builder *b); /* of those, what was killed */
 /* A table in memory; the builder is empty afterwards. */
 struct dir_table *table_builder_finish(struct table_builder *b, const struct table_meta *m);
 /* A file with sums, written as path.tmp, synced and renamed over path; the builder is empty

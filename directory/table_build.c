@@ -95,6 +95,7 @@ static void builder_drop_dead(struct table_builder *b)
         b->entries.n = to;
     b->n_entries -= b->n_dead;
     b->n_dead = 0;
+    b->dead_size = 0;
 }
 
 static void index_count(struct index *ix, const struct dir_entry *e)

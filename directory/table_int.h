@@ -113,6 +113,7 @@ struct table_builder {
     uint32_t *slot;  /* open addressing: string id + 1 */
     uint32_t n_strings, at_cap, slot_cap;
     uint32_t n_entries, n_dead, n_tombstones;
+    size_t dead_size; /* octets of the dead */
 };
 
 void builder_reset(struct table_builder *b); /* empty */

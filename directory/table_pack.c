@@ -27,6 +27,7 @@ void builder_reset(struct table_builder *b)
     b->at = b->slot = NULL;
     b->n_strings = b->at_cap = b->slot_cap = 0;
     b->n_entries = b->n_dead = b->n_tombstones = 0;
+    b->dead_size = 0;
 }
 
 void table_builder_free(struct table_builder **b)
@@ -46,6 +47,11 @@ uint32_t table_builder_entries(const struct table_builder *b)
 size_t table_builder_bytes(const struct table_builder *b)
 {
     return b->entries.n;
+}
+
+size_t table_builder_dead_bytes(const struct table_builder *b)
+{
+    return b->dead_size;
 }
 
 /* ---- strings ---- */
@@ -265,6 +271,7 @@ void table_builder_kill(struct table_builder *b, uint64_t handle)
     if (p[18] & PACKED_DEAD)
         return;
     b->n_dead++;
+    b->dead_size += packed_size(p);
     b->n_tombstones -= (p[18] & PACKED_TOMBSTONE) != 0;
     p[18] |= PACKED_DEAD;
 }

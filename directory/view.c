@@ -165,17 +165,35 @@ static bool is_covered(const struct dir_view *v, struct str domain)
 }
 
 /* A source says that there is somebody, and waits for a person's word before it is believed. */
+static void not_found_yet(const struct dir_view *v, unsigned slot, struct dir_result *out)
+{
+    out->found = DIR_NOT_FOUND_YET;
+    out->stale_source = dir_view_source_name(v, slot);
+    out->why = "it is new in a change that waits for `causewayctl directory accept`";
+}
+
 static bool is_held(const struct dir_view *v, struct str key, struct dir_result *out)
 {
     struct table_record r;
     uint64_t hash = hash64(key.p, key.n);
     for (unsigned i = 0; i < v->n && key.n != 0; i++)
         if (v->source[i].held != NULL && stack_find_key(v->source[i].held, key, hash, &r, 1) != 0) {
-            out->stale_source = dir_view_source_name(v, i);
-            out->why = "it is new in a change that waits for `causewayctl directory accept`";
+            not_found_yet(v, i, out);
             return true;
         }
     return false;
+}
+
+void view_look_in_held(const struct dir_view *v, enum dir_key_type type, struct str key,
+                       struct dir_result *out)
+{
+    struct table_record r;
+    unsigned types = person_key_family(type);
+    uint64_t hash = dir_other_hash(type, key);
+    for (unsigned i = 0; i < v->n && out->found == DIR_NOT_FOUND; i++)
+        if (v->source[i].held != NULL &&
+            stack_find_other(v->source[i].held, types, key, hash, &r, 1) != 0)
+            not_found_yet(v, i, out);
 }
 
 void view_not_found(const struct dir_view *v, struct str key, int64_t now_ms,

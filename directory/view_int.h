@@ -49,6 +49,9 @@ void view_lookup(const struct dir_view *v, struct str key, int64_t now_ms, struc
  * one) every source counts. */
 void view_not_found(const struct dir_view *v, struct str key, int64_t now_ms,
                     struct dir_result *out);
+/* Of a key of another kind that nobody has: somebody whom a source holds back may have it. */
+void view_look_in_held(const struct dir_view *v, enum dir_key_type type, struct str key,
+                       struct dir_result *out);
 /* Calls fn with the hash of every key of the person with this address key. */
 typedef void view_key_fn(void *arg, uint64_t hash);
 void view_related_keys(const struct dir_view *v, struct str key, view_key_fn *fn, void *arg);

@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "directory/replica_int.h"
 #include "tests/unit/directory_model.h"
 #include "tests/unit/directory_stage.h"
 
@@ -296,6 +297,34 @@ static void test_shown_without_a_commit(void **state)
     stage_end(&s);
 }
 
+/* Held for long, while the source says ever the same people anew: what is superseded goes. */
+static void test_memory(void **state)
+{
+    (void)state;
+    struct stage s;
+    struct dir_entry e;
+    char more[100];
+    stage_begin(&s);
+    stage_refresh(&s, 0, 100, "whole");
+    for (unsigned i = 0; i < 40; i++)
+        stage_delete(&s, i);
+    for (unsigned i = 0; i < 1000; i++) {
+        snprintf(more, sizeof(more), " flag=%u second.address.of.%u@x.test", i, i);
+        stage_put(&s, 40, 100, more);
+        assert_true(replica_commit_checked(s.r, STR_NULL, NULL));
+    }
+    assert_true(table_builder_bytes(s.r->batch) < (size_t)2 << 20);
+    clock_fake_advance(2000);
+    assert_true(replica_commit_checked(s.r, STR("seen"), NULL));
+    stage_expect_held(&s, 15, 60);
+    stage_agree(&s);
+    assert_int_equal(replica_entries(s.r), 60);
+    assert_int_equal(stage_is_there(&s, 39), 0);
+    assert_true(stage_find(&s, 99, &e));
+    assert_true(str_eq(e.flag, STR("999")));
+    stage_end(&s);
+}
+
 /* They come back while they are held: nothing is left to decide. */
 static void test_one_by_one_taken_back(void **state)
 {
@@ -525,6 +554,7 @@ int main(void)
         cmocka_unit_test(test_accept_next),
         cmocka_unit_test(test_one_by_one),
         cmocka_unit_test(test_shown_without_a_commit),
+        cmocka_unit_test(test_memory),
         cmocka_unit_test(test_one_by_one_taken_back),
         cmocka_unit_test(test_window_over_restarts),
         cmocka_unit_test(test_damaged_held),

@@ -286,6 +286,27 @@ static void test_many_values(void **state)
     assert_true(map_end(m, (const unsigned char *)"0123456789abcdef", &e));
     assert_int_equal(e.n_address, DIR_ADDRESSES_MAX);
     assert_true(map_bad_value(m).n != 0);
+
+    static const unsigned mails[] = {40, DIR_ADDRESSES_MAX, DIR_ADDRESSES_MAX + 1};
+    for (unsigned k = 0; k < sizeof(mails) / sizeof(mails[0]); k++) {
+        bool fits = mails[k] <= DIR_ADDRESSES_MAX;
+        map_begin(m);
+        for (unsigned i = 0; i < mails[k]; i++) {
+            snprintf(text, sizeof(text), "a%u@x.test", i);
+            map_value(m, STR("mail"), str_c(text));
+        }
+        assert_true(map_end(m, (const unsigned char *)"0123456789abcdef", &e));
+        assert_int_equal(e.n_address, fits ? mails[k] : DIR_ADDRESSES_MAX);
+        assert_int_equal(map_bad_value(m).n != 0, !fits);
+    }
+    map_begin(m); /* together they are too many */
+    for (unsigned i = 0; i < DIR_ADDRESSES_MAX; i++) {
+        snprintf(text, sizeof(text), "smtp:a%u@x.test", i);
+        map_value(m, STR("proxyAddresses"), str_c(text));
+    }
+    map_value(m, STR("mail"), STR("one.more@x.test"));
+    assert_true(map_end(m, (const unsigned char *)"0123456789abcdef", &e));
+    assert_true(map_bad_value(m).n != 0);
     map_free(&m);
 }
 

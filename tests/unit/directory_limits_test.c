@@ -9,6 +9,9 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdio.h>
+
+#include "base/clock.h"
 #include "directory/replica.h"
 #include "tests/unit/directory_model.h"
 
@@ -24,19 +27,25 @@ static void count(void *arg, const struct replica_commit *c)
     l->published += c->n_entries != 0;
 }
 
-static void begin(struct limited *l)
+static void begin_with(struct limited *l, unsigned entries_max, int64_t grace_ms)
 {
     struct err e;
     *l = (struct limited){.folder = model_folder()};
     struct replica_options o = {.folder = l->folder,
                                 .name = "s",
                                 .mass_change_percent = 100,
-                                .entries_max = 3,
+                                .grace_ms = grace_ms,
+                                .entries_max = entries_max,
                                 .addresses_max = 2,
                                 .publish = count,
                                 .arg = l};
     l->r = replica_open(&o, &e);
     assert_non_null(l->r);
+}
+
+static void begin(struct limited *l)
+{
+    begin_with(l, 3, 0);
 }
 
 static void end(struct limited *l)
@@ -122,9 +131,47 @@ static void test_addresses(void **state)
     end(&l);
 }
 
+/* What is committed in between does not make anybody forget that something was left out. */
+static void test_commits_between(void **state)
+{
+    struct limited l;
+    struct err e;
+    char text[60];
+    (void)state;
+    begin_with(&l, 10000, 0);
+    replica_refresh_begin(l.r); /* a first sync that breaks off */
+    for (unsigned i = 0; i < 6000; i++) {
+        snprintf(text, sizeof(text), "mailbox u%u@x.test", i);
+        put(&l, i, text);
+    }
+    replica_commit(l.r, STR_NULL);
+    replica_refresh_begin(l.r);
+    put(&l, 7000, "mailbox a@x.test a2@x.test a3@x.test");
+    assert_false(replica_refresh_end(l.r, true, STR("1"), &e));
+    assert_false(replica_is_complete(l.r));
+    assert_int_equal(replica_entries(l.r), 6000);
+    assert_int_equal(replica_cookie(l.r).n, 0);
+    end(&l);
+
+    clock_fake_start(1000000, 1000000000);
+    begin_with(&l, 3, 1000);
+    assert_string_equal(refresh(&l, 3), "");
+    assert_string_equal(refresh(&l, 2), "");
+    put(&l, 0, "mailbox a@x.test a2@x.test a3@x.test");
+    clock_fake_advance(1000);
+    replica_tick(l.r); /* the third one's time is over */
+    assert_false(replica_commit_checked(l.r, STR("2"), &e));
+    assert_true(str_eq(replica_cookie(l.r), STR("whole")));
+    replica_tick(l.r);
+    assert_int_equal(replica_vanished(l.r), 0);
+    end(&l);
+    clock_fake_stop();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_entries),
-                                       cmocka_unit_test(test_addresses)};
+                                       cmocka_unit_test(test_addresses),
+                                       cmocka_unit_test(test_commits_between)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

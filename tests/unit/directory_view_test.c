@@ -8,11 +8,15 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -227,6 +231,38 @@ static void test_not_found(void **state)
     world_end(&w);
 }
 
+/* Somebody new in a change that is held is not unknown, by whatever key one asks. */
+static void test_held(void **state)
+{
+    (void)state;
+    struct world w;
+    static const struct {
+        enum dir_key_type type;
+        const char *key;
+        enum dir_found expected;
+    } row[] = {{DIR_KEY_X500, "/o=x/cn=a", DIR_NOT_FOUND_YET},
+               {DIR_KEY_X500, "/o=x/cn=old", DIR_NOT_FOUND_YET},
+               {DIR_KEY_CUSTOM, "7", DIR_NOT_FOUND_YET},
+               {DIR_KEY_CUSTOM, "/o=x/cn=a", DIR_NOT_FOUND},
+               {DIR_KEY_X500, "/o=x/cn=b", DIR_NOT_FOUND}};
+    struct dir_result *r = NEW(struct dir_result);
+    world_begin(&w, BASE SOURCE("s1", "old", "1", "") SOURCE("s2", "new", "2", ""));
+    world_view(&w);
+    world_put(&w, 1, 1, "mailbox a@x.test legacy=/o=x/cn=a x500=/o=x/cn=old key=7");
+    replica_commit(w.replica[1], STR_NULL);
+    w.view->source[1].held = stack_ref(replica_stack(w.replica[1]));
+    dir_view_lookup(w.view, STR("a@x.test"), 2000, r);
+    assert_int_equal(r->found, DIR_NOT_FOUND_YET);
+    for (unsigned i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+        dir_view_lookup_other(w.view, row[i].type, str_c(row[i].key), 2000, r);
+        assert_int_equal(r->found, row[i].expected);
+        if (r->found == DIR_NOT_FOUND_YET)
+            assert_string_equal(r->stale_source, "s2");
+    }
+    mem_free(r);
+    world_end(&w);
+}
+
 /* ---- the whole, with files ---- */
 
 struct heard {
@@ -420,6 +456,73 @@ static void test_half_file(void **state)
     model_remove_folder(folder);
 }
 
+/* The same with a time in the future, as another machine's clock may give it. */
+static void test_half_file_of_tomorrow(void **state)
+{
+    (void)state;
+    const char *folder = model_folder();
+    char path[400], forest[64];
+    struct err e;
+    struct dir_source_status s;
+    struct conf *c = file_conf(folder, "");
+    snprintf(path, sizeof(path), "%s/hr.ldif", folder);
+    int fd = open(path, O_WRONLY | O_CREAT, 0600);
+    const struct timespec tomorrow = {time(NULL) + 86400, 0}, times[2] = {tomorrow, tomorrow};
+    assert_int_equal(write(fd, ANN "\n" BOB, strlen(ANN "\n" BOB)), (ssize_t)strlen(ANN "\n" BOB));
+    assert_int_equal(futimens(fd, times), 0);
+    struct directory *d = directory_open(c, folder, &e);
+    assert_non_null(d);
+    directory_start(d);
+    for (int64_t end = clock_mono_ms() + 300; clock_mono_ms() < end; usleep(5000)) {
+        directory_status(d, &s, 1);
+        assert_int_equal(s.state, DIR_SOURCE_STARTING);
+    }
+    wait_state(d, DIR_SOURCE_CURRENT); /* nobody touches it for a while, though it is open */
+    assert_int_equal(look(d, "bob@x.test", forest), DIR_FOUND);
+    close(fd);
+    directory_close(&d);
+    conf_unref(&c);
+    model_remove_folder(folder);
+}
+
+/* A disk or a file server that fails for a while. */
+static _Atomic ino_t unreadable;
+
+ssize_t pread(int fd, void *p, size_t n, off_t at)
+{
+    struct stat st;
+    if (unreadable != 0 && fstat(fd, &st) == 0 && st.st_ino == unreadable) {
+        errno = EIO;
+        return -1;
+    }
+    return syscall(SYS_pread64, fd, p, n, at);
+}
+
+static void test_unreadable_file(void **state)
+{
+    (void)state;
+    const char *folder = model_folder();
+    char path[400], forest[64];
+    struct err e;
+    struct stat st;
+    struct conf *c = file_conf(folder, "");
+    put(folder, "hr.ldif", ANN);
+    snprintf(path, sizeof(path), "%s/hr.ldif", folder);
+    assert_int_equal(stat(path, &st), 0);
+    unreadable = st.st_ino;
+    struct directory *d = directory_open(c, folder, &e);
+    assert_non_null(d);
+    directory_start(d);
+    wait_state(d, DIR_SOURCE_FAILING);
+    assert_int_equal(look(d, "bob@x.test", forest), DIR_NOT_FOUND_YET);
+    unreadable = 0;
+    wait_state(d, DIR_SOURCE_CURRENT); /* the file itself has not changed */
+    assert_int_equal(look(d, "ann@x.test", forest), DIR_FOUND);
+    directory_close(&d);
+    conf_unref(&c);
+    model_remove_folder(folder);
+}
+
 static void test_reload(void **state)
 {
     (void)state;
@@ -559,10 +662,17 @@ int main(void)
 {
     log_setup(LOG_TO_STDERR, LOG_TEXT, LOG_ERROR_);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rules),    cmocka_unit_test(test_claims),
-        cmocka_unit_test(test_override), cmocka_unit_test(test_not_found),
-        cmocka_unit_test(test_files),    cmocka_unit_test(test_reload),
-        cmocka_unit_test(test_readers),  cmocka_unit_test(test_half_file),
+        cmocka_unit_test(test_rules),
+        cmocka_unit_test(test_claims),
+        cmocka_unit_test(test_override),
+        cmocka_unit_test(test_not_found),
+        cmocka_unit_test(test_held),
+        cmocka_unit_test(test_half_file_of_tomorrow),
+        cmocka_unit_test(test_unreadable_file),
+        cmocka_unit_test(test_files),
+        cmocka_unit_test(test_reload),
+        cmocka_unit_test(test_readers),
+        cmocka_unit_test(test_half_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
