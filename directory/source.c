@@ -22,6 +22,7 @@
 #define NOTE_EVERY_MS    300000  /* how much age a crash may add to a source */
 #define REPEAT_LOG_MS    3600000 /* the same failure is said again */
 #define BAD_VALUES_EVERY 10000
+#define CLOCK_SLACK_MS   5000 /* how far a clock is set back without being called wrong */
 
 /* The kinds of sources. run NULL: this build has none of that kind. */
 static const struct {
@@ -206,10 +207,13 @@ bool source_wait(struct source *s, int fd, int ms, bool *ready)
 
 /* ---- life ---- */
 
-/* The monotonic time of a moment that was kept as wall clock. */
+/* The monotonic time of a moment that was kept as wall clock. One that is still to come was kept,
+ * or is read, by a clock that is wrong: how long ago it was nobody knows. */
 static int64_t mono_of_wall(int64_t wall_ms)
 {
     int64_t age = clock_wall_ms() - wall_ms;
+    if (age < -CLOCK_SLACK_MS)
+        return INT64_MIN / 2;
     return clock_mono_ms() - (age > 0 ? age : 0);
 }
 

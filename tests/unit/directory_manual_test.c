@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <stdio.h>
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "directory/directory.h"
@@ -187,6 +188,39 @@ static void test_restart(void **state)
     model_remove_folder(o.folder);
 }
 
+/* How old is what was kept? With a clock that is behind at the start nobody knows, so nobody is
+ * called unknown until the source itself has spoken. */
+static void test_clock_behind(void **state)
+{
+    static const struct {
+        int64_t ahead_ms;
+        const char *eve;
+    } row[] = {{7200000, "not found"},
+               {25 * INT64_C(3600000), "not found yet"},
+               {-1000, "not found"},
+               {-7200000, "not found yet"}};
+    struct office o = {.folder = model_folder()};
+    (void)state;
+    office_open(&o, TENANT(""));
+    assert_string_equal(load(&o, "address\nann@x.test\n"), "1 of 1");
+    office_close(&o);
+    for (unsigned i = 0; i < ARRAY_LEN(row); i++) {
+        struct err e;
+        o.conf = world_conf(TENANT(""));
+        clock_fake_start(clock_mono_ms(), clock_wall_ms() + row[i].ahead_ms);
+        o.directory = directory_open(o.conf, o.folder, &e);
+        assert_non_null(o.directory);
+        assert_string_equal(look(&o, "ann@x.test"), "found new");
+        assert_string_equal(look(&o, "eve@x.test"), row[i].eve);
+        clock_fake_stop();
+        office_close(&o);
+    }
+    office_open(&o, TENANT(""));
+    assert_string_equal(look(&o, "eve@x.test"), "not found");
+    office_close(&o);
+    model_remove_folder(o.folder);
+}
+
 static void *ask_until_closed(void *arg)
 {
     struct manual_box *box = arg;
@@ -227,6 +261,7 @@ int main(void)
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_complete_at_the_end),
         cmocka_unit_test(test_restart),
+        cmocka_unit_test(test_clock_behind),
         cmocka_unit_test(test_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
