@@ -384,6 +384,13 @@ bool directory_undo_wave(struct directory *d, uint32_t wave, struct str key, str
     return publish_overrides(d, overrides_undo(d->overrides, wave, key, who, g, e));
 }
 
+bool directory_undo_keys(struct directory *d, uint32_t wave, const struct str *key, unsigned n,
+                         struct str who, struct err *e)
+{
+    uint64_t g = next_generation(d);
+    return publish_overrides(d, overrides_undo_keys(d->overrides, wave, key, n, who, g, e));
+}
+
 static bool move_one(struct directory *d, struct str key, struct str forest, struct str who,
                      struct err *e)
 {

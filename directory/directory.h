@@ -50,6 +50,9 @@ bool directory_expire_wave(struct directory *d, uint32_t wave, struct err *e);
 /* key empty: the whole wave. */
 bool directory_undo_wave(struct directory *d, uint32_t wave, struct str key, struct str who,
                          struct err *e);
+/* Of the wave, these addresses, each named once; all or none of them. */
+bool directory_undo_keys(struct directory *d, uint32_t wave, const struct str *key, unsigned n,
+                         struct str who, struct err *e);
 /* A wave of one address, now and for good. */
 bool directory_set_override(struct directory *d, struct str key, struct str forest, struct str who,
                             struct err *e);

@@ -3,14 +3,16 @@
  * that lookups see. See override.h.
  *
  * A change is made as lines, which are written and synced at once and then applied as if they had
- * been read. A torn end, and a wave without its commit line at the end, are cut on opening. A
- * journal that has become long is written anew with what still counts or can count again.
+ * been read. A torn end, and a wave without its commit line at the end, are cut on opening; a wave
+ * of which lines are missing counts as little. A journal that has become long is written anew with
+ * what still counts or can count again.
  */
 #include "directory/override.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -21,8 +23,9 @@
 #include "directory/map.h"
 #include "directory/override_int.h"
 
-#define FILE_MAX      ((size_t)256 << 20)
-#define COMPACT_BYTES ((off_t)16 << 20)
+#define FILE_MAX      ((size_t)256 << 20) /* what is longer could not be read at the next start */
+#define RESERVE       ((size_t)1 << 20)   /* of it, for ending waves when no more can be ordered */
+#define COMPACT_BYTES ((size_t)16 << 20)
 #define WHO_MAX       200
 #define WHY_MAX       400
 
@@ -31,6 +34,7 @@ struct overrides {
     char *path;
     int fd; /* -1 after a compaction, until the next change */
     off_t end, compact_at;
+    bool damaged; /* it may hold what was refused, or not be the file that a crash leaves */
     struct waves waves;
     struct dir_stack *stack;
 };
@@ -102,9 +106,15 @@ static size_t load_lines(struct overrides *o, struct str text)
     for (unsigned number = 1; text.n != 0; number++) {
         struct override_line l;
         struct str line = str_split(&text, '\n');
-        if (!override_line_read(line, &l) || !waves_apply(&o->waves, &l))
+        o->waves.n_changed = 0;
+        if (!override_line_read(line, &l))
             LOG(ERROR, "overrides", "directory-override-skipped", LC("file", o->path),
                 LU("line", number), LC("why", "not a line of this file's form"));
+        else if (!waves_apply(&o->waves, &l))
+            LOG(ERROR, "overrides", "directory-override-skipped", LC("file", o->path),
+                LU("line", number), LU("wave", l.wave),
+                LC("why", l.action == OVERRIDE_COMMIT ? "lines of its wave are missing"
+                                                      : "it means nothing at this place"));
         if (o->waves.open == NULL)
             good = line.p + line.n + 1;
     }
@@ -154,13 +164,22 @@ static bool file_turn(struct overrides *o, struct err *e)
     return true;
 }
 
+/* How long a journal that has n octets may become before it is written anew: never near FILE_MAX.
+ */
+static off_t compact_at(size_t n)
+{
+    size_t wanted = COMPACT_BYTES + 2 * n;
+    size_t most = n < FILE_MAX / 2 ? FILE_MAX / 2 : n + (FILE_MAX - n) / 2;
+    return (off_t)(wanted < most ? wanted : most);
+}
+
 struct overrides *overrides_open(const char *state_dir, const struct file_ops *ops, struct err *e)
 {
     struct overrides *o = NEW(struct overrides);
     o->ops = ops;
     o->path = mem_printf("%s/overrides.journal", state_dir);
     o->stack = stack_new(NULL);
-    o->compact_at = COMPACT_BYTES;
+    o->compact_at = compact_at(0);
     waves_init(&o->waves);
     if (file_open(o, O_CREAT, e) && load(o, e))
         return o;
@@ -183,43 +202,95 @@ void overrides_close(struct overrides **op)
 
 /* ---- writing it ---- */
 
-static bool append(struct overrides *o, const struct buf *lines, struct err *e)
+static bool is_same_file(const struct overrides *o)
+{
+    struct stat open, named;
+    return o->fd >= 0 && fstat(o->fd, &open) == 0 && stat(o->path, &named) == 0 &&
+           open.st_dev == named.st_dev && open.st_ino == named.st_ino;
+}
+
+/* Writes the journal anew with what is known. *n: how long it became. False: the old one is there
+ * still, whole; or it cannot be told which of the two a crash would leave, and it is `damaged`. */
+static bool rewrite(struct overrides *o, size_t *n, struct err *e)
+{
+    struct buf text = BUF_INIT(FILE_MAX);
+    bool ok = waves_write(&o->waves, &text) ||
+              err_set(e, ERR_LIMIT, 0, "%s would become too long", o->path);
+    ok = ok && file_replace(o->ops, o->path, text.p, text.n, 0600, e);
+    *n = text.n;
+    buf_free(&text);
+    if (ok)
+        o->damaged = false;
+    else if (!is_same_file(o))
+        o->damaged = true;
+    if (ok || o->damaged)
+        file_drop(o); /* the next change opens what has the name then */
+    return ok;
+}
+
+static bool is_writable(struct overrides *o, struct err *e)
+{
+    size_t n;
+    if (o->damaged && !rewrite(o, &n, e)) {
+        err_wrap(e, "after an earlier failure nothing is taken until %s can be written anew",
+                 o->path);
+        return false;
+    }
+    return o->fd >= 0 || file_turn(o, e);
+}
+
+/* What failed may be on the disk or get there later: a sync that failed says nothing, and a new one
+ * would not either. So the file is replaced. */
+static void give_up_lines(struct overrides *o)
+{
+    struct err e;
+    size_t n;
+    o->damaged = true;
+    (void)o->ops->ftruncate(o->fd, o->end); /* helps if nothing else does */
+    if (!rewrite(o, &n, &e))
+        LOG(ERROR, "overrides", "directory-overrides-failed", LC("error", e.text),
+            LC("why", "a refused change may be in it; it is written anew with the next change"));
+}
+
+static bool append(struct overrides *o, const struct buf *lines, size_t max, struct err *e)
 {
     struct iovec iov = {lines->p, lines->n};
-    bool ok = (o->fd >= 0 || file_turn(o, e)) && file_write_all(o->ops, o->fd, &iov, 1, o->end, e);
+    if (!is_writable(o, e))
+        return false;
+    if ((size_t)o->end + lines->n > max) {
+        o->compact_at = 0; /* another time there may be room */
+        return err_set(e, ERR_LIMIT, 0, "%s has no room for so many addresses", o->path);
+    }
+    bool ok = file_write_all(o->ops, o->fd, &iov, 1, o->end, e);
     ok = ok &&
          (o->ops->fdatasync(o->fd) == 0 || err_set(e, ERR_SYSTEM, errno, "%s: fdatasync", o->path));
     if (ok)
         o->end += (off_t)lines->n;
-    else if (o->fd >= 0 && o->ops->ftruncate(o->fd, o->end) != 0)
-        err_wrap(e, "%s is damaged at its end", o->path);
+    else
+        give_up_lines(o);
     return ok;
 }
 
 void overrides_tidy(struct overrides *o)
 {
+    struct err e;
+    size_t n;
     if (o->end <= o->compact_at)
         return;
-    struct buf text = BUF_INIT(FILE_MAX);
-    struct err e;
     waves_prune(&o->waves);
-    if (waves_write(&o->waves, &text)) {
-        if (!file_replace(o->ops, o->path, text.p, text.n, 0600, &e))
-            LOG(ERROR, "overrides", "directory-overrides-not-compacted", LC("error", e.text));
-        /* Even then the new file may be in place: nothing more is written to the old one. If it
-         * cannot be opened now, the next change opens it or fails. */
-        if (!file_turn(o, &e))
-            LOG(ERROR, "overrides", "directory-overrides-failed", LC("error", e.text));
-    }
-    o->compact_at = COMPACT_BYTES + 2 * (off_t)text.n;
-    buf_free(&text);
+    if (!rewrite(o, &n, &e))
+        LOG(ERROR, "overrides", "directory-overrides-not-compacted", LC("error", e.text));
+    if (o->fd < 0 && !file_turn(o, &e))
+        LOG(ERROR, "overrides", "directory-overrides-failed", LC("error", e.text));
+    o->compact_at = compact_at(n);
 }
 
-/* Journals the lines and does what they say. Frees them. */
-static bool change(struct overrides *o, struct buf *lines, bool complete, struct err *e)
+/* Journals the lines, if it becomes not longer than max, and does what they say. Frees them. */
+static bool change(struct overrides *o, struct buf *lines, bool complete, size_t max, struct err *e)
 {
     bool ok = complete || err_set(e, ERR_LIMIT, 0, "too many addresses at once");
-    ok = ok && append(o, lines, e);
+    ok = ok && append(o, lines, max, e);
+    o->waves.n_changed = 0;
     struct str text = ok ? buf_str(lines) : STR_NULL;
     while (text.n != 0) {
         struct override_line l;
@@ -238,13 +309,23 @@ static struct str escaped(struct buf *b, struct str s, size_t max)
     return buf_str(b);
 }
 
-static bool move_is_fine(const struct wave_move *m, struct err *e)
+static bool has_control(struct str s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if ((unsigned char)s.p[i] < ' ')
+            return true;
+    return false;
+}
+
+static bool move_is_fine(const struct wave_order *w, const struct wave_move *m, struct err *e)
 {
     struct dir_address a;
     if (!wave_key_split(m->key, &a))
         return err_set(e, ERR_INPUT, 0, "not an address; expected local@domain");
     if (m->forest.n > DIR_FLAG_MAX)
         return err_set(e, ERR_INPUT, 0, "the forest's name must have 1 to %d octets", DIR_FLAG_MAX);
+    if (has_control(m->forest) || (w->written && has_control(m->previous)))
+        return err_set(e, ERR_INPUT, 0, "%.*s: its flag has control characters", STR_ARG(m->key));
     return true;
 }
 
@@ -274,7 +355,7 @@ bool overrides_order(struct overrides *o, const struct wave_order *w, uint64_t g
     for (unsigned i = 0; ok && room && i < w->n; i++) {
         const struct wave_move *m = &w->move[i];
         const struct wave_address *now = waves_effective(&o->waves, m->key);
-        ok = move_is_fine(m, e);
+        ok = move_is_fine(w, m, e);
         l.action = action_of(w, m);
         l.key = m->key;
         l.forest = m->forest;
@@ -283,11 +364,11 @@ bool overrides_order(struct overrides *o, const struct wave_order *w, uint64_t g
     }
     (void)snprintf(count, sizeof(count), "%u", w->n);
     l.action = OVERRIDE_COMMIT;
-    l.key = l.forest = STR_NULL;
-    l.previous = str_c(count);
+    l.forest = STR_NULL;
+    l.key = l.previous = str_c(count);
     room = room && override_line_write(&lines, &l);
     if (ok)
-        ok = change(o, &lines, room, e);
+        ok = change(o, &lines, room, FILE_MAX - RESERVE, e);
     buf_free(&lines);
     buf_free(&who);
     buf_free(&why);
@@ -296,18 +377,17 @@ bool overrides_order(struct overrides *o, const struct wave_order *w, uint64_t g
 }
 
 static bool change_wave(struct overrides *o, uint32_t id, enum override_action action,
-                        struct str key, struct str who, uint64_t generation, struct err *e)
+                        struct str who, uint64_t generation, struct err *e)
 {
     struct buf line = BUF_INIT(4096), text = BUF_INIT(WHO_MAX + 16);
     struct override_line l = {.time_ms = clock_wall_ms(),
                               .action = action,
-                              .key = key,
                               .who = escaped(&text, who, WHO_MAX),
                               .generation = generation,
                               .wave = id};
     bool complete = override_line_write(&line, &l);
     buf_free(&text);
-    return change(o, &line, complete, e);
+    return change(o, &line, complete, FILE_MAX, e);
 }
 
 bool overrides_begin(struct overrides *o, uint32_t id, uint64_t generation, struct err *e)
@@ -315,7 +395,7 @@ bool overrides_begin(struct overrides *o, uint32_t id, uint64_t generation, stru
     const struct wave *w = waves_find(&o->waves, id);
     if (w == NULL || w->state != WAVE_PENDING)
         return err_set(e, ERR_INPUT, 0, "wave %u does not wait for its time", id);
-    return change_wave(o, id, OVERRIDE_BEGIN, STR_NULL, STR_NULL, generation, e);
+    return change_wave(o, id, OVERRIDE_BEGIN, STR_NULL, generation, e);
 }
 
 static bool has_ended(const struct wave *w)
@@ -328,23 +408,49 @@ bool overrides_expire(struct overrides *o, uint32_t id, uint64_t generation, str
     const struct wave *w = waves_find(&o->waves, id);
     if (w == NULL || has_ended(w))
         return err_set(e, ERR_INPUT, 0, "wave %u has ended already", id);
-    return change_wave(o, id, OVERRIDE_EXPIRE, STR_NULL, STR_NULL, generation, e);
+    return change_wave(o, id, OVERRIDE_EXPIRE, STR_NULL, generation, e);
+}
+
+static const struct wave *undoable(const struct overrides *o, uint32_t id, struct err *e)
+{
+    const struct wave *w = waves_find(&o->waves, id);
+    if (w == NULL)
+        err_set(e, ERR_INPUT, 0, "there is no wave %u; `causewayctl moves` lists them", id);
+    else if (has_ended(w))
+        err_set(e, ERR_INPUT, 0, "wave %u is %s already", id, wave_state_text(w->state));
+    return w != NULL && !has_ended(w) ? w : NULL;
 }
 
 bool overrides_undo(struct overrides *o, uint32_t id, struct str key, struct str who,
                     uint64_t generation, struct err *e)
 {
-    const struct wave *w = waves_find(&o->waves, id);
-    if (w == NULL)
-        return err_set(e, ERR_INPUT, 0, "there is no wave %u; `causewayctl moves` lists them", id);
-    if (has_ended(w))
-        return err_set(e, ERR_INPUT, 0, "wave %u is %s already", id, wave_state_text(w->state));
-    bool found = key.n == 0;
-    for (unsigned i = 0; i < w->n && !found; i++)
-        found = !w->address[i].undone && str_eq(w->address[i].key, key);
-    if (!found)
-        return err_set(e, ERR_INPUT, 0, "wave %u does not move %.*s", id, STR_ARG(key));
-    return change_wave(o, id, OVERRIDE_UNDO, key, who, generation, e);
+    if (key.n != 0)
+        return overrides_undo_keys(o, id, &key, 1, who, generation, e);
+    return undoable(o, id, e) != NULL && change_wave(o, id, OVERRIDE_UNDO, who, generation, e);
+}
+
+bool overrides_undo_keys(struct overrides *o, uint32_t id, const struct str *key, unsigned n,
+                         struct str who, uint64_t generation, struct err *e)
+{
+    struct buf lines = BUF_INIT(FILE_MAX), text = BUF_INIT(WHO_MAX + 16);
+    struct override_line l = {.time_ms = clock_wall_ms(),
+                              .action = OVERRIDE_UNDO,
+                              .who = escaped(&text, who, WHO_MAX),
+                              .generation = generation,
+                              .wave = id};
+    const struct wave *w = undoable(o, id, e);
+    bool ok = w != NULL, room = true;
+    for (unsigned i = 0; ok && i < n; i++) {
+        l.key = key[i];
+        ok = waves_names(&o->waves, w, key[i]) ||
+             err_set(e, ERR_INPUT, 0, "wave %u does not move %.*s", id, STR_ARG(key[i]));
+        room = room && override_line_write(&lines, &l);
+    }
+    buf_free(&text);
+    if (ok)
+        return change(o, &lines, room, FILE_MAX, e);
+    buf_free(&lines);
+    return false;
 }
 
 unsigned overrides_changed(const struct overrides *o, struct wave_address *const **list)

@@ -60,6 +60,7 @@ struct wave {
     struct str forest;                   /* of its first address */
     unsigned n_made;                     /* addresses as ordered */
     unsigned n;                          /* of which are known; 0: it ended long ago */
+    unsigned n_left;                     /* of these, the ones that were not taken away */
     struct wave_address *address;
     uint64_t order; /* private, like the next: of planning or, later, of beginning */
     struct arena arena;
@@ -88,7 +89,8 @@ struct wave_order {
 };
 
 /* Each of these writes to the journal, syncs it, and then changes what counts; on failure nothing
- * is changed. `generation`: of the view that will show it. */
+ * is changed: the journal is written anew without what failed, and until that has succeeded nothing
+ * else is taken. `generation`: of the view that will show it. */
 bool overrides_order(struct overrides *o, const struct wave_order *order, uint64_t generation,
                      uint32_t *id, struct err *e);
 bool overrides_begin(struct overrides *o, uint32_t id, uint64_t generation, struct err *e);
@@ -97,6 +99,10 @@ bool overrides_expire(struct overrides *o, uint32_t id, uint64_t generation, str
 /* key empty: the whole wave. ERR_INPUT if there is nothing to undo. */
 bool overrides_undo(struct overrides *o, uint32_t id, struct str key, struct str who,
                     uint64_t generation, struct err *e);
+/* These addresses of it, each named once; all or none of them, unless the power fails meanwhile:
+ * then it may be some. */
+bool overrides_undo_keys(struct overrides *o, uint32_t id, const struct str *key, unsigned n,
+                         struct str who, uint64_t generation, struct err *e);
 /* The addresses for which the last of these changed what counts; valid until the next, or: */
 unsigned overrides_changed(const struct overrides *o, struct wave_address *const **list);
 /* Writes a journal that has become long anew. After each change. */

@@ -19,18 +19,20 @@ struct waves {
     uint64_t last_order;
     struct hashmap top; /* hash of an address key -> the newest struct wave_address of it */
     struct wave *open;  /* not yet committed: its lines are being read */
-    struct wave_address **changed; /* by the last line */
+    struct wave_address **changed; /* by the lines since n_changed was set to 0 */
     unsigned n_changed, cap_changed;
 };
 
 void waves_init(struct waves *w);
 void waves_free(struct waves *w);
-/* False: a line that means nothing here. */
+/* False: a line that means nothing here, or the commit of a wave that is not whole. */
 bool waves_apply(struct waves *w, const struct override_line *l);
 /* The open wave is given up. */
 void waves_drop_open(struct waves *w);
 struct wave *waves_find(const struct waves *w, uint32_t id);
 struct wave_address *waves_find_key(const struct waves *w, struct str key);
+/* Has the wave this address, and was it not taken away? */
+bool waves_names(const struct waves *w, const struct wave *one, struct str key);
 struct wave_address *waves_effective(const struct waves *w, struct str key);
 /* Forgets what neither counts nor can count again: waves that have ended (but for their headline)
  * and what lies deep below others. */

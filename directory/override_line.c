@@ -51,6 +51,8 @@ bool override_line_read(struct str text, struct override_line *out)
 {
     uint64_t wave;
     *out = (struct override_line){0};
+    if (text.n != 0 && memchr(text.p, '\0', text.n) != NULL)
+        return false; /* a page that never reached the disk */
     if (!moment_parse(str_split(&text, '\t'), 0, &out->time_ms))
         out->time_ms = 0; /* nothing depends on it */
     if (!action_read(take(&text), &out->action))
@@ -59,12 +61,13 @@ bool override_line_read(struct str text, struct override_line *out)
     out->forest = take(&text);
     out->who = take(&text);
     out->why = take(&text);
+    bool has_wave = text.n != 0;
     bool ok = take_number(&text, UINT64_MAX, &out->generation);
     out->previous = take(&text);
     ok = ok && take_number(&text, UINT32_MAX - 1, &wave) && take_moment(&text, &out->until_ms) &&
          take_moment(&text, &out->at_ms);
     out->wave = ok ? (uint32_t)wave : 0;
-    return ok;
+    return ok && (wave != 0 || !has_wave);
 }
 
 static void put(struct buf *b, struct str s)

@@ -10,12 +10,13 @@
  *     plan         the same, of a wave that is to begin at `at`
  *     write        the same, of a wave written to a directory; previous is the flag it had there,
  *                  at is not used, and generation is 0
- *     commit       the wave is complete: what stands before it counts from here. previous: how many
- *                  addresses were ordered
+ *     commit       the wave is complete: what stands before it counts from here, if it is as many
+ *                  lines as previous says. key: how many addresses were ordered; missing in older
+ *                  versions, where previous said that
  *     begin        a planned wave took effect
  *     expire       its time was over
  *     undo         taken back by who: the whole wave, or the one address `key`
- *     past         like commit, of a wave whose addresses are forgotten
+ *     past         of a wave whose addresses are forgotten. previous: how many were ordered
  */
 #ifndef DIRECTORY_OVERRIDE_LINE_H
 #define DIRECTORY_OVERRIDE_LINE_H

@@ -36,6 +36,13 @@ bool wave_key_split(struct str key, struct dir_address *out)
 
 /* ---- lifetime ---- */
 
+/* What an address is found by, and what undo writes back, is kept whole. */
+static struct str keep_whole(struct wave *w, struct str s)
+{
+    return s.n != 0 ? arena_str(&w->arena, s) : STR_NULL;
+}
+
+/* Of what is only shown, not more than is of use. */
 static struct str keep(struct wave *w, struct str s)
 {
     return s.n != 0 ? arena_str(&w->arena, str_upto(s, s.n < TEXT_MAX ? s.n : TEXT_MAX)) : STR_NULL;
@@ -155,6 +162,20 @@ struct wave_address *waves_find_key(const struct waves *w, struct str key)
     return a;
 }
 
+/* The address of this wave that is not taken away; NULL if there is none. */
+static struct wave_address *find_of(const struct waves *w, const struct wave *one, struct str key)
+{
+    struct wave_address *a = top_of(w, hash_of(key));
+    while (a != NULL && !(a->wave == one && str_eq(a->key, key)))
+        a = a->below;
+    return a;
+}
+
+bool waves_names(const struct waves *w, const struct wave *one, struct str key)
+{
+    return find_of(w, one, key) != NULL;
+}
+
 static void link_on_top(struct waves *w, struct wave_address *a)
 {
     uint64_t hash = hash_of(a->key);
@@ -204,9 +225,9 @@ static bool add_address(struct waves *w, const struct override_line *l)
     if ((one->n & (one->n + 1)) == 0) /* room for the next power of two */
         one->address = mem_realloc(one->address, (one->n + 1) * 2 * sizeof(*one->address));
     one->address[one->n++] = (struct wave_address){.wave = one,
-                                                   .key = keep(one, l->key),
-                                                   .forest = keep(one, forest),
-                                                   .previous = keep(one, l->previous)};
+                                                   .key = keep_whole(one, l->key),
+                                                   .forest = keep_whole(one, forest),
+                                                   .previous = keep_whole(one, l->previous)};
     return true;
 }
 
@@ -217,15 +238,35 @@ static void mark_begun(struct waves *w, struct wave *one, int64_t when_ms)
     one->order = ++w->last_order;
 }
 
+/* What a commit line says of the number of addresses must be what was read: of an order that was
+ * never acknowledged, a page in the middle may be lost though its end is there. Older versions
+ * wrote only the number ordered, of which fewer may have been left. */
+static bool is_whole(struct wave *one, const struct override_line *l)
+{
+    uint64_t n = 0, made = 0;
+    one->n_made = one->n_left = one->n;
+    if (l->action != OVERRIDE_COMMIT)
+        return true; /* a line is a wave */
+    if (!str_to_u64(l->previous, UINT32_MAX, &n))
+        return false;
+    if (l->key.n == 0) {
+        one->n_made = (unsigned)n;
+        return one->n <= n;
+    }
+    bool ok = str_to_u64(l->key, UINT32_MAX, &made);
+    one->n_made = (unsigned)made;
+    return ok && one->n == n && n <= made;
+}
+
 static bool commit(struct waves *w, const struct override_line *l)
 {
     struct wave *one = w->open;
-    uint64_t n = 0;
     if (one == NULL || l->wave != (l->action == OVERRIDE_COMMIT ? one->id : 0) ||
-        waves_find(w, one->id) != NULL)
+        waves_find(w, one->id) != NULL || !is_whole(one, l)) {
+        waves_drop_open(w);
         return false;
+    }
     w->open = NULL;
-    one->n_made = str_to_u64(l->previous, UINT32_MAX, &n) ? (unsigned)n : one->n;
     one->order = ++w->last_order;
     if (one->state == WAVE_ACTIVE)
         mark_begun(w, one, one->made_ms);
@@ -264,24 +305,34 @@ static void take_away(struct waves *w, struct wave_address *a)
         note_change(w, a);
     unlink_address(w, a);
     a->undone = true;
+    a->wave->n_left--;
+}
+
+/* All of one key in a wave: a written one has it once for each source. */
+static bool take_key_away(struct waves *w, const struct wave *one, struct str key)
+{
+    struct wave_address *a;
+    bool found = false;
+    for (; (a = find_of(w, one, key)) != NULL; found = true)
+        take_away(w, a);
+    return found;
 }
 
 static bool end(struct waves *w, const struct override_line *l)
 {
     struct wave *one = waves_find(w, l->wave);
-    bool found = one != NULL && one->n == 0 && one->state == WAVE_REPLACED, left = false;
+    bool found = one != NULL && one->n == 0 && one->state == WAVE_REPLACED;
     if (one == NULL || (one->state != WAVE_PENDING && one->state != WAVE_ACTIVE && !found))
         return false;
-    for (unsigned i = 0; i < one->n; i++) {
-        struct wave_address *a = &one->address[i];
-        if (l->key.n == 0 || str_eq(a->key, l->key)) {
-            found = found || !a->undone;
-            take_away(w, a);
-        }
-        left = left || !a->undone;
+    if (l->key.n != 0) {
+        found = take_key_away(w, one, l->key) || found;
+    } else {
+        found = found || one->n_left != 0;
+        for (unsigned i = 0; i < one->n; i++)
+            take_away(w, &one->address[i]);
     }
     one->generation = l->generation;
-    if (left)
+    if (one->n_left != 0)
         return found;
     one->state = l->action == OVERRIDE_EXPIRE ? WAVE_EXPIRED : WAVE_UNDONE;
     one->ended_ms = l->time_ms;
@@ -305,13 +356,18 @@ static bool past(struct waves *w, const struct override_line *l)
 
 bool waves_apply(struct waves *w, const struct override_line *l)
 {
-    w->n_changed = 0;
+    if (l->action >= OVERRIDE_BEGIN) /* the lines of a wave stand together */
+        waves_drop_open(w);
     switch (l->action) {
     case OVERRIDE_SET:
     case OVERRIDE_UNSET:
-        if (l->wave == 0)
+        if (l->wave != 0)
+            return add_address(w, l);
+        if (w->open != NULL) { /* between the lines of a wave: what is left of one of them */
             waves_drop_open(w);
-        return add_address(w, l) && (l->wave != 0 || commit(w, l));
+            return false;
+        }
+        return add_address(w, l) && commit(w, l);
     case OVERRIDE_PLAN:
     case OVERRIDE_WRITE:
         return l->wave != 0 && add_address(w, l);
@@ -339,17 +395,10 @@ static void forget_deep(struct waves *w, uint64_t hash)
         if (for_good > OVERRIDE_KEPT_BELOW && counts(a)) {
             unlink_address(w, a);
             a->undone = true;
+            a->wave->n_left--;
         }
         for_good += counts(a) && a->wave->until_ms == 0;
     }
-}
-
-static bool has_address(const struct wave *one)
-{
-    for (unsigned i = 0; i < one->n; i++)
-        if (!one->address[i].undone)
-            return true;
-    return false;
 }
 
 /* Only the headline of a wave is left. */
@@ -370,7 +419,7 @@ void waves_prune(struct waves *w)
         if (w->top.key[i] != 0)
             forget_deep(w, w->top.key[i]);
     for (unsigned i = 0; i < w->n; i++) {
-        if (!has_address(w->wave[i]))
+        if (w->wave[i]->n_left == 0)
             shrink(w->wave[i]);
         n_past += w->wave[i]->n == 0;
     }

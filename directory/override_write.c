@@ -31,24 +31,28 @@ static bool write_addresses(const struct wave *one, struct override_line l, stru
 
 static bool write_wave(const struct wave *one, struct buf *out)
 {
-    char count[24];
-    (void)snprintf(count, sizeof(count), "%u", one->n_made);
+    char made[24], left[24];
+    (void)snprintf(made, sizeof(made), "%u", one->n_made);
+    (void)snprintf(left, sizeof(left), "%u", one->n_left);
     struct override_line l = {.time_ms = one->made_ms,
                               .action = OVERRIDE_PAST,
                               .forest = one->forest,
                               .who = one->who,
                               .why = one->why,
                               .generation = one->generation,
-                              .previous = str_c(count),
+                              .previous = str_c(made),
                               .wave = one->id,
                               .until_ms = one->until_ms,
                               .at_ms = one->at_ms};
     bool ok = write_addresses(one, l, out);
-    if (one->n != 0)
+    if (one->n_left != 0) {
         l.action = OVERRIDE_COMMIT;
+        l.key = l.previous;
+        l.previous = str_c(left);
+    }
     ok = ok && override_line_write(out, &l);
     l = (struct override_line){.wave = one->id, .generation = one->generation};
-    if (one->n != 0 && one->at_ms != 0 && one->state == WAVE_ACTIVE) {
+    if (one->n_left != 0 && one->at_ms != 0 && one->state == WAVE_ACTIVE) {
         l.action = OVERRIDE_BEGIN;
         l.time_ms = one->begun_ms;
         ok = ok && override_line_write(out, &l);

@@ -97,6 +97,15 @@ static off_t length(const char *folder)
     return st.st_size;
 }
 
+static void make_long(const char *folder)
+{
+    static char line[17 << 20];
+    memset(line, 'x', sizeof(line) - 1);
+    memcpy(line, "t\tset\tl@x.test\tnew\t", 19);
+    line[sizeof(line) - 2] = '\n';
+    append(folder, line);
+}
+
 /* ---- one after the other ---- */
 
 static void test_life(void **state)
@@ -295,6 +304,234 @@ static void test_sync_fails(void **state)
     model_remove_folder(folder);
 }
 
+static bool replace_fails;
+
+static int f_ftruncate(int fd, off_t size)
+{
+    if (!sync_fails)
+        return file_real.ftruncate(fd, size);
+    errno = EIO;
+    return -1;
+}
+
+static int f_rename(const char *from, const char *to)
+{
+    if (!replace_fails)
+        return file_real.rename(from, to);
+    errno = EIO;
+    return -1;
+}
+
+/* A refused order is not in the file that the next start finds; and while it may be in there,
+ * nothing else is taken. */
+static void test_refused_stays_refused(void **state)
+{
+    (void)state;
+    for (unsigned kind = 0; kind < 2; kind++) {
+        const char *folder = model_folder();
+        struct file_ops ops = file_real;
+        ops.fdatasync = f_fdatasync;
+        ops.ftruncate = f_ftruncate;
+        ops.rename = f_rename;
+        struct overrides *o = overrides_open(folder, &ops, &e);
+        assert_int_equal(order(o, "a@x.test=one"), 1);
+        sync_fails = true;
+        replace_fails = kind == 1;
+        assert_int_equal(order(o, "a@x.test=two b@x.test=two"), 0);
+        sync_fails = false;
+        if (replace_fails) {
+            assert_int_equal(order(o, "c@x.test=one"), 0);
+            assert_int_equal(e.errnum, EIO);
+            assert_false(overrides_undo(o, 1, STR_NULL, STR("you"), 8, &e));
+            assert_string_equal(forest_of(o, "a@x.test"), "one");
+            replace_fails = false;
+            assert_int_equal(order(o, "c@x.test=one"), 2);
+        }
+        struct overrides *crashed = o;
+        o = overrides_open(folder, &file_real, &e);
+        assert_non_null(o);
+        assert_string_equal(forest_of(o, "a@x.test"), "one");
+        assert_string_equal(forest_of(o, "b@x.test"), "none");
+        assert_string_equal(forest_of(o, "c@x.test"), kind == 1 ? "one" : "none");
+        overrides_close(&o);
+        overrides_close(&crashed);
+        model_remove_folder(folder);
+    }
+}
+
+/* A part of the last wave never reached the disk, though its end did: none of it counts. */
+static void test_hole(void **state)
+{
+    (void)state;
+    const char *folder = model_folder();
+    struct overrides *o = overrides_open(folder, &file_real, &e);
+    assert_int_equal(order(o, "a@x.test=one b@x.test=one"), 1);
+    off_t first = length(folder);
+    assert_int_equal(order(o, "a@x.test=two b@x.test=two c@x.test=two d@x.test=two"), 2);
+    off_t all = length(folder);
+    overrides_close(&o);
+    struct buf journal = BUF_INIT(1 << 20);
+    assert_true(file_read_all(path_of(folder), &journal, &e));
+    size_t hole = (size_t)(all - first) / 3; /* longer than a line */
+    for (size_t at = (size_t)first; at + hole <= (size_t)all; at++) {
+        for (unsigned kind = 0; kind < 2; kind++) {
+            char *text = malloc(journal.n);
+            memcpy(text, journal.p, journal.n);
+            memset(text + at, kind == 0 ? '\0' : 'x', hole);
+            assert_true(file_replace(&file_real, path_of(folder), text, journal.n, 0600, &e));
+            free(text);
+            o = overrides_open(folder, &file_real, &e);
+            for (unsigned round = 0; round < 2; round++) {
+                assert_string_equal(forest_of(o, "a@x.test"), "one");
+                assert_string_equal(forest_of(o, "b@x.test"), "one");
+                assert_string_equal(forest_of(o, "c@x.test"), "none");
+                assert_string_equal(forest_of(o, "d@x.test"), round == 0 ? "none" : "three");
+                if (round == 0)
+                    assert_true(order(o, "d@x.test=three"));
+                o = again(o, folder);
+            }
+            overrides_close(&o);
+        }
+    }
+    buf_free(&journal);
+    model_remove_folder(folder);
+}
+
+/* Commit lines of older versions say only how many addresses were ordered. */
+static void test_older_commit(void **state)
+{
+    (void)state;
+    const char *folder = model_folder();
+    struct overrides *o = overrides_open(folder, &file_real, &e);
+    overrides_close(&o);
+    append(folder, "t\tset\ta@x.test\tnew\tme\t-\t1\t-\t1\t-\t-\n"
+                   "t\tset\tb@x.test\tnew\tme\t-\t1\t-\t1\t-\t-\n"
+                   "t\tcommit\t-\t-\tme\t-\t1\t5\t1\t-\t-\n"
+                   "t\tset\tc@x.test\tnew\tme\t-\t1\t-\t2\t-\t-\n"
+                   "t\tset\td@x.test\tnew\tme\t-\t1\t-\t2\t-\t-\n"
+                   "t\tcommit\t-\t-\tme\t-\t1\t1\t2\t-\t-\n");
+    make_long(folder);
+    o = overrides_open(folder, &file_real, &e);
+    for (unsigned round = 0; round < 3; round++) {
+        assert_string_equal(forest_of(o, "a@x.test"), "new");
+        assert_string_equal(forest_of(o, "b@x.test"), round == 0 ? "new" : "none");
+        assert_string_equal(forest_of(o, "c@x.test"), "none");
+        assert_int_equal(overrides_find(o, 1)->n_made, 5);
+        if (round == 0) {
+            assert_true(overrides_undo(o, 1, STR("b@x.test"), STR("you"), 8, &e));
+            overrides_tidy(o);
+            assert_true(length(folder) < 2000);
+        }
+        o = again(o, folder);
+    }
+    overrides_close(&o);
+    model_remove_folder(folder);
+}
+
+/* ---- much at once ---- */
+
+static unsigned n_syncs;
+
+static int counting_fdatasync(int fd)
+{
+    n_syncs++;
+    return file_real.fdatasync(fd);
+}
+
+enum {
+    MANY = 40000
+};
+
+/* Many addresses of a wave are taken back with one sync, and in no time. */
+static void test_undo_keys(void **state)
+{
+    (void)state;
+    const char *folder = model_folder();
+    struct file_ops ops = file_real;
+    ops.fdatasync = counting_fdatasync;
+    struct overrides *o = overrides_open(folder, &ops, &e);
+    struct wave_move *m = calloc(MANY, sizeof(*m));
+    struct str *key = calloc(MANY, sizeof(*key));
+    char(*text)[24] = calloc(MANY, sizeof(*text));
+    struct wave_address *const *changed;
+    uint32_t id;
+    for (unsigned i = 0; i < MANY; i++) {
+        snprintf(text[i], sizeof(text[i]), "u%u@x.test", i);
+        key[i] = str_c(text[i]);
+        m[i] = (struct wave_move){.key = key[i], .forest = STR("new")};
+    }
+    const struct wave_order w = {.n = MANY, .move = m, .who = STR("me")};
+    assert_true(overrides_order(o, &w, 7, &id, &e));
+    key[MANY - 1] = STR("nobody@x.test");
+    assert_false(overrides_undo_keys(o, id, key, MANY, STR("you"), 8, &e));
+    assert_string_equal(forest_of(o, "u0@x.test"), "new");
+    n_syncs = 0;
+    assert_true(overrides_undo_keys(o, id, key, MANY - 1, STR("you"), 8, &e));
+    assert_int_equal(n_syncs, 1);
+    assert_int_equal(overrides_changed(o, &changed), MANY - 1);
+    for (unsigned round = 0; round < 2; round++) {
+        assert_string_equal(forest_of(o, "u0@x.test"), "none");
+        assert_string_equal(forest_of(o, "u39998@x.test"), "none");
+        assert_string_equal(forest_of(o, "u39999@x.test"), "new");
+        assert_int_equal(overrides_find(o, id)->state, WAVE_ACTIVE);
+        o = again(o, folder);
+    }
+    const struct str last = STR("u39999@x.test");
+    assert_true(overrides_undo_keys(o, id, &last, 1, STR("you"), 8, &e));
+    assert_int_equal(overrides_find(o, id)->state, WAVE_UNDONE);
+    overrides_close(&o);
+    free(text);
+    free(key);
+    free(m);
+    model_remove_folder(folder);
+}
+
+/* The longest address is one like any other. */
+static void test_long_key(void **state)
+{
+    (void)state;
+    const char *folder = model_folder();
+    struct overrides *o = overrides_open(folder, &file_real, &e);
+    char move[ADDRESS_MAX + 8], key[ADDRESS_MAX + 1];
+    memset(key, 'k', ADDRESS_MAX);
+    memcpy(key + ADDRESS_MAX - 7, "@x.test", 8);
+    snprintf(move, sizeof(move), "%s=new", key);
+    assert_int_equal(order(o, move), 1);
+    for (unsigned round = 0; round < 2; round++) {
+        assert_string_equal(forest_of(o, key), "new");
+        assert_non_null(overrides_find_key(o, str_c(key)));
+        o = again(o, folder);
+    }
+    assert_true(overrides_undo(o, 1, str_c(key), STR("you"), 8, &e));
+    assert_string_equal(forest_of(o, key), "none");
+    overrides_close(&o);
+    model_remove_folder(folder);
+}
+
+/* A journal that could not be read at the next start is never made. */
+static void test_full(void **state)
+{
+    (void)state;
+    const char *folder = model_folder();
+    struct overrides *o = overrides_open(folder, &file_real, &e);
+    assert_int_equal(order(o, "a@x.test=one"), 1);
+    overrides_close(&o);
+    assert_int_equal(truncate(path_of(folder), (256 << 20) - 300), 0);
+    append(folder, "\n");
+    o = overrides_open(folder, &file_real, &e);
+    assert_non_null(o);
+    assert_int_equal(order(o, "b@x.test=one c@x.test=one d@x.test=one"), 0);
+    assert_int_equal(e.class, ERR_LIMIT);
+    assert_true(overrides_undo(o, 1, STR_NULL, STR("you"), 8, &e)); /* there is room for that */
+    o = again(o, folder);
+    assert_int_equal(overrides_find(o, 1)->state, WAVE_UNDONE);
+    overrides_tidy(o);
+    assert_true(order(o, "b@x.test=one c@x.test=one d@x.test=one"));
+    assert_true(length(folder) < 2000);
+    overrides_close(&o);
+    model_remove_folder(folder);
+}
+
 /* ---- compaction ---- */
 
 static bool no_journal;
@@ -317,15 +554,6 @@ static int f_fsync(int fd)
         return file_real.fsync(fd);
     errno = EIO; /* the new file has its name already */
     return -1;
-}
-
-static void make_long(const char *folder)
-{
-    static char line[17 << 20];
-    memset(line, 'x', sizeof(line) - 1);
-    memcpy(line, "t\tset\tl@x.test\tnew\t", 19);
-    line[sizeof(line) - 2] = '\n';
-    append(folder, line);
 }
 
 /* The journal is rewritten and cannot be opened again, or the rewriting ends with an error after
@@ -536,7 +764,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_life),       cmocka_unit_test(test_layers),
         cmocka_unit_test(test_written),    cmocka_unit_test(test_cut_anywhere),
-        cmocka_unit_test(test_sync_fails), cmocka_unit_test(test_compaction),
+        cmocka_unit_test(test_sync_fails), cmocka_unit_test(test_refused_stays_refused),
+        cmocka_unit_test(test_hole),       cmocka_unit_test(test_older_commit),
+        cmocka_unit_test(test_undo_keys),  cmocka_unit_test(test_long_key),
+        cmocka_unit_test(test_full),       cmocka_unit_test(test_compaction),
         cmocka_unit_test(test_random),     cmocka_unit_test(test_deep),
         cmocka_unit_test(test_lines)};
     return cmocka_run_group_tests(tests, NULL, NULL);
