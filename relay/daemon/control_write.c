@@ -197,17 +197,36 @@ static void next_slice(struct writing *w);
 
 /* ---- a move ---- */
 
+/* A wave holds what it changed: undo need not ask for the others. An address stays in it when its
+ * flag was written in any source; the changes of one address stand together. */
+static bool drop_failed(struct writing *w, struct err *e)
+{
+    struct str *key = mem_array(w->n + 1, sizeof(*key));
+    unsigned n = 0;
+    for (unsigned i = 0, next; i < w->n; i = next) {
+        bool written = false, failed = false;
+        for (next = i; next < w->n && str_eq(w->move[next].key, w->move[i].key); next++) {
+            written = written || w->change[next].state == FLAG_WRITTEN;
+            failed = failed || (w->change[next].state == FLAG_FAILED &&
+                                w->move[next].previous.n != 0); /* it is in the journal */
+        }
+        if (failed && !written)
+            key[n++] = w->move[i].key;
+    }
+    bool ok = n == 0 || directory_undo_keys(w->d->directory, w->wave, key, n, STR("(failed)"), e);
+    mem_free(key);
+    return ok;
+}
+
 static void finish_move(struct writing *w)
 {
     struct tally o = tell(w);
     struct err e;
-    /* a wave holds what it changed: undo need not ask for the others */
-    for (unsigned i = 0; o.written != 0 && i < w->n; i++)
-        if (w->change[i].state == FLAG_FAILED && w->move[i].previous.n != 0)
-            (void)directory_undo_wave(w->d->directory, w->wave, w->move[i].key, STR("(failed)"),
-                                      &e);
-    if (o.written == 0 && w->wave != 0)
-        (void)directory_undo_wave(w->d->directory, w->wave, STR_NULL, STR("(failed)"), &e);
+    bool ok = w->wave == 0 || (o.written != 0 ? drop_failed(w, &e)
+                                              : directory_undo_wave(w->d->directory, w->wave,
+                                                                    STR_NULL, STR("(failed)"), &e));
+    if (!ok) /* undo finds them unchanged and leaves them alone */
+        LOG(WARN, NULL, "wave-not-reduced", LU("wave", w->wave), LC("why", e.text));
     LOG(INFO, NULL, "wave-written", LU("wave", w->wave), LU("objects", o.written),
         LU("failed", o.failed), LC("by", control_who(w->r)), LC("why", o.why != NULL ? o.why : ""));
     if (o.written == 0) {

@@ -115,10 +115,12 @@ static const char *warning(const struct move_plan *p, const struct move_item *i,
     return r->found == DIR_CONFLICT ? "the directories disagree on where it is" : NULL;
 }
 
-/* Is it there by a move that comes back? Then being there is no reason to leave it alone. */
-static bool is_there_for_a_time(const struct overrides *o, struct str key)
+/* Is it there by a move that comes back? Then being there is no reason to leave it alone. A move
+ * counts for the whole person, so it may be of another address than the one ordered now. */
+static bool is_there_for_a_time(const struct overrides *o, const struct dir_claim *best)
 {
-    const struct wave_address *a = overrides_effective(o, key);
+    const struct wave_address *a =
+        best->kind == DIR_OVERRIDE ? overrides_effective(o, best->primary) : NULL;
     return a != NULL && a->wave->until_ms != 0;
 }
 
@@ -133,7 +135,7 @@ static void look_up(struct move_plan *p, const struct overrides *o, struct move_
         i->kind = r->found == DIR_NOT_FOUND ? MOVE_UNKNOWN : MOVE_UNSURE;
     } else {
         int now = conf_find_forest(conf_of(p), r->best->forest);
-        i->kind = now == i->forest && !is_there_for_a_time(o, i->key) ? MOVE_THERE : MOVE_GOES;
+        i->kind = now == i->forest && !is_there_for_a_time(o, r->best) ? MOVE_THERE : MOVE_GOES;
         i->now = now != CONF_NONE ? str_c(conf_of(p)->forest[now].name) : STR_NULL;
     }
     i->warning = i->kind != MOVE_THERE ? warning(p, i, r) : NULL;

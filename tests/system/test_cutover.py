@@ -241,6 +241,22 @@ def test_a_move_for_good_of_who_is_there_for_a_time(start):
     assert forest_of(r, "anna") == ["B"]
 
 
+def test_a_move_for_good_by_another_address(start):
+    """An alias was moved for a time, and the person with it; the primary address is then moved for good."""
+    r = start()
+    with open(r.ldif, encoding="utf-8") as f:
+        text = f.read()
+    with open(r.ldif + ".new", "w", encoding="utf-8") as f:
+        f.write(text.replace("mailNickname: anna\n", f"mailNickname: anna\nproxyAddresses: smtp:{address('alias')}\n"))
+    os.rename(r.ldif + ".new", r.ldif)
+    until("the alias", lambda: r.knows("alias"))
+    assert r.ctl("move", address("alias"), "--to", "B", "--for", "3s")[0] == 0
+    assert forest_of(r, "anna", "alias") == ["B", "B"]
+    assert r.ctl("move", address("anna"), "--to", "B")[0] == 0
+    until("the first to end", lambda: states(r) == ["expired", "active"])
+    assert forest_of(r, "anna") == ["B"]
+
+
 def test_a_pending_move_is_dropped(start):
     r = start()
     assert r.ctl("move", address("anna"), "--to", "B", "--at", local_time(4))[0] == 0
@@ -330,10 +346,11 @@ def test_a_large_wave(start, tmp_path):
 
 @pytest.fixture
 def ldap(relay, sinks, tmp_path):
-    """ldap(writer=...) -> (relay that follows a slapd, slapd): anna, bob and carl in forest A, who is away."""
+    """ldap(access=...) -> (relay that follows a slapd, slapd): anna, bob and carl in forest A, who is away.
+    With several access=..., so many slapds, all of which know them."""
     made = []
 
-    def make(access="write"):
+    def one(access):
         slapd = Slapd(tmp_path / f"slapd{len(made)}", "".join(
             person(x, proxyAddresses=f"SMTP:{address(x)}", mailNickname=x, extensionAttribute1="A")
             for x in ("anna", "bob", "carl")))
@@ -343,7 +360,7 @@ def ldap(relay, sinks, tmp_path):
                                         "access to * by dn.exact=\"cn=sync")
         conf.write_text(text)
         made.append(slapd.start())
-        section = f"""source "ldap" {{
+        return slapd, f"""source "{'ldap' if len(made) == 1 else f'ldap{len(made)}'}" {{
     type = openldap
     uri = {{ "{slapd.uri}" }}
     tls = starttls
@@ -359,12 +376,15 @@ def ldap(relay, sinks, tmp_path):
     backoff_max = 500ms
 }}
 """
+
+    def make(*access):
+        slapds, sections = zip(*map(one, access or ["write"]))
         b = sinks()
-        r = relay(forests={"A": [free_port()], "B": [b.port]}, source=section, sections={"queue": SLOW})
+        r = relay(forests={"A": [free_port()], "B": [b.port]}, source="".join(sections), sections={"queue": SLOW})
         r.start()
         until("the directory", lambda: r.is_complete())
         r.b = b
-        return r, slapd
+        return r, *slapds
     yield make
     for slapd in made:
         slapd.stop()
@@ -440,7 +460,7 @@ def test_write_to_active_directory(relay, sinks, domains, tmp_path):
 
 
 def test_write_needs_the_right(ldap):
-    r, slapd = ldap(access="read")
+    r, slapd = ldap("read")
     code, text = r.ctl("move", address("anna"), "--to", "B", "--write")
     assert code == 1 and 'bind_dn of source "ldap" may not write extensionAttribute1' in text, text
     assert flag(slapd, "anna") == "A" and forest_of(r, "anna") == ["A"]
@@ -448,6 +468,19 @@ def test_write_needs_the_right(ldap):
     slapd.stop()
     code, text = r.ctl("move", address("anna"), "--to", "B", "--write")
     assert code == 1 and "nothing could be written: source \"ldap\"" in text, text
+
+
+def test_write_succeeds_in_one_of_two_sources(ldap):
+    """What was written stays in the wave, and undo takes it back."""
+    r, slapd, other = ldap("write", "read")
+    code, text = r.ctl("move", address("anna"), address("bob"), "--to", "B", "--write")
+    assert [flag(x, "anna") for x in (slapd, other)] == ["B", "A"], text
+    w, = waves(r)
+    assert w["state"] == "active" and w["addresses"] == 4, (text, w)
+    code, text = r.ctl("undo")
+    assert code == 0 and "4 addresses taken back" in text, text
+    assert [flag(x, y) for x in (slapd, other) for y in ("anna", "bob")] == ["A"] * 4
+    assert states(r) == ["undone"]
 
 
 def test_write_without_a_flag(start):
