@@ -177,12 +177,18 @@ static void write_notice(const struct ad *x, char *dst, size_t cap)
 {
     const char *account = *x->c->bind_dn != '\0' ? x->c->bind_dn : "the account";
     dst[0] = '\0';
-    if (deletions_are_hidden(x))
+    if (deletions_are_hidden(x) && x->server.domain == NULL)
+        snprintf(dst, cap,
+                 "whether %s sees the deletions of all domains is not known; everything is read "
+                 "again every hour instead. A source for each domain, with a base in it, needs no "
+                 "such reading",
+                 account);
+    else if (deletions_are_hidden(x))
         snprintf(dst, cap,
                  "%s cannot see deletions; everything is read again every hour instead. Let it "
                  "list and read CN=Deleted Objects: dsacls \"CN=Deleted Objects,%s\" "
                  "/takeownership, then the same with /g ACCOUNT:LCRP",
-                 account, x->server.root);
+                 account, x->server.domain);
     else if (x->method == AD_USN && !x->server.global_catalog && x->c->sync != CONF_SYNC_USN)
         snprintf(dst, cap,
                  "the server refuses DirSync to %s; update sequence numbers are used, and after a "

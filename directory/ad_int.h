@@ -88,8 +88,9 @@ struct ad_server {
                       forest, at a global catalog */
     char *scope;   /* recipients are below; root or something below it */
     char *service; /* DN of its NTDS settings */
+    char *domain;  /* whose Deleted Objects count; NULL: those of several */
     bool global_catalog;
-    bool sees_deleted;                       /* may the account read Deleted Objects? */
+    bool sees_deleted;                       /* may the account read all Deleted Objects? */
     unsigned char invocation[DIR_UUID_SIZE]; /* zero: not told */
 };
 

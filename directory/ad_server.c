@@ -207,19 +207,40 @@ static enum follow find_invocation(struct ad *x, struct err *e)
     return o;
 }
 
-/* An account without the right gets the container's name at most, and nothing of what is in it.
- * Where the whole forest is followed, the server's own domain stands for all. */
-static enum follow look_at_deleted(struct ad *x, const char *own_domain, struct err *e)
+/* An account without the right gets the container's name at most, and nothing of what is in it. */
+static enum follow look_at_deleted(struct ad *x, struct str domain, struct err *e)
 {
     struct ad_server *v = &x->server;
-    const char *root = *v->root != '\0' || own_domain == NULL ? v->root : own_domain;
     struct ad_one one = {.attribute = "objectGUID"};
     LDAPControl show = {.ldctl_oid = (char *)AD_SHOW_DELETED_OID, .ldctl_iscritical = 1};
-    char *base = mem_printf(DELETED_OBJECTS, root);
+    v->domain = str_dup(domain);
+    char *base = mem_printf(DELETED_OBJECTS, v->domain);
     enum follow o = read_object(x, "Deleted Objects", base, &one, &show, e);
     v->sees_deleted = one.value.n == DIR_UUID_SIZE;
     ad_one_free(&one);
     mem_free(base);
+    return o;
+}
+
+/* Each domain has its own Deleted Objects. At a global catalog those of one can be looked at if the
+ * scope is in it and no other domain is below; else the account counts as not seeing them. */
+static enum follow look_at_deletions(struct ad *x, struct err *e)
+{
+    struct ad_server *v = &x->server;
+    if (!v->global_catalog)
+        return look_at_deleted(x, str_c(v->root), e);
+    struct str domain = ad_dn_domain(str_c(v->scope));
+    struct ad_one below = {.attribute = "objectGUID"};
+    enum follow o = FOLLOW_ON;
+    if (domain.n == strlen(v->scope) && domain.n != 0)
+        o = ad_one_read(x, "domains below the base",
+                        &(struct ad_ask){.base = v->scope,
+                                         .scope = LDAP_SCOPE_ONELEVEL,
+                                         .filter = "(objectClass=domainDNS)"},
+                        &below, e);
+    if (o == FOLLOW_ON && domain.n != 0 && below.dn == NULL)
+        o = look_at_deleted(x, domain, e);
+    ad_one_free(&below);
     return o;
 }
 
@@ -246,7 +267,7 @@ enum follow ad_server_learn(struct ad *x, const char *uri, struct err *e)
     if (o == FOLLOW_ON)
         o = find_invocation(x, e);
     if (o == FOLLOW_ON)
-        o = look_at_deleted(x, d.default_context, e);
+        o = look_at_deletions(x, e);
     root_dse_free(&d);
     return o;
 }
@@ -256,5 +277,6 @@ void ad_server_forget(struct ad_server *v)
     mem_free(v->root);
     mem_free(v->scope);
     mem_free(v->service);
+    mem_free(v->domain);
     *v = (struct ad_server){0};
 }

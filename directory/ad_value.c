@@ -178,6 +178,21 @@ bool ad_dn_is_below(struct str dn, struct str base)
     return head == 0 || (head >= 2 && dn.p[head - 1] == ',' && dn.p[head - 2] != '\\');
 }
 
+struct str ad_dn_domain(struct str dn)
+{
+    size_t domain = dn.n, at = 0;
+    while (at < dn.n) {
+        if (!str_starts_nocase(str_from(dn, at), STR("DC=")))
+            domain = dn.n;
+        else if (domain == dn.n)
+            domain = at;
+        while (at < dn.n && dn.p[at] != ',')
+            at += dn.p[at] == '\\' ? 2 : 1;
+        at++;
+    }
+    return str_from(dn, domain);
+}
+
 /* ---- times ---- */
 
 int64_t ad_time_ms(struct str value)

@@ -57,6 +57,8 @@ char **ad_attributes_new(char *const *names, const char *const *more, const char
 void ad_attributes_free(char ***list);
 /* Is `dn` the object `base` or one below it? Both as the server writes them. An empty base: yes. */
 bool ad_dn_is_below(struct str dn, struct str base);
+/* The part of `dn` that names its domain: the "DC=" at its end. Empty: there is none. */
+struct str ad_dn_domain(struct str dn);
 
 /* ---- times ---- */
 

@@ -114,13 +114,14 @@ class LdapServer:
     one attribute; round_max: entries in one answer to DirSync. `deleted`: whether clients may see what was deleted; DirSync without OBJECT_SECURITY
     shows it in any case."""
 
-    def __init__(self, entries, script=None, page_max=1000, values_max=1500, round_max=1000, deleted=True):
+    def __init__(self, entries, script=None, page_max=1000, values_max=1500, round_max=1000, deleted=True,
+                 host="127.0.0.1", port=None):
         self.entries = entries
         self.script = script or (lambda stage, search, session: None)
         self.page_max, self.values_max, self.round_max, self.deleted = page_max, values_max, round_max, deleted
         self.synchronized = True
         self.hides = lambda entry: False  # entries that are not told of
-        self.port = free_port()
+        self.host, self.port = host, port or free_port()
         self.asked = []  # every Search
         self.binds = []  # (DN, password)
         self.sessions = []
@@ -128,7 +129,7 @@ class LdapServer:
 
     @property
     def uri(self):
-        return f"ldap://127.0.0.1:{self.port}"
+        return f"ldap://{self.host}:{self.port}"
 
     def count(self, kind):
         return sum(s.kind == kind for s in list(self.asked))
@@ -138,7 +139,7 @@ class LdapServer:
     def start(self):
         self.listener = socket.socket()
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.listener.bind(("127.0.0.1", self.port))
+        self.listener.bind((self.host, self.port))
         self.listener.listen(64)
         threading.Thread(target=self.accept, args=(self.listener,), daemon=True).start()
         return self

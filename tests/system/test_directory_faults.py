@@ -456,6 +456,25 @@ def test_ad_endless_rounds(stage):
     assert w.stop() < 8
 
 
+@pytest.mark.parametrize("where", ["domain", "unit", "domain with a child", "forest"])
+def test_ad_global_catalog(stage, where):
+    """Whether the account sees deletions is known of one domain only: where others are read, too, that is no reason to
+    rely on it."""
+    server = stage.server(host=f"127.{random.randrange(1, 255)}.{random.randrange(255)}.{random.randrange(1, 255)}",
+                          port=3268)
+    if "child" in where:
+        server.entries.add("child", objectClass=["top", "domain", "domainDNS"])
+    if where == "unit":
+        server.entries.add("unit")
+    base = {"forest": "", "unit": server.entries.dn("unit")}.get(where, server.entries.base)
+    w = stage.watch(stage.conf("auto", server, base=base))
+    w.until_state("hr", "current")
+    if where in ("domain", "unit"):
+        assert not any("every hour" in e for e in w.errors["hr"]), w.errors
+    else:
+        w.until_error("hr", "of all domains is not known; everything is read again every hour")
+
+
 def test_ad_is_not_synchronized(stage):
     """A controller that was just made has not got everybody yet."""
     server = stage.server()

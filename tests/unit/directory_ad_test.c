@@ -269,6 +269,23 @@ static void test_below(void **state)
             fail_msg("row %u", i);
 }
 
+static void test_domain(void **state)
+{
+    (void)state;
+    static const char *const row[][2] = {{"CN=a,OU=x,DC=y,DC=z", "DC=y,DC=z"},
+                                         {"dc=y,Dc=z", "dc=y,Dc=z"},
+                                         {"DC=a,CN=b,DC=z", "DC=z"},
+                                         {"CN=a\\,DC=b,DC=z", "DC=z"},
+                                         {"CN=a\\\\,DC=b,DC=z", "DC=b,DC=z"},
+                                         {"DC=z,CN=Configuration", ""},
+                                         {"CN=DC=z", ""},
+                                         {"CN=a\\", ""},
+                                         {"", ""}};
+    for (unsigned i = 0; i < ARRAY_LEN(row); i++)
+        if (!str_eq(ad_dn_domain(str_c(row[i][0])), str_c(row[i][1])))
+            fail_msg("row %u", i);
+}
+
 static void test_time(void **state)
 {
     (void)state;
@@ -332,6 +349,7 @@ int main(void)
         cmocka_unit_test(test_filter_attributes),
         cmocka_unit_test(test_attributes),
         cmocka_unit_test(test_below),
+        cmocka_unit_test(test_domain),
         cmocka_unit_test(test_time),
         cmocka_unit_test(test_certificate),
     };
