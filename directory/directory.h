@@ -99,8 +99,8 @@ int64_t dir_pending_since_ms(const struct dir_pending *p); /* wall */
 bool dir_pending_next(struct dir_pending *p, struct dir_pending_item *out, bool *end);
 
 /* Agrees to what is held, which is then applied by the source's thread. A reference to it. NULL
- * with ERR_INPUT and ERR_BUSY as above, with ERR_LIMIT if it has grown since it was reported or
- * shown last. */
+ * with ERR_INPUT and ERR_BUSY as above, with ERR_LIMIT if it does more, or to others, than what
+ * was reported or shown last. */
 struct hold *directory_accept(struct directory *d, struct str source, struct str who,
                               struct err *e);
 /* Agrees in advance to the next mass change of a source that is not held: within a day, and only

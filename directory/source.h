@@ -36,8 +36,8 @@ struct source {
     struct dir_source_status status;
     bool stopping;
     /* source_hold.c */
-    struct hold *held;     /* or NULL */
-    struct dir_step shown; /* of what is held: what a person has seen of it */
+    struct hold *held;  /* or NULL */
+    struct hold *shown; /* of what is held: what a person has seen of it; NULL: nothing is held */
     struct hold *accepted; /* what the thread is to apply, or NULL */
     bool accept_next;      /* likewise, in advance */
 };

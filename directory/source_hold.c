@@ -8,7 +8,15 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/mem.h"
 #include "base/stats.h"
+
+/* Under the lock. */
+static void set_shown(struct source *s, struct hold *h)
+{
+    hold_unref(&s->shown);
+    s->shown = h != NULL ? hold_ref(h) : NULL;
+}
 
 void source_held(void *arg, struct hold *h)
 {
@@ -21,8 +29,8 @@ void source_held(void *arg, struct hold *h)
     s->status.held = h != NULL ? h->counts : (struct dir_step){0};
     if (h == NULL && s->status.state == DIR_SOURCE_HELD)
         s->status.state = DIR_SOURCE_SYNCING;
-    if (h != NULL && !was)
-        s->shown = h->counts; /* the log and the status tell */
+    if (h == NULL || !was) /* of the first one the log and the status tell */
+        set_shown(s, h);
     pthread_mutex_unlock(&s->lock);
     if (s->replica != NULL) /* else it is being opened or closed */
         directory_held(s->directory, s, h != NULL ? h->after : NULL);
@@ -75,39 +83,105 @@ struct hold *source_hold(struct source *s, bool seen, struct err *e)
     if (is_known(s, e)) {
         h = hold_ref(s->held);
         if (seen)
-            s->shown = h->counts;
+            set_shown(s, h);
     }
     pthread_mutex_unlock(&s->lock);
     return h;
 }
+
+/* ---- is it what was shown? ---- */
 
 static bool has_grown(const struct dir_step *now, const struct dir_step *shown)
 {
     return now->vanish > shown->vanish || now->move > shown->move || now->drop > shown->drop;
 }
 
-struct hold *source_accept(struct source *s, struct err *e)
+struct comparison {
+    const struct hold *now, *shown;
+    struct dir_entry_room room[3];
+};
+
+/* A record of what is held now: if it makes its entry vanish, move or lose an address, was that
+ * shown, of this entry and no less? */
+static bool record_was_shown(struct comparison *c, const struct table_record *rec)
 {
-    struct hold *h = NULL;
-    pthread_mutex_lock(&s->lock);
-    bool ok = is_known(s, e);
-    if (ok && has_grown(&s->held->counts, &s->shown))
-        ok = err_set(
+    const unsigned char *uuid = table_record_uuid(rec);
+    struct table_record had, said;
+    struct dir_entry old, new, shown;
+    bool gone = table_record_is_tombstone(rec);
+    if (!stack_find_uuid(c->now->before, uuid, &had))
+        return true;
+    if (!table_record_decode(&had, &c->room[0], &old) ||
+        (!gone && !table_record_decode(rec, &c->room[1], &new)))
+        return false;
+    if (old.vanished_ms != 0 ||
+        (!gone && !dir_entry_moved(&old, &new) && dir_entry_dropped(&old, &new) == NULL))
+        return true;
+    if (!table_find_uuid(c->shown->change, uuid, dir_uuid_hash(uuid), &said) ||
+        table_record_is_tombstone(&said) != gone)
+        return false;
+    return gone || (table_record_decode(&said, &c->room[2], &shown) &&
+                    !dir_entry_moved(&shown, &new) && dir_entry_dropped(&shown, &new) == NULL);
+}
+
+/* Numbers may stay the same while the people behind them change. */
+static bool was_shown(const struct hold *now, const struct hold *shown)
+{
+    struct table_record rec;
+    if (now == shown)
+        return true;
+    if (shown->change == NULL || shown->sequence != now->sequence)
+        return false;
+    struct comparison *c = NEW(struct comparison);
+    c->now = now;
+    c->shown = shown;
+    bool ok = true;
+    for (uint64_t at = 0; ok && table_next(now->change, &at, &rec);)
+        ok = record_was_shown(c, &rec);
+    mem_free(c);
+    return ok;
+}
+
+static bool may_be_accepted(const struct source *s, const struct hold *now,
+                            const struct hold *shown, struct err *e)
+{
+    const struct dir_step *n = &now->counts, *was = &shown->counts;
+    if (has_grown(n, was))
+        return err_set(
             e, ERR_LIMIT, 0,
             "it has grown since it was shown: it makes %llu vanish, %llu move and %llu drop "
             "addresses now, and was %llu, %llu and %llu. Look at it again with `causewayctl "
             "directory pending %s`",
-            (unsigned long long)s->held->counts.vanish, (unsigned long long)s->held->counts.move,
-            (unsigned long long)s->held->counts.drop, (unsigned long long)s->shown.vanish,
-            (unsigned long long)s->shown.move, (unsigned long long)s->shown.drop, s->c->name);
-    if (ok) {
-        hold_unref(&s->accepted);
-        s->accepted = hold_ref(s->held);
+            (unsigned long long)n->vanish, (unsigned long long)n->move, (unsigned long long)n->drop,
+            (unsigned long long)was->vanish, (unsigned long long)was->move,
+            (unsigned long long)was->drop, s->c->name);
+    return was_shown(now, shown) ||
+           err_set(e, ERR_LIMIT, 0,
+                   "it has changed since it was shown: others vanish, move or lose addresses now. "
+                   "Look at it again with `causewayctl directory pending %s`",
+                   s->c->name);
+}
+
+struct hold *source_accept(struct source *s, struct err *e)
+{
+    struct hold *h = NULL, *shown = NULL;
+    pthread_mutex_lock(&s->lock);
+    if (is_known(s, e)) {
         h = hold_ref(s->held);
+        shown = hold_ref(s->shown);
     }
     pthread_mutex_unlock(&s->lock);
-    if (ok)
-        source_interrupt(s);
+    bool ok = h != NULL && may_be_accepted(s, h, shown, e); /* takes a while: without the lock */
+    hold_unref(&shown);
+    if (!ok) {
+        hold_unref(&h);
+        return NULL;
+    }
+    pthread_mutex_lock(&s->lock);
+    hold_unref(&s->accepted);
+    s->accepted = hold_ref(h);
+    pthread_mutex_unlock(&s->lock);
+    source_interrupt(s);
     return h;
 }
 

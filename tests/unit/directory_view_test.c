@@ -25,6 +25,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "directory/directory.h"
+#include "directory/source.h"
 #include "tests/unit/directory_model.h"
 #include "tests/unit/directory_world.h"
 
@@ -323,6 +324,85 @@ static struct conf *file_conf(const char *folder, const char *more)
     struct conf *c = world_conf(text);
     mem_free(text);
     return c;
+}
+
+/* What the source says of 100 people: some are missing, some are said otherwise. */
+struct said {
+    unsigned gone_from, gone_to, other_from, other_to;
+    const char *other;
+};
+
+static void say(struct source *s, const struct said *x)
+{
+    struct err e;
+    char text[200];
+    replica_refresh_begin(s->replica);
+    for (unsigned i = 0; i < 100; i++) {
+        bool other = i >= x->other_from && i < x->other_to;
+        snprintf(text, sizeof(text), "mailbox u%u@x.test%s", i, other ? x->other : " b@x.test");
+        if (i < x->gone_from || i >= x->gone_to)
+            assert_true(replica_upsert(s->replica, model_entry(i, text)));
+    }
+    assert_true(replica_refresh_end(s->replica, true, STR("c"), &e));
+}
+
+/* "" or why not */
+static const char *accept_held(struct source *s)
+{
+    static struct err e;
+    struct hold *h = source_accept(s, &e);
+    if (h == NULL)
+        return e.text;
+    source_obey(s);
+    bool applied = hold_is_applied(h);
+    hold_unref(&h);
+    return applied ? "" : "not applied";
+}
+
+/* What is accepted is what a person has seen, or less; the numbers alone do not tell. */
+static void test_accept_what_was_shown(void **state)
+{
+    (void)state;
+#define MOVED  " b@x.test flag=target"
+#define MOVED2 " b@x.test flag=other"
+    static const char changed[] = "it has changed since it was shown";
+    static const struct {
+        struct said shown, now;
+        const char *expected;
+    } row[] = {
+        {{0, 40, 0, 0, ""}, {0, 40, 0, 0, ""}, ""},
+        {{0, 40, 0, 0, ""}, {10, 40, 0, 0, ""}, ""},
+        {{0, 40, 0, 0, ""}, {0, 41, 0, 0, ""}, "it has grown"},
+        {{0, 40, 0, 0, ""}, {20, 60, 0, 0, ""}, changed},
+        {{0, 40, 0, 0, ""}, {39, 41, 0, 0, ""}, changed},
+        {{0, 0, 0, 40, MOVED}, {0, 0, 10, 40, MOVED}, ""},
+        {{0, 0, 0, 40, MOVED}, {0, 0, 0, 40, MOVED2}, changed},
+        {{0, 0, 0, 40, MOVED}, {0, 0, 0, 40, " flag=target"}, changed},
+        {{0, 0, 0, 40, " flag=target"}, {0, 0, 0, 40, MOVED}, ""},
+        {{0, 0, 0, 40, ""}, {0, 0, 1, 20, ""}, ""},
+        {{0, 0, 0, 40, ""}, {0, 0, 20, 60, ""}, changed},
+        {{0, 40, 40, 60, MOVED}, {0, 39, 39, 59, MOVED}, changed},
+    };
+    for (unsigned i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+        const char *folder = model_folder();
+        struct err e;
+        struct conf *c = file_conf(folder, "mass_change_count = 5");
+        struct directory *d = directory_open(c, folder, &e);
+        assert_non_null(d);
+        struct source *s = directory_source(d, STR("hr"));
+        say(s, &(struct said){0});
+        say(s, &row[i].shown);
+        struct dir_pending *p = directory_pending(d, STR("hr"), &e);
+        assert_non_null(p);
+        dir_pending_free(&p);
+        say(s, &row[i].now);
+        const char *have = accept_held(s);
+        if (row[i].expected[0] == 0 ? have[0] != 0 : strstr(have, row[i].expected) == NULL)
+            fail_msg("row %u: %s", i, have);
+        directory_close(&d);
+        conf_unref(&c);
+        model_remove_folder(folder);
+    }
 }
 
 static enum dir_found look_in(const struct dir_view *v, const char *key, char *forest)
@@ -660,13 +740,14 @@ static void test_readers(void **state)
 
 int main(void)
 {
-    log_setup(LOG_TO_STDERR, LOG_TEXT, LOG_ERROR_);
+    log_setup(LOG_TO_STDERR, LOG_TEXT, LOG_ERROR_ + 1); /* alarms are expected */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rules),
         cmocka_unit_test(test_claims),
         cmocka_unit_test(test_override),
         cmocka_unit_test(test_not_found),
         cmocka_unit_test(test_held),
+        cmocka_unit_test(test_accept_what_was_shown),
         cmocka_unit_test(test_half_file_of_tomorrow),
         cmocka_unit_test(test_unreadable_file),
         cmocka_unit_test(test_files),
