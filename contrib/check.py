@@ -17,7 +17,7 @@ import xml.etree.ElementTree as ET
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 QUICK = "--quick" in sys.argv[1:]
-FUZZ_SECONDS = int(os.environ.get("CAUSEWAY_FUZZ_SECONDS", "5" if QUICK else "20"))
+FUZZ_SECONDS = int(os.environ.get("CAUSEWAY_FUZZ_SECONDS", "5" if QUICK else "12"))
 CPUS = os.cpu_count() or 1
 # System tests wait for timers and servers most of the time. A file's tests stay together: they share servers.
 SIDE_BY_SIDE = ["-n", str(2 * CPUS), "--dist", "loadfile"]
