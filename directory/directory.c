@@ -175,6 +175,15 @@ static int by_priority(const void *va, const void *vb)
     return a->index < b->index ? -1 : 1;
 }
 
+/* What the source of this name said last; for one whose files cannot be opened now. */
+static struct dir_stack *last_stack(const struct directory *d, const char *name)
+{
+    for (unsigned i = 0; d->view != NULL && i < d->view->n; i++)
+        if (strcmp(dir_view_source_name(d->view, i), name) == 0)
+            return stack_ref(d->view->source[i].stack);
+    return stack_new(NULL);
+}
+
 static void slot_fill(struct directory *d, unsigned index, struct view_source *out)
 {
     struct source *s = d->source[index];
@@ -186,7 +195,8 @@ static void slot_fill(struct directory *d, unsigned index, struct view_source *o
     if (s != NULL)
         out->held = source_held_stack(s);
     if (out->stack == NULL)
-        out->stack = s != NULL ? stack_ref(replica_stack(s->replica)) : stack_new(NULL);
+        out->stack = s != NULL ? stack_ref(replica_stack(s->replica))
+                               : last_stack(d, d->conf->source[index].name);
 }
 
 /* A view of d->source and d->conf as they are now. Under `publishing`. */
@@ -289,6 +299,23 @@ static struct source *keep(struct source **old, unsigned n, const struct conf_so
     return NULL;
 }
 
+static struct source *reopen(struct directory *d, unsigned i, struct err *e)
+{
+    return source_open(d, d->conf, &d->conf->source[i], d->state_dir, e);
+}
+
+/* The sources are others: shows that, and starts those that are new. */
+static void show_sources(struct directory *d)
+{
+    pthread_mutex_lock(&d->publishing);
+    view_replace(d, view_of_sources(d));
+    tell(d, true, 0, NULL);
+    pthread_mutex_unlock(&d->publishing);
+    for (unsigned i = 0; d->started && i < d->n; i++)
+        if (d->source[i] != NULL && !d->source[i]->running)
+            source_start(d->source[i]);
+}
+
 void directory_reload(struct directory *d, const struct conf *c)
 {
     struct source **old = d->source;
@@ -305,26 +332,35 @@ void directory_reload(struct directory *d, const struct conf *c)
     mem_free(old);
     conf_unref(&d->conf);
     d->conf = conf_ref((struct conf *)c);
-    bool *begin = mem_array(c->n_source + 1, sizeof(*begin));
-    for (unsigned i = 0; i < c->n_source; i++) {
-        struct err e;
-        if (now[i] != NULL)
-            continue;
-        now[i] = source_open(d, d->conf, &c->source[i], d->state_dir, &e);
-        begin[i] = now[i] != NULL;
-        if (now[i] == NULL)
-            LOG(ERROR, c->source[i].name, "directory-source-failed", LC("error", e.text));
-    }
     d->source = now;
     d->n = c->n_source;
-    pthread_mutex_lock(&d->publishing);
-    view_replace(d, view_of_sources(d));
-    tell(d, true, 0, NULL);
-    pthread_mutex_unlock(&d->publishing);
-    for (unsigned i = 0; d->started && i < d->n; i++)
-        if (begin[i])
-            source_start(d->source[i]);
-    mem_free(begin);
+    for (unsigned i = 0; i < d->n; i++) {
+        struct err e;
+        if (now[i] == NULL)
+            now[i] = reopen(d, i, &e);
+        if (now[i] == NULL)
+            LOG(ERROR, c->source[i].name, "directory-source-failed", LC("error", e.text),
+                LC("effect", "what it said last is used; it is tried again"));
+    }
+    show_sources(d);
+}
+
+bool directory_reopen(struct directory *d)
+{
+    unsigned missing = 0, opened = 0;
+    for (unsigned i = 0; i < d->n; i++) {
+        struct err e;
+        if (d->source[i] != NULL)
+            continue;
+        d->source[i] = reopen(d, i, &e);
+        opened += d->source[i] != NULL;
+        missing += d->source[i] == NULL;
+        if (d->source[i] != NULL)
+            LOG(INFO, d->conf->source[i].name, "directory-source-reopened");
+    }
+    if (opened != 0)
+        show_sources(d);
+    return missing == 0;
 }
 
 /* ---- overrides ---- */

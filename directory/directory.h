@@ -38,6 +38,9 @@ void directory_listen(struct directory *d, dir_change_fn *fn, void *arg);
 void directory_start(struct directory *d);
 /* New configuration: sources that did not change go on untouched. */
 void directory_reload(struct directory *d, const struct conf *c);
+/* Tries again to open those sources whose files a reload could not open: until then what they said
+ * last is used, and nobody is unknown. False: some are still missing. Main thread. */
+bool directory_reopen(struct directory *d);
 void directory_stop(struct directory *d); /* joins the threads */
 void directory_close(struct directory **d);
 

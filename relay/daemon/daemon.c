@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "config.h"
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -27,6 +28,7 @@
 #include "relay/daemon/cutover.h"
 
 #define STOP_TIMEOUT_MS 25000
+#define REOPEN_MS       30000 /* between two tries to open a source that a reload could not open */
 #define WORKERS_MAX     64
 
 static unsigned count_workers(const struct conf *c)
@@ -156,6 +158,13 @@ static bool watch_signals(struct daemon *d, struct err *e)
 
 /* ---- start ---- */
 
+static void on_reopen(struct loop_timer *t)
+{
+    struct daemon *d = CONTAINER_OF(t, struct daemon, reopen);
+    if (!directory_reopen(d->directory))
+        loop_timer_set(t, REOPEN_MS);
+}
+
 static bool start_service(struct daemon *d, struct worker_socket **sockets, unsigned per_worker,
                           struct err *e)
 {
@@ -164,6 +173,7 @@ static bool start_service(struct daemon *d, struct worker_socket **sockets, unsi
         d->jobs = jobs_new(loop_chan(d->loop));
     if (d->loop == NULL || !watch_signals(d, e) || !open_spool(d, e) || !lock_state(d, e))
         return false;
+    loop_timer_init(&d->reopen, d->loop, on_reopen);
     d->directory = directory_open(d->conf, d->conf->state_directory, e);
     if (d->directory == NULL)
         return false;
@@ -248,6 +258,7 @@ bool daemon_reload(struct daemon *d, struct buf *note, struct err *e)
     for (unsigned i = 0; i < d->n_worker; i++)
         worker_reload(d->worker[i], c);
     directory_reload(d->directory, c);
+    loop_timer_set(&d->reopen, REOPEN_MS);
     conf_unref(&d->conf);
     d->conf = c;
     cutover_look(d->cutover);
@@ -271,6 +282,8 @@ void daemon_close(struct daemon *d)
     bool had_service = d->recovery != NULL;
     control_ops_stop(d);
     cutover_stop(&d->cutover);
+    if (d->directory != NULL)
+        loop_timer_clear(&d->reopen);
     jobs_free(&d->jobs);
     if (d->recovery != NULL)
         recovery_free(&d->recovery);

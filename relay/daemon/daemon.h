@@ -27,6 +27,7 @@ struct daemon {
     struct recovery *recovery;
     struct jobs *jobs; /* slow control requests */
     struct cutover *cutover;
+    struct loop_timer reopen; /* sources that a reload could not open */
     struct control *control;
     int state_lock;     /* -1: not held */
     int control_fd;     /* until the control server takes it */

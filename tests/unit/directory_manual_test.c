@@ -10,6 +10,8 @@
 
 #include <pthread.h>
 #include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/assert.h"
 #include "base/clock.h"
@@ -118,9 +120,9 @@ static void test_interrupted(void **state)
     office_open(&o, TENANT(""));
     for (unsigned i = 0; i < 20; i++) {
         assert_true(directory_accept_next(o.directory, STR("tenant"), STR("me"), &e));
-        assert_string_equal(load(&o, i % 2 == 0 ? "address,kind\nann@x.test,group\n"
-                                                : "address\nann@x.test\n"),
-                            "1 of 1");
+        assert_string_equal(
+            load(&o, i % 2 == 0 ? "address,kind\nann@x.test,group\n" : "address\nann@x.test\n"),
+            "1 of 1");
     }
     office_close(&o);
     model_remove_folder(o.folder);
@@ -221,6 +223,45 @@ static void test_clock_behind(void **state)
     model_remove_folder(o.folder);
 }
 
+/* Its files cannot be opened at a reload: what it said last is used until they can. */
+static void test_not_reopened(void **state)
+{
+    struct office o = {.folder = model_folder()};
+    struct dir_source_status s;
+    char journal[300], away[300];
+    (void)state;
+    snprintf(journal, sizeof(journal), "%s/directory-tenant.journal", o.folder);
+    snprintf(away, sizeof(away), "%s/away", o.folder);
+    office_open(&o, TENANT(""));
+    assert_string_equal(load(&o, "address\nann@x.test\n"), "1 of 1");
+    manual_box_unref(&o.box);
+    assert_int_equal(rename(journal, away), 0);
+    assert_int_equal(mkdir(journal, 0700), 0);
+    struct conf *c = world_conf(TENANT("entries_max = 7"));
+    for (unsigned i = 0; i < 3; i++) {
+        if (i < 2)
+            directory_reload(o.directory, c);
+        else
+            assert_false(directory_reopen(o.directory));
+        assert_int_equal(directory_status(o.directory, &s, 1), 1);
+        assert_int_equal(s.state, DIR_SOURCE_FAILING);
+        assert_string_equal(look(&o, "ann@x.test"), "found new");
+        assert_string_equal(look(&o, "eve@x.test"), "not found yet");
+    }
+    assert_int_equal(rmdir(journal), 0);
+    assert_int_equal(rename(away, journal), 0);
+    assert_true(directory_reopen(o.directory));
+    assert_true(directory_reopen(o.directory)); /* nothing is missing */
+    assert_string_equal(look(&o, "ann@x.test"), "found new");
+    struct err e;
+    o.box = directory_manual_box(o.directory, STR("tenant"), &e);
+    assert_non_null(o.box);
+    assert_string_equal(load(&o, "address\nbob@x.test\n"), "1 of 1"); /* it is at work */
+    conf_unref(&c);
+    office_close(&o);
+    model_remove_folder(o.folder);
+}
+
 static void *ask_until_closed(void *arg)
 {
     struct manual_box *box = arg;
@@ -256,13 +297,10 @@ static void test_end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_changes),
-        cmocka_unit_test(test_interrupted),
-        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_complete_at_the_end),
-        cmocka_unit_test(test_restart),
-        cmocka_unit_test(test_clock_behind),
-        cmocka_unit_test(test_end),
+        cmocka_unit_test(test_changes),      cmocka_unit_test(test_interrupted),
+        cmocka_unit_test(test_refusals),     cmocka_unit_test(test_complete_at_the_end),
+        cmocka_unit_test(test_restart),      cmocka_unit_test(test_clock_behind),
+        cmocka_unit_test(test_not_reopened), cmocka_unit_test(test_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
