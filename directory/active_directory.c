@@ -34,7 +34,6 @@
 
 #define FORGET_MS   2592000000 /* 30 days; servers forget what was deleted after 60 or 180 */
 #define KEEP_MS     60000      /* a cookie that covers no change of ours is kept so often */
-#define SETTLE_MS   900000     /* after a change of servers: their replication has long been done */
 #define ANEW_MS     3600000    /* how often everything is read while deletions are not visible */
 #define NOTICED_MAX 10000      /* notifications at a time; more are left to the next look */
 #define RELOAD_MAX  2          /* in one session: a refused cookie, and DirSync refused */
@@ -76,13 +75,10 @@ static bool resume(struct ad *x)
     if (!ad_cookie_read(replica_cookie(x->s->replica), &c) || c.method != x->method ||
         clock_wall_ms() - replica_complete_wall_ms(x->s->replica) > FORGET_MS)
         return false;
-    int64_t settled = clock_wall_ms() + SETTLE_MS;
     bool same = memcmp(c.invocation, x->server.invocation, DIR_UUID_SIZE) == 0;
     if (c.method == AD_USN && !same)
         return false;
-    x->again_ms = c.again_ms;
-    if (!same && (c.again_ms == 0 || c.again_ms > settled))
-        x->again_ms = settled; /* one change of servers after the other does not put it off */
+    x->again_ms = same ? c.again_ms : ad_again_ms(c.again_ms, clock_wall_ms());
     x->usn = c.usn;
     return buf_append_str(&x->dirsync, c.dirsync);
 }
@@ -137,10 +133,8 @@ static bool deletions_are_hidden(const struct ad *x)
 
 static bool is_due_anew(const struct ad *x)
 {
-    int64_t now = clock_wall_ms();
-    /* so far ahead it was set by a clock that was wrong */
-    bool settled = x->again_ms != 0 && (now >= x->again_ms || x->again_ms > now + SETTLE_MS);
-    return settled || (deletions_are_hidden(x) && clock_mono_ms() - x->anew_ms >= ANEW_MS);
+    return ad_again_is_due(x->again_ms, clock_wall_ms()) ||
+           (deletions_are_hidden(x) && clock_mono_ms() - x->anew_ms >= ANEW_MS);
 }
 
 /* The server refused the cookie, or DirSync as such. *all: everything is to be read. */

@@ -65,6 +65,17 @@ bool ad_cookie_read(struct str in, struct ad_cookie *out)
     }
 }
 
+int64_t ad_again_ms(int64_t again_ms, int64_t now_ms)
+{
+    int64_t settled = now_ms + AD_SETTLE_MS;
+    return again_ms != 0 && again_ms < settled ? again_ms : settled;
+}
+
+bool ad_again_is_due(int64_t again_ms, int64_t now_ms)
+{
+    return again_ms != 0 && (now_ms >= again_ms || again_ms > now_ms + 2 * AD_SETTLE_MS);
+}
+
 /* ---- ranges ---- */
 
 bool ad_range_parse(struct str attribute, struct ad_range *out)

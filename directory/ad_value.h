@@ -31,6 +31,13 @@ bool ad_cookie_write(struct buf *out, const struct ad_cookie *c);
 /* False: not one of ours. */
 bool ad_cookie_read(struct str in, struct ad_cookie *out);
 
+#define AD_SETTLE_MS 900000 /* replication between servers has long been done */
+/* again_ms after a change of servers: one after the other does not put it off. */
+int64_t ad_again_ms(int64_t again_ms, int64_t now_ms);
+/* Also if it is so far ahead that a clock that was wrong must have set it, by more than a
+ * correction: reading too early is from a server that may be behind. */
+bool ad_again_is_due(int64_t again_ms, int64_t now_ms);
+
 /* ---- ranges ---- */
 
 /* "member;range=0-1499" -> name "member", the values 0 to 1499. */

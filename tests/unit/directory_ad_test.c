@@ -269,6 +269,28 @@ static void test_below(void **state)
             fail_msg("row %u", i);
 }
 
+static void test_again(void **state)
+{
+    (void)state;
+    const int64_t now = INT64_C(1795165327000), settled = now + AD_SETTLE_MS;
+    assert_int_equal(ad_again_ms(0, now), settled);
+    assert_int_equal(ad_again_ms(now + 1000, now), now + 1000);
+    assert_int_equal(ad_again_ms(settled + 1, now), settled);
+    static const struct {
+        int64_t ahead_ms;
+        bool due;
+    } row[] = {{-1, true},
+               {0, true},
+               {1, false},
+               {AD_SETTLE_MS, false},
+               {AD_SETTLE_MS + 5000, false},
+               {2 * AD_SETTLE_MS + 1, true}};
+    for (unsigned i = 0; i < ARRAY_LEN(row); i++)
+        if (ad_again_is_due(now + row[i].ahead_ms, now) != row[i].due)
+            fail_msg("row %u", i);
+    assert_false(ad_again_is_due(0, now));
+}
+
 static void test_domain(void **state)
 {
     (void)state;
@@ -350,6 +372,7 @@ int main(void)
         cmocka_unit_test(test_attributes),
         cmocka_unit_test(test_below),
         cmocka_unit_test(test_domain),
+        cmocka_unit_test(test_again),
         cmocka_unit_test(test_time),
         cmocka_unit_test(test_certificate),
     };
