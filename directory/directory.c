@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "directory/hashmap.h"
+#include "directory/ldap_link.h"
 #include "directory/person.h"
 #include "directory/source.h"
 
@@ -220,6 +221,7 @@ static struct dir_view *view_of_sources(struct directory *d)
 struct directory *directory_open(const struct conf *c, const char *state_dir, struct err *e)
 {
     struct directory *d = NEW(struct directory);
+    ldap_link_init();
     pthread_mutex_init(&d->publishing, NULL);
     pthread_mutex_init(&d->view_lock, NULL);
     d->conf = conf_ref((struct conf *)c);

@@ -107,6 +107,12 @@ static bool reach(LDAP *ld, const struct conf_source *c, const char *uri, struct
     return rc == LDAP_SUCCESS || ldap_link_error(ld, rc, "connect", e) || ldap_probe(c, uri, e);
 }
 
+void ldap_link_init(void)
+{
+    int version;
+    ldap_get_option(NULL, LDAP_OPT_PROTOCOL_VERSION, &version);
+}
+
 LDAP *ldap_link_open(const struct conf_source *c, const char *uri, struct err *e)
 {
     LDAP *ld = NULL;

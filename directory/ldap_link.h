@@ -13,6 +13,9 @@
 
 #define LDAP_LINK_TIMEOUT_S 5
 
+/* Before any thread uses the library: it sets its global options up when first used, and two
+ * threads that come first together race. */
+void ldap_link_init(void);
 /* NULL: *e says which step failed, why, and what to look at. */
 LDAP *ldap_link_open(const struct conf_source *c, const char *uri, struct err *e);
 void ldap_link_close(LDAP **ld);
