@@ -277,8 +277,8 @@ static void do_change(struct flag_writer *w, struct flag_change *c)
 
 static bool wants(const struct flag_writer *w, const struct flag_change *c)
 {
-    return c->source == w->source &&
-           (w->writing ? c->state == FLAG_TODO || c->state == FLAG_READ : c->state == FLAG_TODO);
+    return c->source == w->source && (w->writing ? c->state == FLAG_PENDING || c->state == FLAG_READ
+                                                 : c->state == FLAG_PENDING);
 }
 
 static struct flag_change *next(struct flag_writer *w)

@@ -13,7 +13,7 @@
 #include "directory/entry.h"
 
 enum flag_state {
-    FLAG_TODO,
+    FLAG_PENDING,
     FLAG_READ,    /* `previous` is known */
     FLAG_WRITTEN, /* or had the value already */
     FLAG_OTHER,   /* has not the value that was expected: left alone */
