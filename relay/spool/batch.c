@@ -361,5 +361,6 @@ bool batch_write(struct spool *s, struct batch *b, struct segment *g, struct err
         return false;
     flight_note_sync(&s->commit, (clock_mono_ns() - began) / 1000);
     g->synced = b->end;
+    s->commit.end_unsaid = false;
     return true;
 }

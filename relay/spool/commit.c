@@ -72,14 +72,25 @@ static void answer_append(struct spool_append *a, enum spool_result result, cons
     chan_send(a->reply_to, &a->node);
 }
 
+/* A failed write may have left the record that names it: it goes when that is void on disk. */
+static void drop_refused_file(struct spool *s, uint64_t id)
+{
+    if (s->commit.end_unsaid) {
+        spool_lock(s);
+        state_large_gone(s, id);
+        spool_unlock(s);
+        return;
+    }
+    uint64_t *ids = mem_alloc(sizeof(*ids));
+    *ids = id;
+    large_remove(s, ids, 1);
+}
+
 static void refuse_append(struct spool *s, struct spool_append *a, const struct err *e)
 {
     bool space = e->errnum == ENOSPC || e->errnum == EDQUOT;
-    if (a->is_large) { /* its file is synced and named by nothing */
-        uint64_t *id = mem_alloc(sizeof(*id));
-        *id = a->id;
-        large_remove(s, id, 1);
-    }
+    if (a->is_large)
+        drop_refused_file(s, a->id);
     if (space) {
         atomic_store(&s->full, true);
         spool_lock(s);
@@ -264,6 +275,7 @@ void commit_segment_failed(struct spool *s, const struct err *e)
     stats_inc(STAT_spool_sync_errors);
     marks_again(c);
     end_segment(s, c->active, c->active->synced, true);
+    c->end_unsaid = true;
     for (int i = 0; i < REPLACEMENTS_MAX && begin_segment(s, true); i++) {
         struct err again;
         batch_begin(c->batch, c->active);
@@ -301,7 +313,8 @@ static void remove_gone(struct spool *s)
     uint64_t *ids = NULL;
     spool_lock(s);
     size_t n = s->n_gone;
-    if (n != 0 && s->commit.dirty_since_ms == 0 && s->commit.fresh.n == 0) {
+    const struct commit *c = &s->commit;
+    if (n != 0 && c->dirty_since_ms == 0 && c->fresh.n == 0 && !c->end_unsaid) {
         ids = s->gone;
         s->gone = NULL;
         s->n_gone = s->cap_gone = 0;

@@ -102,10 +102,8 @@ static bool all_ready(struct spool *s)
 {
     struct commit *c = &s->commit;
     bool ready = true;
-    if (c->flight[0].fd < 0 && c->unsynced.n != 0)
-        return false;
     for (unsigned i = 0; i < FLIGHTS && ready; i++)
-        ready = make_ready(s, &c->flight[i]);
+        ready = (c->flight[i].fd >= 0 || c->unsynced.n == 0) && make_ready(s, &c->flight[i]);
     return ready;
 }
 
@@ -167,6 +165,7 @@ static void end_first(struct spool *s)
     c->first_flight = (c->first_flight + 1) % FLIGHTS;
     c->n_flight--;
     c->active->synced = f->batch->end;
+    c->end_unsaid = false;
     c->unsynced.n -= f->marks;
     if (c->unsynced.n != 0)
         memmove(c->unsynced.v, c->unsynced.v + f->marks, c->unsynced.n * sizeof(*c->unsynced.v));

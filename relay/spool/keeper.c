@@ -18,8 +18,9 @@
 #include "base/mem.h"
 #include "base/stats.h"
 
-#define RETRY_MS     5000
-#define SURPLUS_KEPT 16u /* free segments kept beyond those wanted: unlinking 64 MB makes a sync wait */
+#define RETRY_MS 5000
+#define SURPLUS_KEPT                                                                               \
+    16u /* free segments kept beyond those wanted: unlinking 64 MB makes a sync wait */
 
 _Atomic int keeper_poll_ms = 1000;
 

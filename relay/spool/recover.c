@@ -142,6 +142,7 @@ static void fix_end(struct recovery *k, struct segment *g, uint64_t end)
         struct err alarm;
         err_set(&alarm, ERR_SYSTEM, errno, "cannot sync segment %08u", g->slot);
         spool_alarm(k->s, "spool-write-failed", NULL, &alarm);
+        k->unsure = true;
     }
     spool_lock(k->s);
     g->end = end;
@@ -248,7 +249,8 @@ bool spool_recover(struct spool *s, spool_recover_fn *fn, void *arg,
     settle(&k);
     report_living(&k, fn, arg);
     mem_free(k.found);
-    report_orphans(&k);
+    if (!k.unsure)
+        report_orphans(&k);
     k.stats->took_ms = clock_mono_ms() - k.began_ms;
     LOG(INFO, NULL, "spool-recovered", LU("messages", k.stats->messages),
         LU("records", k.stats->records), LU("segments", k.stats->segments),

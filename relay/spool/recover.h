@@ -20,6 +20,7 @@ struct recovery {
     struct parsed *parsed; /* by segment, in order */
     struct found *found;
     size_t n_found;
+    bool unsure; /* a mark that was found may not be on disk: no file goes on its word */
 };
 
 /* Calls fn for each of `found`, in the order of their ids. */

@@ -311,6 +311,12 @@ struct segment *segment_take(struct spool *s)
     return NULL;
 }
 
+/* Its end is known and may be needed: while its header as a free one is not on disk, it counts. */
+static bool is_ended(const struct segment *g)
+{
+    return g != NULL && g->end != 0 && (g->state == SEGMENT_SEALED || g->state == SEGMENT_FREEING);
+}
+
 void segment_use_page(struct spool *s, struct segment *g, unsigned char *page)
 {
     struct disk_segment h = {.state = DISK_IN_USE,
@@ -320,11 +326,10 @@ void segment_use_page(struct spool *s, struct segment *g, unsigned char *page)
                              .size = g->size,
                              .epoch = s->epoch};
     spool_lock(s);
-    struct segment *before = NULL; /* the latest sealed one; first in the list */
+    struct segment *before = NULL; /* the latest that has ended; first in the list */
     for (unsigned i = 0; i < s->n_segment; i++) {
         struct segment *o = s->segment[i];
-        if (o != NULL && o->state == SEGMENT_SEALED && o->end != 0 && o != g &&
-            (before == NULL || o->seq > before->seq))
+        if (is_ended(o) && o != g && (before == NULL || o->seq > before->seq))
             before = o;
     }
     if (before != NULL) {
@@ -333,7 +338,7 @@ void segment_use_page(struct spool *s, struct segment *g, unsigned char *page)
     }
     for (unsigned i = 0; i < s->n_segment && h.n_ended < DISK_ENDED_MAX; i++) {
         struct segment *o = s->segment[i];
-        if (o != NULL && o->state == SEGMENT_SEALED && o->broken && o != before && o != g)
+        if (is_ended(o) && o->broken && o != before && o != g)
             h.ended[h.n_ended++] = (struct disk_ended){o->seq, o->end};
     }
     spool_unlock(s);

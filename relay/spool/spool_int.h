@@ -136,6 +136,7 @@ struct commit {
     struct mark_vec fresh;    /* applied in memory, not written */
     struct mark_vec unsynced; /* written behind the last sync of `active` */
     int64_t dirty_since_ms;   /* 0 = all is synced */
+    bool end_unsaid;          /* a segment broke, and no header on disk says where it ended */
     struct batch *batch;
     int64_t sync_us; /* how long syncs take, smoothed */
     bool slow;       /* so long that a second batch leaves before the first is back */
@@ -232,6 +233,8 @@ void state_add(struct spool *s, struct segment *g, uint64_t off, const struct di
 bool state_mark(struct spool *s, uint64_t id, uint32_t rcpt, unsigned kind, uint64_t *seq);
 void state_move(struct spool *s, struct entry *e, struct segment *to, uint64_t off, uint64_t len);
 void state_drop(struct spool *s, struct entry *e);
+/* The large file of a message that is no more: removed when all is synced. */
+void state_large_gone(struct spool *s, uint64_t id);
 bool kind_is_final(unsigned kind);
 /* True when nothing is left to do for the message. */
 bool state_apply(struct table *t, struct entry *e, uint32_t rcpt, unsigned kind);

@@ -48,15 +48,19 @@ void state_move(struct spool *s, struct entry *e, struct segment *to, uint64_t o
     to->living_bytes += len;
 }
 
+void state_large_gone(struct spool *s, uint64_t id)
+{
+    if (s->n_gone == s->cap_gone) {
+        s->cap_gone = s->cap_gone < 16 ? 16 : s->cap_gone * 2;
+        s->gone = mem_realloc(s->gone, s->cap_gone * sizeof(*s->gone));
+    }
+    s->gone[s->n_gone++] = id;
+}
+
 void state_drop(struct spool *s, struct entry *e)
 {
-    if (e->more & ENTRY_LARGE) {
-        if (s->n_gone == s->cap_gone) {
-            s->cap_gone = s->cap_gone < 16 ? 16 : s->cap_gone * 2;
-            s->gone = mem_realloc(s->gone, s->cap_gone * sizeof(*s->gone));
-        }
-        s->gone[s->n_gone++] = e->id;
-    }
+    if (e->more & ENTRY_LARGE)
+        state_large_gone(s, e->id);
     segment_lost_one(s, s->segment[e->slot], e);
     table_remove(&s->table, e);
     stats_add(STAT_spool_messages, -1);

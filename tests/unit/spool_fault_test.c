@@ -86,6 +86,184 @@ static void test_failed_sync(void **state)
     end(&r);
 }
 
+/* ---- a broken segment that is being freed ---- */
+
+/* The next record is written, and yet that fails. Then the header of its segment as a free one
+ * waits; the first replacement fails when that has begun, and nothing of it is written. */
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    enum {
+        PLAIN,
+        FAIL_RECORD,
+        FAIL_REPLACEMENT,
+        HOLD_FREE,
+        FAIL_ALL
+    } phase;
+    bool freeing;
+    char laid[256];
+} broken = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
+/* And not only marks. */
+static bool holds_message(const struct iovec *v)
+{
+    struct disk_record h;
+    for (size_t at = 0; at + sizeof(h) <= v->iov_len; at += DISK_ALIGN) {
+        memcpy(&h, (const char *)v->iov_base + at, sizeof(h));
+        if (h.magic == DISK_RECORD_MAGIC && (h.type == DISK_MESSAGE || h.type == DISK_LARGE))
+            return true;
+    }
+    return false;
+}
+
+static bool record_fails(const struct iovec *v)
+{
+    if ((broken.phase != FAIL_RECORD && broken.phase != FAIL_ALL) || !holds_message(v))
+        return false;
+    if (broken.phase == FAIL_RECORD)
+        broken.phase = FAIL_REPLACEMENT;
+    return true;
+}
+
+static bool replacement_fails(const struct disk_segment *h)
+{
+    if (broken.phase == PLAIN || broken.phase == FAIL_RECORD || h->magic != DISK_SEGMENT_MAGIC)
+        return false;
+    if (broken.phase == FAIL_ALL)
+        return h->state == DISK_IN_USE;
+    if (h->state == DISK_FREE) {
+        broken.freeing = true;
+        pthread_cond_broadcast(&broken.changed);
+        while (broken.phase != PLAIN)
+            pthread_cond_wait(&broken.changed, &broken.lock);
+    } else if (broken.phase == FAIL_REPLACEMENT) {
+        while (!broken.freeing)
+            pthread_cond_wait(&broken.changed, &broken.lock);
+        broken.phase = HOLD_FREE;
+        return true;
+    }
+    return false;
+}
+
+static ssize_t broken_pwritev(int fd, const struct iovec *iov, int n, off_t off)
+{
+    struct disk_segment h = {0};
+    if (off == 0 && iov[0].iov_len >= sizeof(h))
+        memcpy(&h, iov[0].iov_base, sizeof(h));
+    pthread_mutex_lock(&broken.lock);
+    bool nothing = replacement_fails(&h), all = !nothing && record_fails(iov);
+    pthread_mutex_unlock(&broken.lock);
+    ssize_t r = nothing ? -1 : sim_ops.pwritev(fd, iov, n, off);
+    if (!nothing && !all)
+        return r;
+    errno = EIO;
+    return -1;
+}
+
+static void broken_phase(int phase)
+{
+    pthread_mutex_lock(&broken.lock);
+    broken.freeing = false;
+    broken.phase = phase;
+    pthread_cond_broadcast(&broken.changed);
+    pthread_mutex_unlock(&broken.lock);
+}
+
+static void lay_down(void *arg)
+{
+    sim_lay_down(arg, false);
+}
+
+/* An empty spool on a disk that fails as told by `broken`. */
+static void begin_broken(struct rig *r, struct file_ops *ops, char base[256])
+{
+    struct seen_list l;
+    begin(r);
+    sim_end();
+    snprintf(base, 256, "%s", r->dir);
+    snprintf(r->dir, sizeof(r->dir), "%.240s/0", base);
+    snprintf(broken.laid, sizeof(broken.laid), "%.240s/1", base);
+    sim_begin(r->dir, 1);
+    *ops = sim_ops;
+    ops->pwritev = broken_pwritev;
+    r->ops = ops;
+    r->conf.segments_ready = 4;
+    rig_open(r);
+    rig_recover(r, &l);
+    seen_free(&l);
+}
+
+/* Goes on, as after a kill, with what was laid down. */
+static void reopen_laid(struct rig *r, struct seen_list *l)
+{
+    broken_phase(PLAIN);
+    rig_close(r);
+    sim_end();
+    r->ops = &sim_ops;
+    snprintf(r->dir, sizeof(r->dir), "%s", broken.laid);
+    sim_begin(r->dir, 1);
+    rig_open(r);
+    rig_recover(r, l);
+}
+
+static void end_broken(struct rig *r, struct seen_list *l, const char *base)
+{
+    seen_free(l);
+    rig_close(r);
+    snprintf(r->dir, sizeof(r->dir), "%s", base);
+    end(r);
+}
+
+/* Nothing lives in the segment whose write fails, so the keeper frees it at once. Until its header
+ * is on disk, the segment that takes its place must say where it ended: what was refused must not
+ * come back. */
+static void test_broken_segment_that_is_being_freed(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct seen_list l;
+    struct file_ops ops;
+    char base[256];
+    begin_broken(&r, &ops, base);
+    uint64_t a = spool_next_id(r.s), refused = spool_next_id(r.s), c = spool_next_id(r.s);
+    assert_int_equal(append(&r, a, 1, 300), SPOOL_OK);
+    mark(&r, a, 0, SPOOL_MARK_DELIVERED);
+    settle(&r);
+    assert_true(wait_for_free(&r, 4));
+    broken_phase(FAIL_RECORD);
+    assert_int_equal(append(&r, refused, 1, 300), SPOOL_IO_ERROR);
+    sim_hook_at(1, lay_down, broken.laid);
+    assert_int_equal(append(&r, c, 1, 300), SPOOL_OK);
+    reopen_laid(&r, &l);
+    assert_null(seen_find(&l, refused)); /* others may be there: not all marks are written yet */
+    end_broken(&r, &l, base);
+}
+
+/* No segment can be begun, so nothing says where the broken one ended: what was refused may come
+ * back after a crash, but then it must be whole. */
+static void test_large_one_refused_with_no_segment(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct seen_list l;
+    struct file_ops ops;
+    char base[256];
+    begin_broken(&r, &ops, base);
+    uint64_t a = spool_next_id(r.s), refused = spool_next_id(r.s);
+    assert_int_equal(append(&r, a, 1, 300), SPOOL_OK);
+    assert_true(wait_for_free(&r, 4));
+    broken_phase(FAIL_ALL);
+    assert_int_equal(append_large(&r, refused, 1, 40000), SPOOL_IO_ERROR);
+    assert_int_equal(append_large(&r, spool_next_id(r.s), 1, 40000), SPOOL_IO_ERROR);
+    sim_hook_at(1, lay_down, broken.laid);
+    assert_int_equal(append(&r, spool_next_id(r.s), 1, 300), SPOOL_IO_ERROR);
+    reopen_laid(&r, &l);
+    assert_int_equal(l.stats.quarantined, 0);
+    assert_non_null(seen_find(&l, refused));
+    assert_int_equal(read_back(&r, refused, 40000, 1), 0);
+    end_broken(&r, &l, base);
+}
+
 /* ---- two syncs at a time ---- */
 
 /* What syncs do from when the gate is armed. */
@@ -391,6 +569,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_failed_sync),
+        cmocka_unit_test(test_broken_segment_that_is_being_freed),
+        cmocka_unit_test(test_large_one_refused_with_no_segment),
         cmocka_unit_test(test_one_failure_anywhere),
         cmocka_unit_test(test_full_disk),
         cmocka_unit_test(test_reserve),
