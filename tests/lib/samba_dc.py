@@ -22,6 +22,7 @@ PASSWORD = "Causeway!23"  # of the service accounts
 SHOW_DELETED = "1.2.840.113556.1.4.417"
 SCHEMA = Path(__file__).resolve().parent.parent / "data" / "exchange-schema.ldif"
 SCHEMA_UPDATE_NOW = "dn:\nchangetype: modify\nadd: schemaUpdateNow\nschemaUpdateNow: 1\n-\n"
+# Nothing here outlives the machine, so nothing is synced: a change takes 0.7 ms instead of 2.4, and 90 beside a busy spool.
 SMB_CONF = """\
 [global]
     netbios name = DC1
@@ -51,6 +52,7 @@ SMB_CONF = """\
     dsdb:schema update allowed = true
     name resolve order = host
     disable netbios = yes
+    ldb:nosync = true
 """
 KRB5_CONF = """\
 [libdefaults]
