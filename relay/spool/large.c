@@ -1,9 +1,10 @@
 /*
  * large.c - messages too big for the log: their content goes to large/ID on a thread of its own,
- * with at most one megabyte waiting per message. When the append is submitted the file is synced,
- * then the folder, then the commit thread logs the record that names it; so a living record always
- * has its file. A file whose append failed or was dropped is removed; what a crash leaves behind
- * recovery removes. A write error is kept and shows at the append's result.
+ * with at most one megabyte waiting per message, besides what the caller had gathered before it
+ * began. When the append is submitted the file is synced, then the folder, then the commit thread
+ * logs the record that names it; so a living record always has its file. A file whose append failed
+ * or was dropped is removed; what a crash leaves behind recovery removes. A write error is kept and
+ * shows at the append's result.
  *
  * A struct spool_large belongs to the caller's thread and to the large thread in turn; it is freed
  * when both are done with it and no ready() is on its way.
@@ -70,11 +71,13 @@ static void run_ready(struct chan_node *n)
     struct spool_large *l = CONTAINER_OF(n, struct spool_large, ready_node);
     pthread_mutex_lock(&l->lock);
     l->ready_sent = false;
-    bool finished = l->finished;
+    bool finished = l->finished, go_on = !l->waiting || l->backlog == 0;
+    if (go_on)
+        l->waiting = false;
     pthread_mutex_unlock(&l->lock);
     if (finished)
         large_destroy(l);
-    else if (!l->dead)
+    else if (!l->dead && go_on) /* else more was given meanwhile, and its end will tell */
         l->ready(l->arg);
 }
 
@@ -109,7 +112,7 @@ bool spool_large_write(struct spool_large *l, const void *p, size_t n)
     uint64_t all = atomic_fetch_add(&l->s->large_backlog, n) + n;
     pthread_mutex_lock(&l->lock);
     l->backlog += n;
-    if (l->backlog >= BACKLOG_MAX || (all > BACKLOG_ALL_MAX && !l->ready_sent))
+    if (l->backlog >= BACKLOG_MAX || all > BACKLOG_ALL_MAX)
         l->waiting = true;
     bool go_on = !l->waiting;
     pthread_mutex_unlock(&l->lock);
@@ -188,7 +191,7 @@ static void run_chunk(struct chan_node *n)
     atomic_fetch_sub(&l->s->large_backlog, c->n);
     pthread_mutex_lock(&l->lock);
     l->backlog -= c->n;
-    bool tell = l->waiting && l->backlog == 0;
+    bool tell = l->waiting && l->backlog == 0 && !l->ready_sent;
     if (tell) {
         l->waiting = false;
         l->ready_sent = true;

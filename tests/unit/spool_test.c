@@ -146,6 +146,42 @@ static void test_large(void **state)
     rig_free(&r);
 }
 
+static void count_ready(void *arg)
+{
+    ++*(unsigned *)arg;
+}
+
+static void wait_for_large(struct rig *r)
+{
+    while (atomic_load(&r->s->large_backlog) != 0)
+        chan_wait(r->reply, 1); /* what is in it stays there */
+}
+
+/* All that was gathered is given at once, and the disk keeps pace: it has nothing left before the
+ * caller has seen the first word of that. */
+static void test_large_without_waiting(void **state)
+{
+    (void)state;
+    struct rig r;
+    unsigned ready = 0;
+    static char piece[1100000];
+    rig_init(&r);
+    rig_open(&r);
+    struct spool_large *l = spool_large_new(r.s, spool_next_id(r.s), r.reply, count_ready, &ready);
+    for (int i = 0; i < 3; i++) {
+        assert_false(spool_large_write(l, piece, sizeof(piece)));
+        wait_for_large(&r);
+    }
+    while (ready == 0) {
+        chan_wait(r.reply, -1);
+        chan_drain(r.reply);
+    }
+    assert_int_equal(ready, 1);
+    assert_true(spool_large_write(l, piece, 1));
+    spool_large_abort(&l);
+    rig_free(&r);
+}
+
 static void test_lock(void **state)
 {
     (void)state;
@@ -426,6 +462,7 @@ int main(void)
         cmocka_unit_test(test_recover_with_marks),
         cmocka_unit_test(test_embedded_marks),
         cmocka_unit_test(test_large),
+        cmocka_unit_test(test_large_without_waiting),
         cmocka_unit_test(test_lock),
         cmocka_unit_test(test_old_version_is_refused),
         cmocka_unit_test(test_damage_is_quarantined),
