@@ -243,20 +243,17 @@ static enum follow read_noticed(struct ad *x, struct err *e)
     return o == FOLLOW_ON ? ad_commit(x, e) : o;
 }
 
-/* Until it is time to look for changes. After a notification that is soon, but never so soon that a
- * server to which a look is hard work does nothing else. */
+/* Until it is time to look for changes; what notifications name is read as they come. Never so soon
+ * that a server to which a look is hard work does nothing else. */
 static enum follow idle(struct ad *x, struct err *e)
 {
-    int64_t soon = x->looked_ms + x->look_took_ms;
-    int64_t end = x->looked_ms + x->c->poll_interval_ms;
-    end = end > soon ? end : soon;
+    int64_t wait = x->c->poll_interval_ms;
+    int64_t end = x->looked_ms + (wait > x->look_took_ms ? wait : x->look_took_ms);
     enum follow o = FOLLOW_ON;
     for (int64_t left; o == FOLLOW_ON && (left = end - clock_mono_ms()) > 0;) {
         o = ad_listen(x, (int)left, e);
-        if (o != FOLLOW_ON || x->noticed.n == 0)
-            continue;
-        o = read_noticed(x, e);
-        end = soon;
+        if (o == FOLLOW_ON && x->noticed.n != 0)
+            o = read_noticed(x, e);
     }
     if (x->notify.done)
         ad_search_end(x, &x->notify);
