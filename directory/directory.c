@@ -13,7 +13,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "directory/hashmap.h"
-#include "directory/ldap_link.h"
+#include "directory/ldap/ldap_link.h"
 #include "directory/person.h"
 #include "directory/source.h"
 

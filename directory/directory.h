@@ -12,8 +12,8 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "conf/conf.h"
-#include "directory/manual.h"
-#include "directory/override.h"
+#include "directory/file/manual.h"
+#include "directory/override/override.h"
 #include "directory/view.h"
 
 /* What changed between two generations, as hashes of the keys of all objects of the people it

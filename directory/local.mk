@@ -1,48 +1,16 @@
 # directory: what every source says about every recipient
 noinst_LIBRARIES += libdirectory.a
 libdirectory_a_SOURCES = \
-	directory/active_directory.c directory/ad_int.h \
-	directory/ad_account.c \
-	directory/ad_dirsync.c \
-	directory/ad_read.c \
-	directory/ad_search.c \
-	directory/ad_server.c \
-	directory/ad_usn.c \
-	directory/ad_value.c directory/ad_value.h \
 	directory/conflict.c \
-	directory/csv.c directory/csv.h \
-	directory/csv_column.c \
-	directory/csv_map.c directory/csv_map.h directory/csv_map_int.h \
-	directory/csv_source.c \
-	directory/der.c directory/der.h \
 	directory/directory.c directory/directory.h \
-	directory/dirsync.c directory/dirsync.h \
-	directory/doctor.c directory/doctor.def directory/doctor.h directory/doctor_int.h \
-	directory/doctor_finding.c directory/doctor_gather.c directory/doctor_object.c directory/doctor_person.c \
-	directory/doctor_setting.c directory/doctor_table.c directory/doctor_target.c \
 	directory/entry.c directory/entry.h \
-	directory/file_source.c directory/file_source.h \
 	directory/grace.c \
-	directory/flag_write.c directory/flag_write.h \
 	directory/hashmap.c directory/hashmap.h \
 	directory/hold.c directory/hold.h \
-	directory/ldif.c directory/ldif.h \
-	directory/ldap_bind.c directory/ldap_bind.h \
-	directory/ldap_entry.c directory/ldap_entry.h \
-	directory/ldap_follow.c directory/ldap_follow.h \
-	directory/ldap_link.c directory/ldap_link.h \
-	directory/ldap_probe.c directory/ldap_probe.h \
-	directory/ldif_source.c \
 	directory/limits.c \
 	directory/locate.c \
-	directory/manual.c directory/manual.h \
 	directory/map.c directory/map.h \
-	directory/openldap.c \
 	directory/pending.c \
-	directory/override.c directory/override.h directory/override_int.h \
-	directory/override_line.c directory/override_line.h \
-	directory/override_wave.c \
-	directory/override_write.c \
 	directory/person.c directory/person.h \
 	directory/recipient_type.c directory/recipient_type.h \
 	directory/record.c \
@@ -52,12 +20,51 @@ libdirectory_a_SOURCES = \
 	directory/source_hold.c \
 	directory/stack.c directory/stack.h \
 	directory/store.c directory/store.h \
-	directory/syncrepl.c directory/syncrepl.h \
 	directory/table.c directory/table.h directory/table_int.h \
-	directory/table_build.c directory/table_pack.c \
-	directory/x509.c directory/x509.h \
+	directory/table_build.c \
+	directory/table_pack.c \
 	directory/view.c directory/view.h directory/view_int.h \
-	directory/walk.c directory/walk.h
+	directory/walk.c directory/walk.h \
+	directory/file/csv.c directory/file/csv.h \
+	directory/file/csv_column.c \
+	directory/file/csv_map.c directory/file/csv_map.h directory/file/csv_map_int.h \
+	directory/file/csv_source.c \
+	directory/file/file_source.c directory/file/file_source.h \
+	directory/file/ldif.c directory/file/ldif.h \
+	directory/file/ldif_source.c \
+	directory/file/manual.c directory/file/manual.h \
+	directory/ldap/der.c directory/ldap/der.h \
+	directory/ldap/flag_write.c directory/ldap/flag_write.h \
+	directory/ldap/ldap_bind.c directory/ldap/ldap_bind.h \
+	directory/ldap/ldap_entry.c directory/ldap/ldap_entry.h \
+	directory/ldap/ldap_follow.c directory/ldap/ldap_follow.h \
+	directory/ldap/ldap_link.c directory/ldap/ldap_link.h \
+	directory/ldap/ldap_probe.c directory/ldap/ldap_probe.h \
+	directory/ldap/openldap.c \
+	directory/ldap/syncrepl.c directory/ldap/syncrepl.h \
+	directory/ldap/x509.c directory/ldap/x509.h \
+	directory/ad/active_directory.c \
+	directory/ad/ad_int.h \
+	directory/ad/ad_account.c \
+	directory/ad/ad_dirsync.c \
+	directory/ad/ad_read.c \
+	directory/ad/ad_search.c \
+	directory/ad/ad_server.c \
+	directory/ad/ad_usn.c \
+	directory/ad/ad_value.c directory/ad/ad_value.h \
+	directory/ad/dirsync.c directory/ad/dirsync.h \
+	directory/override/override.c directory/override/override.h directory/override/override_int.h \
+	directory/override/override_line.c directory/override/override_line.h \
+	directory/override/override_wave.c \
+	directory/override/override_write.c \
+	directory/doctor/doctor.c directory/doctor/doctor.def directory/doctor/doctor.h directory/doctor/doctor_int.h \
+	directory/doctor/doctor_finding.c \
+	directory/doctor/doctor_gather.c \
+	directory/doctor/doctor_object.c \
+	directory/doctor/doctor_person.c \
+	directory/doctor/doctor_setting.c \
+	directory/doctor/doctor_table.c \
+	directory/doctor/doctor_target.c
 
 DIRECTORY_LIBS = libdirectory.a libconf.a librewrite.a libbase.a \
 	$(LDAP_LIBS) $(CONFUSE_LIBS) $(XXHASH_LIBS)

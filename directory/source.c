@@ -17,7 +17,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/stats.h"
-#include "directory/manual.h"
+#include "directory/file/manual.h"
 
 #define NOTE_EVERY_MS    300000  /* how much age a crash may add to a source */
 #define REPEAT_LOG_MS    3600000 /* the same failure is said again */

@@ -53,7 +53,7 @@ enum control_arg_type {
     CONTROL_TEXTS,      /* array of them */
     CONTROL_KIND,       /* "mailbox", "mail-user", "contact", "group" */
     CONTROL_CSV,        /* rows with a header; a file on the command line */
-    CONTROL_CHECKS,     /* array of names of the doctor's checks (directory/doctor.def) */
+    CONTROL_CHECKS,     /* array of names of the doctor's checks (directory/doctor/doctor.def) */
     CONTROL_MOVED,      /* the number of a wave, or an address */
     CONTROL_WAVE_STATE, /* "pending", "active", ... */
 };

@@ -11,7 +11,7 @@
 #include <jansson.h>
 
 #include "directory/directory.h"
-#include "directory/doctor.h"
+#include "directory/doctor/doctor.h"
 #include "directory/view.h"
 #include "relay/control/commands.h"
 #include "relay/mail/decision.h"

@@ -13,7 +13,7 @@
 #include "base/clock.h"
 #include "base/moment.h"
 #include "conf/conf.h"
-#include "directory/doctor.h"
+#include "directory/doctor/doctor.h"
 #include "relay/ctl/wave_file.h"
 
 /* A group without a second word. */

@@ -4,7 +4,7 @@
  */
 #include <string.h>
 
-#include "directory/doctor.h"
+#include "directory/doctor/doctor.h"
 #include "relay/ctl/cmdline.h"
 
 /* What is not in the table, because no daemon is asked. */

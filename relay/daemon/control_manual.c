@@ -7,8 +7,8 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
-#include "directory/csv_map.h"
-#include "directory/manual.h"
+#include "directory/file/csv_map.h"
+#include "directory/file/manual.h"
 #include "relay/daemon/daemon.h"
 
 #define ROW_MAX ((size_t)1 << 20)

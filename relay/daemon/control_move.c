@@ -1,7 +1,7 @@
 /*
  * control_move.c - move, undo, set and unset: what administrators move by hand. What is ordered
- * goes to the journal of the directory (directory/override.h), all addresses of a command as one
- * wave.
+ * goes to the journal of the directory (directory/override/override.h), all addresses of a command
+ * as one wave.
  *
  * Refused as a whole, with nothing done: a wrong address or forest, an address that no directory
  * knows, and, unless it is for later, a blackout window. The last two can be forced.

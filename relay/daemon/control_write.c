@@ -13,7 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "directory/flag_write.h"
+#include "directory/ldap/flag_write.h"
 #include "relay/control/facts.h"
 #include "relay/daemon/job.h"
 

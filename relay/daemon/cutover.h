@@ -2,9 +2,9 @@
  * cutover.h - moves whose time comes: waves that are to begin, and those that come back by
  * themselves. Main thread.
  *
- * The times are of the wall clock and are kept in the journal (directory/override.h), so they
- * survive a restart; what was due meanwhile is done at the start. Within a blackout window nothing
- * begins or comes back: it waits for the end.
+ * The times are of the wall clock and are kept in the journal (directory/override/override.h), so
+ * they survive a restart; what was due meanwhile is done at the start. Within a blackout window
+ * nothing begins or comes back: it waits for the end.
  */
 #ifndef RELAY_DAEMON_CUTOVER_H
 #define RELAY_DAEMON_CUTOVER_H

@@ -25,7 +25,7 @@
 #include "base/random.h"
 #include "conf/conf.h"
 #include "directory/directory.h"
-#include "directory/doctor.h"
+#include "directory/doctor/doctor.h"
 #include "directory/replica.h"
 #include "directory/rules.h"
 

@@ -7,7 +7,7 @@
 #include "base/assert.h"
 #include "base/hash.h"
 #include "base/mem.h"
-#include "directory/csv_map.h"
+#include "directory/file/csv_map.h"
 #include "directory/table.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);

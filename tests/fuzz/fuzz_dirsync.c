@@ -3,9 +3,9 @@
  * attributes with ranges, a certificate, a DN; as our cookie from disk, and as a filter.
  */
 #include "base/assert.h"
-#include "directory/ad_value.h"
-#include "directory/dirsync.h"
-#include "directory/x509.h"
+#include "directory/ad/ad_value.h"
+#include "directory/ad/dirsync.h"
+#include "directory/ldap/x509.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 

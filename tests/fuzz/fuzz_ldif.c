@@ -7,7 +7,7 @@
 #include "base/assert.h"
 #include "base/hash.h"
 #include "base/mem.h"
-#include "directory/ldif.h"
+#include "directory/file/ldif.h"
 #include "directory/map.h"
 #include "directory/table.h"
 

@@ -2,7 +2,7 @@
  * fuzz_syncrepl.c - any octets as RFC 4533's values.
  */
 #include "base/assert.h"
-#include "directory/syncrepl.h"
+#include "directory/ldap/syncrepl.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 

@@ -10,10 +10,10 @@
 #include <cmocka.h>
 
 #include "base/assert.h"
-#include "directory/ad_value.h"
-#include "directory/der.h"
-#include "directory/dirsync.h"
-#include "directory/x509.h"
+#include "directory/ad/ad_value.h"
+#include "directory/ldap/der.h"
+#include "directory/ad/dirsync.h"
+#include "directory/ldap/x509.h"
 
 #define GUID "0123456789abcdef"
 /* a literal that may hold NULs */

@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
-#include "directory/csv_map.h"
+#include "directory/file/csv_map.h"
 #include "tests/unit/directory_model.h"
 
 #define LINE_MAX_HERE 4096

@@ -19,7 +19,7 @@
 #include "base/mem.h"
 #include "base/random.h"
 #include "base/stats.h"
-#include "directory/doctor.h"
+#include "directory/doctor/doctor.h"
 #include "tests/unit/directory_model.h"
 #include "tests/unit/directory_world.h"
 

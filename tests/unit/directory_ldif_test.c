@@ -13,7 +13,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "base/assert.h"
-#include "directory/ldif.h"
+#include "directory/file/ldif.h"
 #include "directory/map.h"
 #include "tests/unit/directory_model.h"
 

@@ -17,8 +17,8 @@
 
 #include "base/hash.h"
 #include "base/log.h"
-#include "directory/override.h"
-#include "directory/override_line.h"
+#include "directory/override/override.h"
+#include "directory/override/override_line.h"
 #include "tests/unit/directory_model.h"
 
 static struct err e;

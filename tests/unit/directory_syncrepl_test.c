@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "directory/syncrepl.h"
+#include "directory/ldap/syncrepl.h"
 
 #define UUID  "0123456789abcdef"
 #define UUID2 "fedcba9876543210"
