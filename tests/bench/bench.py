@@ -99,6 +99,7 @@ def main():
         sys.exit("contrib/bench: must be run by root, because Postfix can only be started by root")
     build = build_of(options, source)
     signal.signal(signal.SIGTERM, ended)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell started it with that ignored
     raise_nofile(32768)
     report = Report()
     folder = tempfile.mkdtemp(prefix="causeway-bench-", dir=options.dir)

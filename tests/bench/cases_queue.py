@@ -168,4 +168,5 @@ def directory(s):
         add("directory", name, "ns/lookup, hit", found["hit_ns"], aim=("<=", 300), of="value")
         add("directory", name, "ns/lookup, miss", found["miss_ns"], aim=("<=", 300), of="value")
         add("directory", name, "ms to load", found["load_ms"], aim=("<=", 50), of="value")
+        add("directory", name, "ms until verified and in memory", found["settled_ms"])
         add("directory", name, "s for the doctor", found["doctor_s"])
