@@ -15,8 +15,12 @@ libsmtpd_a_SOURCES = \
 	relay/smtpd/transaction.c
 
 if HAVE_CMOCKA
-check_PROGRAMS += tests/unit/smtpd_test
-tests_unit_smtpd_test_SOURCES = tests/unit/smtpd_test.c
-tests_unit_smtpd_test_LDADD = libsmtpd.a libconf.a libmail.a libproto.a librewrite.a libio.a libbase.a \
-	$(EVENT_LIBS) $(CARES_LIBS) $(CONFUSE_LIBS) $(XXHASH_LIBS) $(CMOCKA_LIBS)
+check_PROGRAMS += tests/unit/smtpd_limits_test tests/unit/smtpd_test
+tests_unit_smtpd_limits_test_SOURCES = tests/unit/smtpd_limits_test.c $(SMTPD_STAGE)
+tests_unit_smtpd_limits_test_LDADD = $(SMTPD_TEST_LIBS)
+tests_unit_smtpd_test_SOURCES = tests/unit/smtpd_test.c $(SMTPD_STAGE)
+tests_unit_smtpd_test_LDADD = $(SMTPD_TEST_LIBS)
 endif
+SMTPD_STAGE = tests/unit/smtpd_stage.c tests/unit/smtpd_stage.h
+SMTPD_TEST_LIBS = libsmtpd.a libconf.a libmail.a libproto.a librewrite.a libio.a libbase.a \
+	$(EVENT_LIBS) $(CARES_LIBS) $(CONFUSE_LIBS) $(XXHASH_LIBS) $(CMOCKA_LIBS)
