@@ -68,7 +68,7 @@ static bool wants_own_file(const struct smtpd_session *s, const struct content *
 static void after_piece(struct smtpd_session *s, struct transaction *t)
 {
     struct content *c = &t->content;
-    if (c->size > s->conf->smtpd.message_bytes_max) {
+    if (t->dot.bytes > s->conf->smtpd.message_bytes_max) { /* RFC 1870: of what the client sent */
         t->too_large = true;
         content_free(c);
         c->size = 0;

@@ -4,6 +4,18 @@
  */
 #include "tests/unit/smtpd_stage.h"
 
+#include "base/mem.h"
+
+/* n octets in lines of 72. */
+static char *lines_of_x(size_t n)
+{
+    char *body = mem_alloc(n);
+    memset(body, 'x', n);
+    for (size_t i = 70; i + 1 < n; i += 72)
+        memcpy(body + i, "\r\n", 2);
+    return body;
+}
+
 static void test_size(void **state)
 {
     (void)state;
@@ -11,22 +23,11 @@ static void test_size(void **state)
            "C:MAIL FROM:<a@b.test> SIZE=1000", "S:250"),
          "192.0.2.7");
     struct world w;
-    static char body[400 * 1024];
-    memset(body, 'x', sizeof(body));
-    for (size_t i = 70; i + 1 < sizeof(body); i += 72)
-        memcpy(body + i, "\r\n", 2);
+    char *body = lines_of_x(400 * 1024);
     for (int large = 0; large < 2; large++) {
         world_open(&w, "192.0.2.7", 0);
-        settle(&w);
-        say(&w, STR("EHLO c\r\nx"));
-        buf_clear(&w.heard);
-        world_close(&w);
-        world_open(&w, "192.0.2.7", 0);
-        settle(&w);
-        say(&w, STR("EHLO c\r\n"));
-        say(&w, STR("MAIL FROM:<a@b.test>\r\nRCPT TO:<r@example.test>\r\nDATA\r\n"));
-        buf_clear(&w.heard);
-        say(&w, str_n(body, large ? sizeof(body) : 200 * 1024));
+        say_until_data(&w);
+        say(&w, str_n(body, large ? 400 * 1024 : 200 * 1024));
         say(&w, STR("\r\n.\r\n"));
         expect(&w, large ? "552 5.3.4" : "250 2.0.0", "size");
         assert_int_equal(w.accepted, large ? 0 : 1);
@@ -39,6 +40,28 @@ static void test_size(void **state)
         expect(&w, "250", "after size");
         world_close(&w);
     }
+    mem_free(body);
+}
+
+/* What the client sent is measured, and not our own field, nor dots that were doubled: a message of
+ * just the size that EHLO announced is taken. */
+static void test_size_to_the_octet(void **state)
+{
+    const size_t most = 300 * 1024;
+    char *body = lines_of_x(most + 1);
+    (void)state;
+    for (size_t more = 0; more < 2; more++) {
+        struct world w;
+        world_open(&w, "192.0.2.7", 0);
+        assert_int_equal(w.conf->smtpd.message_bytes_max, most);
+        say_until_data(&w);
+        say(&w, STR("..")); /* one octet, and the body less one */
+        say(&w, str_n(body, most - 3 + more));
+        say(&w, STR("\r\n.\r\n"));
+        expect(&w, more ? "552 5.3.4" : "250 2.0.0", "to the octet");
+        world_close(&w);
+    }
+    mem_free(body);
 }
 
 static void test_limits(void **state)
@@ -84,10 +107,7 @@ static void test_drain(void **state)
     world_close(&w);
 
     world_open(&w, "192.0.2.7", 0);
-    settle(&w);
-    say(&w, STR("EHLO c\r\n"));
-    say(&w, STR("MAIL FROM:<a@b.test>\r\nRCPT TO:<r@example.test>\r\nDATA\r\n"));
-    buf_clear(&w.heard);
+    say_until_data(&w);
     smtpd_drain(w.smtpd);
     say(&w, STR("x\r\n.\r\n"));
     expect(&w, "250 2.0.0", "a transaction in hand is finished");
@@ -101,6 +121,7 @@ int main(void)
     log_setup(LOG_TO_STDERR, LOG_TEXT, LOG_ERROR_);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_size),
+        cmocka_unit_test(test_size_to_the_octet),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_drain),
     };

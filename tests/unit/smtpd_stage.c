@@ -287,6 +287,14 @@ void say(struct world *w, struct str s)
     }
 }
 
+void say_until_data(struct world *w)
+{
+    settle(w);
+    say(w, STR("EHLO c\r\n"));
+    say(w, STR("MAIL FROM:<a@b.test>\r\nRCPT TO:<r@example.test>\r\nDATA\r\n"));
+    buf_clear(&w->heard);
+}
+
 void expect(struct world *w, const char *prefix, const char *where)
 {
     size_t at = 0;

@@ -59,6 +59,8 @@ void turns(struct world *w, unsigned n);
 void settle_after(struct world *w, size_t octets);
 void settle(struct world *w);
 void say(struct world *w, struct str s);
+/* EHLO to DATA for one recipient; the answers are thrown away. */
+void say_until_data(struct world *w);
 /* Takes one reply (all its lines) off what was heard, and compares its first line's beginning. */
 void expect(struct world *w, const char *prefix, const char *where);
 

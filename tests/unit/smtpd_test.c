@@ -137,10 +137,7 @@ static void test_commit_is_waited_for(void **state)
     struct world w;
     (void)state;
     world_open(&w, "192.0.2.7", 0);
-    settle(&w);
-    say(&w, STR("EHLO c\r\n"));
-    say(&w, STR("MAIL FROM:<a@b.test>\r\nRCPT TO:<r@example.test>\r\nDATA\r\n"));
-    buf_clear(&w.heard);
+    say_until_data(&w);
     fake.hold = true;
     say(&w, STR("x\r\n.\r\nNOOP\r\n"));
     assert_int_equal(w.heard.n, 0); /* neither 250 before the sync, nor the reply of what follows */
@@ -153,9 +150,7 @@ static void test_commit_is_waited_for(void **state)
 
     /* The client leaves meanwhile: the message is accepted all the same. */
     world_open(&w, "192.0.2.7", 0);
-    settle(&w);
-    say(&w, STR("EHLO c\r\n"));
-    say(&w, STR("MAIL FROM:<a@b.test>\r\nRCPT TO:<r@example.test>\r\nDATA\r\n"));
+    say_until_data(&w);
     fake.hold = true;
     say(&w, STR("x\r\n.\r\n"));
     stream_free(&w.client);
