@@ -1,6 +1,7 @@
 /*
  * clients.c - what all workers count together: open connections per client address and in all, and
- * the memory that content on its way to the spool takes.
+ * the memory that clients can make us take: content on its way to the spool, large envelopes,
+ * input and replies that wait.
  *
  * A fixed array of lists of entries under one mutex; an entry lives only while its client has a
  * connection, so the table is bounded by connections_max. Touched twice per connection, never per

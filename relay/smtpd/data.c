@@ -190,6 +190,7 @@ static void end_of_data(struct smtpd_session *s)
     t->env.received_count = t->dot.received;
     if (content_is_fine(s, t, &r)) {
         if (envelope_encode(&t->env, &t->envelope)) {
+            smtpd_transaction_count(t);
             submit(s, t);
             return;
         }

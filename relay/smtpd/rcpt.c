@@ -58,6 +58,11 @@ void smtpd_cmd_rcpt(struct smtpd_session *s, struct str args)
                   s->conf->smtpd.recipients_max);
         return;
     }
+    if (!smtpd_transaction_may_grow(t)) {
+        stats_inc(STAT_smtpd_recipients_deferred);
+        smtpd_say(s, 452, "4.3.1", "Insufficient memory, try again later");
+        return;
+    }
     if (!smtp_parse_rcpt(args, t->env.smtputf8, &r, &refusal)) {
         smtpd_error_reply(s, &refusal);
         return;

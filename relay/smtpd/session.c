@@ -105,6 +105,21 @@ void smtpd_error(struct smtpd_session *s, int code, const char *enhanced, const 
     smtpd_error_reply(s, smtp_reply_set(&r, code, enhanced, "%s", text));
 }
 
+/* ---- memory ---- */
+
+/* Counts input that waits for the spool and replies that the client does not read, once they are
+ * much. */
+static void count_held(struct smtpd_session *s)
+{
+    size_t n = s->kept + stream_pending(s->stream);
+    if (n < SMTPD_COUNT_STEP)
+        n = 0;
+    if (n == s->held)
+        return;
+    smtpd_clients_memory(s->d->clients, (int64_t)n - s->held);
+    s->held = (uint32_t)n;
+}
+
 /* ---- the end ---- */
 
 void smtpd_close(struct smtpd_session *s)
@@ -123,6 +138,8 @@ static void session_free(struct smtpd_session *s, bool at_once)
         s->txn = NULL;
     }
     loop_timer_clear(&s->banner_timer);
+    if (s->held != 0)
+        smtpd_clients_memory(d->clients, -(int64_t)s->held);
     if (s->stream != NULL) {
         if (at_once)
             stream_free(&s->stream);
@@ -232,7 +249,11 @@ static size_t on_data(void *arg, char *data, size_t n)
         stream_pause(s->stream); /* others have their turn, then it is given the rest */
         stream_resume(s->stream);
     }
-    return smtpd_session_settle(s) ? n : used;
+    if (smtpd_session_settle(s))
+        return n;
+    s->kept = (uint32_t)(n - used);
+    count_held(s);
+    return used;
 }
 
 static void on_eof(void *arg)
@@ -258,7 +279,9 @@ static void on_error(void *arg, const struct err *e)
 
 static void on_drain(void *arg)
 {
-    (void)arg;
+    struct smtpd_session *s = arg;
+    if (s->held != 0)
+        count_held(s);
 }
 
 static void on_timeout(void *arg)

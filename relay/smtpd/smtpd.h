@@ -28,8 +28,8 @@ struct smtpd_ops {
                      bool content_8bit);
 };
 
-/* What all workers count together: connections in all and per client, and the memory that content
- * on its way to the spool takes. Made by the daemon. */
+/* What all workers count together: connections in all and per client, and the memory that clients
+ * can make us take. Made by the daemon. */
 struct smtpd_clients;
 /* most: connections, whatever connections_max says, because there are descriptors for no more; 0:
  * no such limit. */

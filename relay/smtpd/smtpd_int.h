@@ -17,6 +17,7 @@
 #include "relay/smtpd/smtpd.h"
 
 #define SMTPD_CHUNK_BYTES   16384
+#define SMTPD_COUNT_STEP    16384 /* memory other than content is counted in steps of this */
 #define SMTPD_LINGER_MS     2000
 #define SMTPD_RATE_GRACE_MS 30000
 
@@ -61,6 +62,7 @@ struct transaction {
     struct arena arena;
     struct envelope env;
     uint32_t rcpt_cap;
+    size_t counted; /* of the envelope, in smtpd_clients_memory() */
     uint64_t id;
     char id_text[14];
     int64_t began_ms, data_began_ms;
@@ -86,6 +88,8 @@ struct smtpd_session {
     int16_t forest; /* index in conf, when origin is a forest */
     uint16_t errors;
     uint32_t messages;
+    uint32_t kept;     /* octets of input that wait in the stream */
+    uint32_t held;     /* the same and waiting output, as counted in smtpd_clients_memory() */
     struct conf *conf; /* the one it began with */
     char ip[48];
     char client_key[48]; /* what connections are counted by: an IPv6 client is its /64 */
@@ -140,6 +144,10 @@ void smtpd_append_done(struct chan_node *node);
 /* transaction.c */
 struct transaction *smtpd_transaction_new(struct smtpd_session *s);
 void smtpd_transaction_end(struct transaction *t);
+/* Counts the memory that the envelope takes, once it is much. */
+void smtpd_transaction_count(struct transaction *t);
+/* The same before it grows. False: memory is used up, and the envelope takes much already. */
+bool smtpd_transaction_may_grow(struct transaction *t);
 void smtpd_transactions_free(struct smtpd *d);
 
 /* content.c */

@@ -33,6 +33,7 @@ struct transaction *smtpd_transaction_new(struct smtpd_session *s)
     t->append.reply_to = NULL;
     t->env = (struct envelope){0};
     t->rcpt_cap = 0;
+    t->counted = 0;
     t->id = 0;
     t->id_text[0] = '\0';
     t->iov_more = NULL;
@@ -43,6 +44,51 @@ struct transaction *smtpd_transaction_new(struct smtpd_session *s)
     return t;
 }
 
+/* ---- memory ---- */
+
+static size_t envelope_bytes(const struct transaction *t)
+{
+    return t->arena.used + t->envelope.n;
+}
+
+/* An ordinary envelope is smaller than a step and never counted: no atomic operation. */
+static bool step_is_due(const struct transaction *t)
+{
+    return envelope_bytes(t) >= t->counted + SMTPD_COUNT_STEP;
+}
+
+void smtpd_transaction_count(struct transaction *t)
+{
+    if (!step_is_due(t))
+        return;
+    size_t n = envelope_bytes(t);
+    smtpd_clients_memory(t->owner->clients, (int64_t)(n - t->counted));
+    t->counted = n;
+}
+
+bool smtpd_transaction_may_grow(struct transaction *t)
+{
+    if (!step_is_due(t))
+        return true;
+    if (smtpd_clients_memory_used(t->owner->clients) > t->session->conf->smtpd.memory_max)
+        return false;
+    smtpd_transaction_count(t);
+    return true;
+}
+
+static void forget_memory(struct transaction *t)
+{
+    if (t->counted != 0)
+        smtpd_clients_memory(t->owner->clients, -(int64_t)t->counted);
+    t->counted = 0;
+    arena_reset(&t->arena);
+    buf_clear(&t->envelope);
+    if (t->envelope.cap > ENVELOPE_BYTES_KEPT)
+        buf_free(&t->envelope);
+}
+
+/* ---- the end ---- */
+
 void smtpd_transaction_end(struct transaction *t)
 {
     struct smtpd *d = t->owner;
@@ -52,10 +98,7 @@ void smtpd_transaction_end(struct transaction *t)
     content_free(&t->content);
     mem_free(t->iov_more);
     t->iov_more = NULL;
-    arena_reset(&t->arena);
-    buf_clear(&t->envelope);
-    if (t->envelope.cap > ENVELOPE_BYTES_KEPT)
-        buf_free(&t->envelope);
+    forget_memory(t);
     if (d->n_free_txn < POOL_MAX) {
         t->next_free = d->free_txn;
         d->free_txn = t;

@@ -4,7 +4,12 @@
  */
 #include "tests/unit/smtpd_stage.h"
 
+#include <stdio.h>
+
+#include "base/clock.h"
 #include "base/mem.h"
+
+/* ---- size ---- */
 
 /* n octets in lines of 72. */
 static char *lines_of_x(size_t n)
@@ -64,6 +69,178 @@ static void test_size_to_the_octet(void **state)
     mem_free(body);
 }
 
+/* ---- memory ---- */
+
+/* What all clients together take, of the world's memory_max. */
+static int64_t memory(const struct world *w)
+{
+    return (int64_t)smtpd_clients_memory_used(w->clients);
+}
+
+static void test_memory_at_mail(void **state)
+{
+    struct world w;
+    (void)state;
+    world_open(&w, "192.0.2.7", 0);
+    settle(&w);
+    say(&w, STR("EHLO c\r\n"));
+    buf_clear(&w.heard);
+    int64_t others = (int64_t)w.conf->smtpd.memory_max + 1;
+    smtpd_clients_memory(w.clients, others);
+    say(&w, STR("MAIL FROM:<a@b.test>\r\n"));
+    expect(&w, "452 4.3.1", "no memory");
+    smtpd_clients_memory(w.clients, -others);
+    say(&w, STR("MAIL FROM:<a@b.test>\r\n"));
+    expect(&w, "250 2.1.0", "some is free again");
+    world_close(&w);
+}
+
+/* RCPT with the longest ORCPT: 566 octets, three for each of them. */
+static void say_long_rcpt(struct world *w)
+{
+    char line[1800] = "RCPT TO:<r@example.test> ORCPT=rfc822;";
+    for (int i = 0; i < 566; i++)
+        strcat(line, "+30");
+    strcat(line, "\r\n");
+    say(w, str_c(line));
+}
+
+static void test_memory_at_rcpt(void **state)
+{
+    struct world w;
+    (void)state;
+    world_open(&w, "192.0.2.7", 0);
+    w.conf->smtpd.recipients_max = 1000;
+    settle(&w);
+    say(&w, STR("EHLO c\r\n"));
+    buf_clear(&w.heard);
+    say(&w, STR("MAIL FROM:<a@b.test>\r\n"));
+    buf_clear(&w.heard);
+    for (int i = 0; i < 5; i++) {
+        say_long_rcpt(&w);
+        expect(&w, "250 2.1.5", "the first");
+    }
+    assert_int_equal(memory(&w), 0); /* an ordinary envelope is not counted */
+    for (int i = 5; i < 100; i++) {
+        say_long_rcpt(&w);
+        expect(&w, "250 2.1.5", "many");
+    }
+    assert_true(memory(&w) > 99 * 1700 - SMTPD_COUNT_STEP);
+    int64_t others = (int64_t)w.conf->smtpd.memory_max - memory(&w);
+    smtpd_clients_memory(w.clients, others);
+    int taken = 0;
+    for (; taken < 20; taken++) {
+        say_long_rcpt(&w);
+        if (str_starts(buf_str(&w.heard), STR("452 4.3.1")))
+            break;
+        expect(&w, "250 2.1.5", "within the step");
+    }
+    assert_true(taken < 20);
+    expect(&w, "452 4.3.1", "used up");
+    say_long_rcpt(&w);
+    expect(&w, "452 4.3.1", "still used up");
+    smtpd_clients_memory(w.clients, -others);
+    say_long_rcpt(&w);
+    expect(&w, "250 2.1.5", "some is free again");
+    say(&w, STR("DATA\r\n"));
+    say(&w, STR("x\r\n.\r\n"));
+    expect(&w, "354", "data");
+    expect(&w, "250 2.0.0", "it goes to those who were taken");
+    assert_int_equal(memory(&w), 0);
+    world_close(&w);
+}
+
+/* From half of the memory on, content of more than 64 KB goes to a file though it is not large. */
+static void test_memory_spills_early(void **state)
+{
+    char *body = lines_of_x(100 * 1024);
+    (void)state;
+    for (int over = 0; over < 2; over++) {
+        struct world w;
+        world_open(&w, "192.0.2.7", 0);
+        fake.large_bytes = 250 * 1024;
+        int64_t others = (int64_t)w.conf->smtpd.memory_max / 2 - (over ? 0 : 200 * 1024);
+        smtpd_clients_memory(w.clients, others);
+        say_until_data(&w);
+        say(&w, str_n(body, 100 * 1024));
+        if (over)
+            assert_true(memory(&w) <= others + 2 * (int64_t)sizeof(struct chunk));
+        say(&w, STR("\r\n.\r\n"));
+        expect(&w, "250 2.0.0", "either way");
+        assert_int_equal(fake.large, over);
+        smtpd_clients_memory(w.clients, -others);
+        world_close(&w);
+    }
+    mem_free(body);
+}
+
+/* Input that waits for the spool, and replies that the client does not read. */
+static void test_memory_that_waits(void **state)
+{
+    struct world w;
+    char *noops = mem_alloc(60000);
+    (void)state;
+    for (size_t i = 0; i < 60000; i += 6)
+        memcpy(noops + i, "NOOP\r\n", 6);
+
+    world_open(&w, "192.0.2.7", 0);
+    say_until_data(&w);
+    fake.hold = true;
+    say(&w, STR("x\r\n.\r\n"));
+    int64_t before = memory(&w);
+    assert_true(stream_write(w.client, noops, 60000));
+    turns(&w, 20);
+    assert_int_equal(memory(&w), before); /* not even read: the stream is paused */
+    fake_answer_held();
+    settle_after(&w, 50);
+    assert_int_equal(memory(&w), 0);
+    buf_clear(&w.heard);
+    say(&w, STR("MAIL FROM:<a@b.test>\r\nRCPT TO:<r@example.test>\r\nDATA\r\n"));
+    char *group = mem_alloc(60000);
+    memcpy(group, "x\r\n.\r\n", 6);
+    memcpy(group + 6, noops, 59994);
+    say(&w, str_n(group, 60000));
+    assert_true(memory(&w) >= 59994); /* read with the end of the content, and kept */
+    fake_answer_held();
+    settle_after(&w, 50);
+    assert_int_equal(memory(&w), 0);
+    mem_free(group);
+
+    stream_pause(w.client);
+    for (int i = 0; i < 2; i++)
+        say(&w, str_n(noops, 60000));
+    assert_true(memory(&w) > 100000); /* 280 KB of replies, of which the wire takes 64 */
+    stream_resume(w.client);
+    settle_after(&w, 50);
+    assert_int_equal(memory(&w), 0);
+    assert_int_equal(smtpd_sessions(w.smtpd), 1);
+    world_close(&w);
+    mem_free(noops);
+}
+
+/* A client that never reads is closed, and leaves nothing behind. */
+static void test_replies_are_not_read(void **state)
+{
+    struct world w;
+    char *noops = mem_alloc(60000);
+    (void)state;
+    for (size_t i = 0; i < 60000; i += 6)
+        memcpy(noops + i, "NOOP\r\n", 6);
+    world_open(&w, "192.0.2.7", 0);
+    settle(&w);
+    stream_pause(w.client);
+    for (int i = 0; i < 4 && smtpd_sessions(w.smtpd) != 0; i++)
+        say(&w, str_n(noops, 60000));
+    assert_int_equal(smtpd_sessions(w.smtpd), 0);
+    clock_fake_advance(SMTPD_LINGER_MS + 1);
+    settle(&w);
+    assert_int_equal(memory(&w), 0);
+    world_close(&w);
+    mem_free(noops);
+}
+
+/* ---- connections ---- */
+
 static void test_limits(void **state)
 {
     struct world w;
@@ -90,6 +267,8 @@ static void test_limits(void **state)
     assert_int_equal(smtpd_sessions(w.smtpd), 1);
     world_close(&w);
 }
+
+/* ---- the end of the service ---- */
 
 static void test_drain(void **state)
 {
@@ -122,6 +301,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_size),
         cmocka_unit_test(test_size_to_the_octet),
+        cmocka_unit_test(test_memory_at_mail),
+        cmocka_unit_test(test_memory_at_rcpt),
+        cmocka_unit_test(test_memory_spills_early),
+        cmocka_unit_test(test_memory_that_waits),
+        cmocka_unit_test(test_replies_are_not_read),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_drain),
     };

@@ -36,7 +36,7 @@ void spool_id_text(uint64_t id, char dst[14])
 uint64_t spool_large_bytes(const struct spool *s)
 {
     (void)s;
-    return 65536;
+    return fake.large_bytes;
 }
 
 bool spool_is_full(const struct spool *s)
@@ -218,6 +218,7 @@ void world_open(struct world *w, const char *ip, size_t chunk)
     buf_free(&fake.content);
     buf_free(&fake.envelope);
     memset(&fake, 0, sizeof(fake));
+    fake.large_bytes = 65536;
     buf_init(&fake.content, 1 << 24);
     buf_init(&fake.envelope, 1 << 20);
     buf_init(&w->heard, 1 << 20);

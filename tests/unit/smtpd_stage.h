@@ -24,6 +24,7 @@ struct spool {
 struct fake_spool {
     struct spool spool;
     bool full, hold; /* hold: appends are answered when the test says so */
+    uint64_t large_bytes;
     enum spool_result result;
     unsigned n;
     struct buf content, envelope; /* of the last message */
