@@ -2,7 +2,8 @@
  * trace.c - the Received field that we put in front of every message, RFC 5321 4.4.
  *
  * What the client said about itself is reduced to the characters of a host name or literal, so the
- * field can neither end early nor carry another one.
+ * field can neither end early nor carry another one. Content that would continue it is kept off by
+ * data.c.
  */
 #include "relay/smtpd/smtpd_int.h"
 

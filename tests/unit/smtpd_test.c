@@ -111,6 +111,21 @@ static void test_bare_newlines(void **state)
              "192.0.2.7");
 }
 
+/* Content that begins with white space is not a continuation of our Received field. */
+static void test_content_begins_with_white_space(void **state)
+{
+    static const char *const begin[] = {"R: by evil.test; x", "R:\tby evil.test",
+                                        "R:. by evil.test", "R: "};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(begin); i++)
+        both(D(HELLO, MAIL1, DATA1, begin[i], "R:\r\nX-Key: 1\r\n.\r\n", "S:250", "ACCEPTED:1",
+               i == 1 ? "HAS:\r\n\r\n\tby evil.test\r\nX-Key: 1\r\n" : "HAS:\r\n\r\n "),
+             "192.0.2.7");
+    both(D(HELLO, MAIL1, DATA1, "R:x y\r\n z\r\n.\r\n", "S:250", "HAS:0\r\nx y\r\n z\r\n"),
+         "192.0.2.7");
+    both(D(HELLO, MAIL1, DATA1, "R:.\r\n", "S:250"), "192.0.2.7");
+}
+
 static void test_too_many_hops(void **state)
 {
     (void)state;
@@ -207,6 +222,7 @@ int main(void)
         cmocka_unit_test(test_pipelining),
         cmocka_unit_test(test_pipeline_longer_than_a_turn),
         cmocka_unit_test(test_bare_newlines),
+        cmocka_unit_test(test_content_begins_with_white_space),
         cmocka_unit_test(test_too_many_hops),
         cmocka_unit_test(test_spool_says_no),
         cmocka_unit_test(test_commit_is_waited_for),
