@@ -19,7 +19,7 @@ static void describe4(const struct in_addr *ip, in_port_t port, struct stream_pe
     out->port = ntohs(port);
 }
 
-void addr_describe(const struct sockaddr *addr, socklen_t len, struct stream_peer *out)
+void stream_peer_set(struct stream_peer *out, const struct sockaddr *addr, socklen_t len)
 {
     memset(out, 0, sizeof(*out));
     if (len > sizeof(out->addr))
@@ -50,7 +50,7 @@ const char *addr_text(const struct sockaddr *addr, socklen_t len, char dst[ADDR_
 {
     struct stream_peer p;
 
-    addr_describe(addr, len, &p);
+    stream_peer_set(&p, addr, len);
     if (p.addr.ss_family == AF_INET6)
         snprintf(dst, ADDR_TEXT_MAX, "[%s]:%u", p.ip, p.port);
     else if (p.addr.ss_family == AF_INET)

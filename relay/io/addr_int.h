@@ -10,9 +10,6 @@
 #include "base/str.h"
 #include "relay/io/stream.h"
 
-/* Address, numeric text and port; an IPv4 address mapped into IPv6 becomes plain IPv4. */
-void addr_describe(const struct sockaddr *addr, socklen_t len, struct stream_peer *out);
-
 enum {
     ADDR_TEXT_MAX = 64
 };

@@ -83,6 +83,8 @@ struct stream_peer {
     char ip[48];
     unsigned port;
 };
+/* From an address; an IPv4 address mapped into IPv6 becomes plain IPv4. */
+void stream_peer_set(struct stream_peer *p, const struct sockaddr *addr, socklen_t len);
 const struct stream_peer *stream_peer(const struct stream *s);
 const struct stream_peer *stream_local(const struct stream *s);
 

@@ -146,7 +146,7 @@ static void fake_addr(const struct stream *s, bool peer, struct stream_peer *out
     struct sockaddr_in sin = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
 
     sin.sin_port = htons((uint16_t)(peer ? f->other->port : f->port));
-    addr_describe((struct sockaddr *)&sin, sizeof(sin), out);
+    stream_peer_set(out, (struct sockaddr *)&sin, sizeof(sin));
 }
 
 static const struct stream_backend fake_backend = {

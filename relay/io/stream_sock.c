@@ -90,7 +90,7 @@ static void sock_addr(const struct stream *s, bool peer, struct stream_peer *out
         ss.ss_family = AF_UNSPEC;
         len = sizeof(ss.ss_family);
     }
-    addr_describe(sa, len, out);
+    stream_peer_set(out, sa, len);
 }
 
 static const struct stream_backend sock_backend = {

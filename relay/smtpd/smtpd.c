@@ -94,30 +94,25 @@ void smtpd_free(struct smtpd **dp)
 
 /* ---- connections ---- */
 
-static void peer_ip(const struct sockaddr *peer, char dst[48])
+/* The peer as one address and one text, whatever socket it came in on: "*:25" is an IPv6 one. */
+static void peer_from(struct stream_peer *p, const struct sockaddr *from)
 {
-    const void *a = NULL;
-    dst[0] = '\0';
-    if (peer->sa_family == AF_INET)
-        a = &((const struct sockaddr_in *)(const void *)peer)->sin_addr;
-    else if (peer->sa_family == AF_INET6)
-        a = &((const struct sockaddr_in6 *)(const void *)peer)->sin6_addr;
-    if (a == NULL || inet_ntop(peer->sa_family, a, dst, 48) == NULL)
-        str_copy(STR("unknown"), dst, 48);
+    socklen_t len = from->sa_family == AF_INET    ? sizeof(struct sockaddr_in)
+                    : from->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
+                                                  : sizeof(from->sa_family);
+    stream_peer_set(p, from, len);
 }
 
 /* A host has a whole /64 of addresses; by address it would never reach its limit. */
-static void client_key(const struct sockaddr *peer, const char *ip, char dst[48])
+static void client_key(const struct stream_peer *p, char dst[48])
 {
-    if (peer->sa_family == AF_INET6) {
-        struct in6_addr net = ((const struct sockaddr_in6 *)(const void *)peer)->sin6_addr;
-        if (!IN6_IS_ADDR_V4MAPPED(&net)) {
-            memset(net.s6_addr + 8, 0, 8);
-            if (inet_ntop(AF_INET6, &net, dst, 48) != NULL)
-                return;
-        }
+    if (p->addr.ss_family == AF_INET6) {
+        struct in6_addr net = ((const struct sockaddr_in6 *)(const void *)&p->addr)->sin6_addr;
+        memset(net.s6_addr + 8, 0, 8);
+        if (inet_ntop(AF_INET6, &net, dst, 48) != NULL)
+            return;
     }
-    str_copy(str_c(ip), dst, 48);
+    str_copy(str_c(p->ip), dst, 48);
 }
 
 static enum mail_origin classify(const struct conf *c, const struct sockaddr *peer, int *forest)
@@ -165,18 +160,19 @@ static bool admit(struct smtpd *d, unsigned listener, enum mail_origin origin, c
 struct smtpd_session *smtpd_session_new(struct smtpd *d, unsigned listener,
                                         const struct sockaddr *peer, struct smtp_reply *refusal)
 {
-    char ip[48], key[48];
+    struct stream_peer p;
+    char key[48];
     int forest;
-    peer_ip(peer, ip);
-    client_key(peer, ip, key);
-    enum mail_origin origin = classify(d->conf, peer, &forest);
+    peer_from(&p, peer);
+    client_key(&p, key);
+    enum mail_origin origin = classify(d->conf, (const struct sockaddr *)&p.addr, &forest);
     stats_inc(STAT_smtpd_connections);
-    if (!admit(d, listener, origin, ip, key, refusal)) {
+    if (!admit(d, listener, origin, p.ip, key, refusal)) {
         static struct log_limit limit;
         int64_t more;
         stats_inc(STAT_smtpd_connections_refused);
         if (log_limit_pass(&limit, 1000, &more))
-            LOG(INFO, NULL, "smtpd-refused", LC("client", ip), LC("why", refusal->text),
+            LOG(INFO, NULL, "smtpd-refused", LC("client", p.ip), LC("why", refusal->text),
                 LI("more_like_this", more));
         return NULL;
     }
@@ -189,7 +185,7 @@ struct smtpd_session *smtpd_session_new(struct smtpd *d, unsigned listener,
     s->forest = (int16_t)forest;
     s->counted = true;
     s->state = SMTPD_GREETING;
-    str_copy(str_c(ip), s->ip, sizeof(s->ip));
+    str_copy(str_c(p.ip), s->ip, sizeof(s->ip));
     str_copy(str_c(key), s->client_key, sizeof(s->client_key));
     list_push_back(&d->sessions, &s->node);
     d->n_sessions++;

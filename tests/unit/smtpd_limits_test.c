@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/mem.h"
 
@@ -247,8 +248,8 @@ static void test_limits(void **state)
     struct smtp_reply r;
     (void)state;
     world_open(&w, "192.0.2.7", 0);
-    struct sockaddr_in sa = peer_address("192.0.2.7"), other = peer_address("192.0.2.8"),
-                       forest = peer_address("10.1.0.1");
+    struct sockaddr_storage sa = peer_address("192.0.2.7"), other = peer_address("192.0.2.8"),
+                            forest = peer_address("10.1.0.1");
     struct smtpd_session *second = smtpd_session_new(w.smtpd, 0, (struct sockaddr *)&sa, &r);
     assert_non_null(second);
     assert_null(smtpd_session_new(w.smtpd, 0, (struct sockaddr *)&sa, &r));
@@ -265,6 +266,57 @@ static void test_limits(void **state)
     smtpd_session_cut(inside);
     smtpd_session_cut(second);
     assert_int_equal(smtpd_sessions(w.smtpd), 1);
+    world_close(&w);
+}
+
+/* The listener "*:25" is an IPv6 socket: an IPv4 client is the same client there. Of IPv6 a client
+ * is its /64. */
+static void test_who_is_one_client(void **state)
+{
+    static const struct {
+        const char *first, *second;
+        bool same;
+    } pair[] = {
+        {"192.0.2.7", "::ffff:192.0.2.7", true},
+        {"::ffff:192.0.2.7", "::ffff:192.0.2.8", false},
+        {"2001:db8:0:1::1", "2001:db8:0:1:ffff::2", true},
+        {"2001:db8:0:1::1", "2001:db8:0:2::1", false},
+        {"::1", "::ffff:127.0.0.1", false},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(pair); i++) {
+        struct world w;
+        struct smtp_reply r;
+        world_open(&w, pair[i].first, 0); /* connections_per_client is 2 */
+        struct sockaddr_storage second = peer_address(pair[i].second);
+        struct smtpd_session *two = smtpd_session_new(w.smtpd, 0, (struct sockaddr *)&second, &r);
+        assert_non_null(two);
+        struct smtpd_session *three = smtpd_session_new(w.smtpd, 0, (struct sockaddr *)&second, &r);
+        assert_int_equal(three == NULL, pair[i].same);
+        if (three != NULL)
+            smtpd_session_cut(three);
+        smtpd_session_cut(two);
+        world_close(&w);
+    }
+}
+
+static void test_connections_per_trusted_client(void **state)
+{
+    struct world w;
+    struct smtp_reply r;
+    (void)state;
+    world_open(&w, "::ffff:10.1.2.3", 0);
+    w.conf->smtpd.connections_per_client_trusted = 3;
+    struct sockaddr_storage sa = peer_address("10.1.2.3");
+    struct smtpd_session *more[2];
+    for (int i = 0; i < 2; i++) {
+        more[i] = smtpd_session_new(w.smtpd, 0, (struct sockaddr *)&sa, &r);
+        assert_non_null(more[i]);
+    }
+    assert_null(smtpd_session_new(w.smtpd, 0, (struct sockaddr *)&sa, &r));
+    assert_int_equal(r.code, 421);
+    for (int i = 0; i < 2; i++)
+        smtpd_session_cut(more[i]);
     world_close(&w);
 }
 
@@ -307,6 +359,8 @@ int main(void)
         cmocka_unit_test(test_memory_that_waits),
         cmocka_unit_test(test_replies_are_not_read),
         cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_who_is_one_client),
+        cmocka_unit_test(test_connections_per_trusted_client),
         cmocka_unit_test(test_drain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,6 +3,7 @@
  */
 #include "tests/unit/smtpd_stage.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -198,12 +199,12 @@ static const struct stream_events client_events = {.on_data = client_data,
                                                    .on_drain = client_nothing,
                                                    .on_timeout = client_nothing};
 
-struct sockaddr_in peer_address(const char *ip)
+struct sockaddr_storage peer_address(const char *ip)
 {
-    unsigned a, b, c, d;
-    assert_int_equal(sscanf(ip, "%u.%u.%u.%u", &a, &b, &c, &d), 4);
-    struct sockaddr_in sa = {.sin_family = AF_INET,
-                             .sin_addr.s_addr = htonl(a << 24 | b << 16 | c << 8 | d)};
+    struct sockaddr_storage sa = {.ss_family = strchr(ip, ':') != NULL ? AF_INET6 : AF_INET};
+    void *at = sa.ss_family == AF_INET6 ? (void *)&((struct sockaddr_in6 *)(void *)&sa)->sin6_addr
+                                        : (void *)&((struct sockaddr_in *)(void *)&sa)->sin_addr;
+    assert_int_equal(inet_pton(sa.ss_family, ip, at), 1);
     return sa;
 }
 
@@ -211,7 +212,7 @@ void world_open(struct world *w, const char *ip, size_t chunk)
 {
     struct err e = {0};
     struct smtp_reply refusal;
-    struct sockaddr_in sa = peer_address(ip);
+    struct sockaddr_storage sa = peer_address(ip);
     memset(w, 0, sizeof(*w));
     w->chunk = chunk;
     clock_fake_start(1000000, 1700000000000);

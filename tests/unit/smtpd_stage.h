@@ -50,7 +50,8 @@ struct world {
     size_t chunk;
 };
 
-struct sockaddr_in peer_address(const char *ip);
+/* Of IPv4 ("192.0.2.7") or IPv6. */
+struct sockaddr_storage peer_address(const char *ip);
 /* Connects a client from that address. chunk: octets on their way at a time; 0: all. */
 void world_open(struct world *w, const char *ip, size_t chunk);
 void world_close(struct world *w);

@@ -18,6 +18,22 @@ static void test_plain(void **state)
          "192.0.2.7");
 }
 
+/* An IPv4 client of an IPv6 socket is shown and judged as what it is. */
+static void test_mapped_address(void **state)
+{
+    (void)state;
+    run_dialogue(
+        D(HELLO, MAIL1, DATA1, "R:x\r\n.\r\n", "S:250", "HAS:from client.test ([192.0.2.7])\r\n"),
+        "::ffff:192.0.2.7", 0);
+    run_dialogue(D(HELLO, MAIL1, DATA1, "R:x\r\n.\r\n", "S:250",
+                   "HAS:from client.test ([IPv6:2001:db8::7])\r\n"),
+                 "2001:db8::7", 0);
+    run_dialogue(D(HELLO, "C:MAIL FROM:<>", "S:250", "C:RCPT TO:<x@elsewhere.test>", "S:250"),
+                 "::ffff:10.1.2.3", 0);
+    run_dialogue(D(HELLO, "C:MAIL FROM:<>", "S:250", "C:RCPT TO:<x@elsewhere.test>", "S:550"),
+                 "::ffff:11.1.2.3", 0);
+}
+
 static void test_order_of_commands(void **state)
 {
     (void)state;
@@ -216,6 +232,7 @@ int main(void)
     log_setup(LOG_TO_STDERR, LOG_TEXT, LOG_ERROR_);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_plain),
+        cmocka_unit_test(test_mapped_address),
         cmocka_unit_test(test_order_of_commands),
         cmocka_unit_test(test_rset_and_ehlo_forget),
         cmocka_unit_test(test_recipients),
