@@ -2,7 +2,8 @@
  * mail.c - MAIL FROM, RFC 5321 3.3, 1870, 3461 4.3-4.4.
  *
  * Everything that could make us refuse the whole message later is refused here already: a full
- * disk, a declared size, want of memory.
+ * disk, a declared size, want of memory. The origin that the message is given here is the one it
+ * keeps.
  */
 #include "relay/smtpd/smtpd_int.h"
 
@@ -41,6 +42,10 @@ void smtpd_cmd_mail(struct smtpd_session *s, struct str args)
     }
     if (!intake_is_open(s))
         return;
+    if (!smtpd_classify(s, &refusal)) {
+        smtpd_error_reply(s, &refusal);
+        return;
+    }
     struct transaction *t = smtpd_transaction_new(s);
     if (!smtp_parse_mail(args, false, &m, &refusal)) {
         smtpd_transaction_end(t);
@@ -62,6 +67,6 @@ void smtpd_cmd_mail(struct smtpd_session *s, struct str args)
     t->env.client_ip = arena_str(&t->arena, str_c(s->ip));
     t->env.helo = arena_str(&t->arena, str_c(s->helo));
     if (s->origin == MAIL_FROM_FOREST)
-        t->env.origin_name = arena_str(&t->arena, str_c(s->conf->forest[s->forest].name));
+        t->env.origin_name = arena_str(&t->arena, str_c(s->d->conf->forest[s->forest].name));
     smtpd_reply_text(s, "250 2.1.0 Ok\r\n");
 }

@@ -2,8 +2,9 @@
  * smtpd.c - the inbound service of one worker: who may connect, and what the peer is.
  *
  * What a peer is, is known at connect: a forest (by its configured addresses), an application host,
- * or the internet. Limits are checked before anything is allocated for the session; a client over
- * its limit gets 421 and costs one write.
+ * or the internet. After a reload it is judged again at the next MAIL, so that a session that stays
+ * open for days has no more rights than a new one. Limits are checked before anything is allocated
+ * for the session; a client over its limit gets 421 and costs one write.
  */
 #include "relay/smtpd/smtpd_int.h"
 
@@ -37,11 +38,13 @@ struct smtpd *smtpd_new(struct loop *l, struct conf *conf, struct spool *spool,
     return d;
 }
 
-/* Sessions keep the configuration they began with until they end; new ones take the new. */
+/* Sessions keep the limits and times they began with until they end; new ones take the new. What
+ * the peer may do follows at once: smtpd_classify(). */
 void smtpd_reconfigure(struct smtpd *d, struct conf *conf)
 {
     conf_unref(&d->conf);
     d->conf = conf_ref(conf);
+    d->conf_number++;
 }
 
 unsigned smtpd_sessions(const struct smtpd *d)
@@ -125,6 +128,37 @@ static enum mail_origin classify(const struct conf *c, const struct sockaddr *pe
     return MAIL_FROM_INTERNET;
 }
 
+/* The inside listener is for forests and application hosts. */
+static bool may_use(const struct smtpd *d, unsigned listener, enum mail_origin origin,
+                    const char *ip, struct smtp_reply *refusal)
+{
+    const struct conf *lc = d->listen_conf;
+    if (origin != MAIL_FROM_INTERNET || listener >= lc->n_listener ||
+        lc->listener[listener].kind != CONF_LISTEN_INTERNAL)
+        return true;
+    smtp_reply_set(refusal, 554, "5.7.1", "%s Access denied for %s", d->conf->hostname, ip);
+    return false;
+}
+
+bool smtpd_classify(struct smtpd_session *s, struct smtp_reply *refusal)
+{
+    struct smtpd *d = s->d;
+    int forest;
+    if (s->conf_number == d->conf_number)
+        return true;
+    enum mail_origin origin = classify(d->conf, &s->addr.any, &forest);
+    if (!may_use(d, s->listener, origin, s->ip, refusal))
+        return false;
+    if (origin != s->origin)
+        LOG(INFO, NULL, "smtpd-origin-changed", LC("client", s->ip),
+            LC("from", mail_origin_name((enum mail_origin)s->origin)),
+            LC("to", mail_origin_name(origin)));
+    s->origin = (uint8_t)origin;
+    s->forest = (int16_t)forest;
+    s->conf_number = d->conf_number;
+    return true;
+}
+
 /* Counts the client in, or says why not. */
 static bool admit(struct smtpd *d, unsigned listener, enum mail_origin origin, const char *ip,
                   const char *key, struct smtp_reply *refusal)
@@ -136,12 +170,8 @@ static bool admit(struct smtpd *d, unsigned listener, enum mail_origin origin, c
         smtp_reply_set(refusal, 421, "4.3.2", "%s Service closing down", c->hostname);
         return false;
     }
-    const struct conf *lc = d->listen_conf;
-    if (listener < lc->n_listener && lc->listener[listener].kind == CONF_LISTEN_INTERNAL &&
-        origin == MAIL_FROM_INTERNET) {
-        smtp_reply_set(refusal, 554, "5.7.1", "%s Access denied for %s", c->hostname, ip);
+    if (!may_use(d, listener, origin, ip, refusal))
         return false;
-    }
     switch (smtpd_clients_enter(d->clients, key, limit, c->smtpd.connections_max)) {
     case CLIENT_OK:
         return true;
@@ -183,8 +213,10 @@ struct smtpd_session *smtpd_session_new(struct smtpd *d, unsigned listener,
     s->listener = (uint16_t)listener;
     s->origin = (uint8_t)origin;
     s->forest = (int16_t)forest;
+    s->conf_number = d->conf_number;
     s->counted = true;
     s->state = SMTPD_GREETING;
+    memcpy(&s->addr, &p.addr, sizeof(s->addr));
     str_copy(str_c(p.ip), s->ip, sizeof(s->ip));
     str_copy(str_c(key), s->client_key, sizeof(s->client_key));
     list_push_back(&d->sessions, &s->node);

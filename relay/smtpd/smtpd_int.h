@@ -8,6 +8,8 @@
 #ifndef RELAY_SMTPD_SMTPD_INT_H
 #define RELAY_SMTPD_SMTPD_INT_H
 
+#include <netinet/in.h>
+
 #include "base/arena.h"
 #include "base/list.h"
 #include "relay/mail/envelope.h"
@@ -83,14 +85,20 @@ struct smtpd_session {
     char *helo;
     uint16_t listener;
     uint8_t state;  /* enum smtpd_state */
-    uint8_t origin; /* enum mail_origin */
+    uint8_t origin; /* enum mail_origin; see smtpd_classify() */
     bool esmtp, skip_line, counted, draining, spoke, eof;
-    int16_t forest; /* index in conf, when origin is a forest */
+    int16_t forest; /* index in the service's configuration, when origin is a forest */
     uint16_t errors;
+    unsigned conf_number; /* of the service when origin and forest were found */
     uint32_t messages;
     uint32_t kept;     /* octets of input that wait in the stream */
     uint32_t held;     /* the same and waiting output, as counted in smtpd_clients_memory() */
     struct conf *conf; /* the one it began with */
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } addr;
     char ip[48];
     char client_key[48]; /* what connections are counted by: an IPv6 client is its /64 */
 };
@@ -98,6 +106,7 @@ struct smtpd_session {
 struct smtpd {
     struct loop *loop;
     struct conf *conf;
+    unsigned conf_number;     /* counts reloads */
     struct conf *listen_conf; /* the one that the sockets were made from: it names the listeners */
     struct spool *spool;
     struct smtpd_clients *clients;
@@ -111,6 +120,10 @@ struct smtpd {
     struct buf scratch;  /* one reply being written */
     struct arena decide; /* of one RCPT */
 };
+
+/* smtpd.c: what the peer is by the newest configuration. False: it may not use its listener any
+ * more; the refusal is filled. */
+bool smtpd_classify(struct smtpd_session *s, struct smtp_reply *refusal);
 
 /* session.c */
 void smtpd_session_state(struct smtpd_session *s, enum smtpd_state to);

@@ -320,6 +320,81 @@ static void test_connections_per_trusted_client(void **state)
     world_close(&w);
 }
 
+/* ---- what a peer is ---- */
+
+/* A reload takes permission from sessions that are open, and gives it, at their next MAIL. */
+static void test_reload_changes_what_a_peer_is(void **state)
+{
+    static const struct {
+        const char *ip, *from, *to, *before, *after;
+    } row[] = {
+        {"10.1.2.3", "10.1.0.0/16", "10.2.0.0/16", "250", "550"}, /* a forest's address no more */
+        {"10.1.2.3", "forest \"a\"", "forest \"b\"", "250", "250"},
+        {"10.9.2.3", "10.9.0.0/16", "10.8.0.0/16", "250", "550"},
+        {"192.0.2.7", "10.9.0.0/16", "192.0.2.7", "550", "250"},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(row); i++) {
+        struct world w;
+        world_open(&w, row[i].ip, 0);
+        settle(&w);
+        say(&w, STR("EHLO c\r\n"));
+        buf_clear(&w.heard);
+        for (int reloaded = 0; reloaded < 2; reloaded++) {
+            if (reloaded)
+                world_reload(&w, row[i].from, row[i].to);
+            say(&w, STR("MAIL FROM:<>\r\n"));
+            expect(&w, "250", "mail");
+            say(&w, STR("RCPT TO:<x@elsewhere.test>\r\n"));
+            expect(&w, reloaded ? row[i].after : row[i].before, row[i].ip);
+            say(&w, STR("RSET\r\n"));
+            expect(&w, "250", "rset");
+        }
+        world_close(&w);
+    }
+}
+
+/* The mail of a forest that was renamed comes from the forest of the new name. */
+static void test_reload_renames_a_forest(void **state)
+{
+    struct world w;
+    struct envelope env;
+    struct arena a;
+    struct err e;
+    (void)state;
+    world_open(&w, "10.1.2.3", 0);
+    settle(&w);
+    say(&w, STR("EHLO c\r\n"));
+    world_reload(&w, "forest \"a\"", "forest \"b\"");
+    say_until_data(&w);
+    say(&w, STR("x\r\n.\r\n"));
+    expect(&w, "250", "renamed");
+    arena_init(&a, 0, 0);
+    assert_true(envelope_decode(buf_str(&fake.envelope), &a, &env, &e));
+    assert_int_equal(env.origin, MAIL_FROM_FOREST);
+    assert_true(str_eq(env.origin_name, STR("b")));
+    arena_free(&a);
+    world_close(&w);
+}
+
+/* The inside listener is closed to one that is a stranger now. */
+static void test_reload_and_the_inside_listener(void **state)
+{
+    struct world w;
+    (void)state;
+    world_open(&w, "10.1.2.3", 0);
+    w.session->listener = 1;
+    settle(&w);
+    say(&w, STR("EHLO c\r\n"));
+    buf_clear(&w.heard);
+    world_reload(&w, "10.1.0.0/16", "10.2.0.0/16");
+    for (int i = 0; i < 2; i++) {
+        say(&w, STR("MAIL FROM:<>\r\n"));
+        expect(&w, "554 5.7.1", "a stranger inside");
+    }
+    world_close(&w);
+}
+
 /* ---- the end of the service ---- */
 
 static void test_drain(void **state)
@@ -361,6 +436,9 @@ int main(void)
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_who_is_one_client),
         cmocka_unit_test(test_connections_per_trusted_client),
+        cmocka_unit_test(test_reload_changes_what_a_peer_is),
+        cmocka_unit_test(test_reload_renames_a_forest),
+        cmocka_unit_test(test_reload_and_the_inside_listener),
         cmocka_unit_test(test_drain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -239,6 +239,24 @@ void world_open(struct world *w, const char *ip, size_t chunk)
     smtpd_session_attach(w->session, w->server);
 }
 
+void world_reload(struct world *w, const char *from, const char *to)
+{
+    struct err e = {0};
+    struct buf text;
+    const char *at = strstr(conf_text, from);
+    assert_non_null(at);
+    buf_init(&text, 65536);
+    buf_append(&text, conf_text, (size_t)(at - conf_text));
+    buf_append_str(&text, str_c(to));
+    buf_append_str(&text, str_c(at + strlen(from)));
+    struct conf *c = conf_parse(buf_cstr(&text), "test.conf", &e);
+    if (c == NULL)
+        fail_msg("%s", e.text);
+    smtpd_reconfigure(w->smtpd, c);
+    conf_unref(&c);
+    buf_free(&text);
+}
+
 void turns(struct world *w, unsigned n)
 {
     while (n-- > 0)

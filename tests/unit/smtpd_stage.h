@@ -55,6 +55,8 @@ struct sockaddr_storage peer_address(const char *ip);
 /* Connects a client from that address. chunk: octets on their way at a time; 0: all. */
 void world_open(struct world *w, const char *ip, size_t chunk);
 void world_close(struct world *w);
+/* Reads another configuration: `from` in the text becomes `to`. */
+void world_reload(struct world *w, const char *from, const char *to);
 
 void turns(struct world *w, unsigned n);
 /* Turns until the world stands still; `octets` may be on their way one by one. */
