@@ -94,10 +94,9 @@ static bool wants(const struct envelope *env, enum queue_report kind, const stru
     return dsn_is_wanted(&env->rcpt[end->index], kind_of(kind));
 }
 
-static unsigned choose(struct worker *w, const struct envelope *env, enum queue_report kind,
+static unsigned choose(const struct envelope *env, enum queue_report kind,
                        const struct queue_end *ends, unsigned n, struct dsn_rcpt *out)
 {
-    int64_t lifetime = env->sender.n != 0 ? w->conf->queue.expire_ms : w->conf->queue.expire_dsn_ms;
     unsigned k = 0;
     for (unsigned i = 0; i < n; i++) {
         if (!wants(env, kind, &ends[i]))
@@ -108,7 +107,7 @@ static unsigned choose(struct worker *w, const struct envelope *env, enum queue_
             .expired = ends[i].expired,
             .remote_host = ends[i].remote_host,
             .last_attempt_ms = ends[i].last_attempt_ms,
-            .will_retry_until_ms = env->arrival_ms + lifetime,
+            .will_retry_until_ms = ends[i].tried_until_ms,
         };
     }
     return k;
@@ -217,7 +216,7 @@ void worker_report(struct worker *w, uint64_t id, const struct envelope *env,
     make_marks(r, kind, ends, n);
 
     struct dsn_rcpt *rcpt = mem_array(n, sizeof(*rcpt));
-    unsigned k = choose(w, env, kind, ends, n, rcpt);
+    unsigned k = choose(env, kind, ends, n, rcpt);
     r->append.id = k != 0 ? spool_next_id(w->deps.spool) : 0;
     bool made = k != 0 && make_text(r, id, env, kind, rcpt, k) && make_envelope(r, env);
     mem_free(rcpt);

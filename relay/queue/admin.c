@@ -230,6 +230,7 @@ static void release(struct queue *q, struct qmsg *m)
         return;
     m->flags &= (uint8_t)~MSG_HELD;
     m->flags |= MSG_BACKLOG;
+    m->since = loop_now_ms(q->loop); /* nobody tried it while it was held */
     mark_message(q, m, SPOOL_MARK_RELEASED);
     make_due(q, m);
 }

@@ -120,7 +120,7 @@ static struct qmsg *message_new(struct queue *q, uint64_t id, uint64_t content_s
     struct qmsg *m = msg_new(q, id);
     m->size = content_size & ((1ull << 48) - 1);
     m->flags |= content_8bit ? MSG_8BIT : 0;
-    m->born = loop_now_ms(q->loop);
+    m->born = m->since = loop_now_ms(q->loop);
     stats_add(STAT_queue_messages, 1);
     return m;
 }
@@ -185,7 +185,7 @@ void queue_add(struct queue *q, uint64_t id, struct str envelope, uint64_t conte
  * while nobody looked, so a message never counts as older than lets it be tried for a while. */
 static int64_t recovered_age(const struct queue *q, const struct qmsg *m, int64_t arrival_ms)
 {
-    int64_t age = clock_wall_ms() - arrival_ms, lifetime = msg_expires_after(q, m);
+    int64_t age = clock_wall_ms() - arrival_ms, lifetime = msg_lifetime(q, m);
     int64_t grace = lifetime / 8 < 3600000 ? lifetime / 8 : 3600000;
     if (age < 0)
         return 0;
@@ -211,6 +211,7 @@ void queue_add_recovered(struct queue *q, uint64_t id, struct str envelope, uint
     m->flags |= held ? MSG_HELD : 0;
     m->flags |= delay_notified ? MSG_DELAY_NOTIFIED : 0;
     m->born -= recovered_age(q, m, env.arrival_ms);
+    m->since = m->born;
     msg_schedule(q, m);
 }
 

@@ -8,9 +8,9 @@
  *   WAITING in the heap, by the time of the next attempt
  *   PARKED  on the list of a destination that has more ready mail than it can take, or is backing
  *           off
- *   HELD    by an admin; neither tried nor expired
+ *   HELD    by an admin; neither tried nor expired. When it is released its lifetime begins anew
  *
- * A waiting, parked or held message costs an index entry (80 bytes, 56 per recipient, 16 in hash
+ * A waiting, parked or held message costs an index entry (88 bytes, 56 per recipient, 16 in hash
  * tables and heap), not its envelope.
  *
  * Destinations: each has a window (deliveries in hand) that opens by one per success up to the
@@ -57,6 +57,7 @@ struct queue_end {
     bool relayed_to_dsn;      /* delivered to a host that offered DSN */
     struct str final_address; /* the address said to the next hop, if any */
     int64_t last_attempt_ms;  /* wall */
+    int64_t tried_until_ms;   /* wall; DEFERRED only */
 };
 enum queue_report {
     QUEUE_REPORT_FAILURE,

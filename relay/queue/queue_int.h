@@ -111,8 +111,9 @@ enum msg_flag {
 struct qmsg {
     struct heap_node due; /* in q->due while it is neither active nor held; key: monotonic ms */
     uint64_t id;
-    int64_t born; /* when it arrived, on this process's monotonic clock */
-    int64_t next; /* next attempt of its waiting recipients, monotonic ms */
+    int64_t born;  /* when it arrived, on this process's monotonic clock */
+    int64_t since; /* its lifetime and the delay notice count from here: born, or its release */
+    int64_t next;  /* next attempt of its waiting recipients, monotonic ms */
     uint64_t size : 48;
     uint64_t attempts : 16;
     struct qactive *active;
@@ -424,7 +425,8 @@ void queue_run(struct queue *q);
 void queue_timer_fn(struct loop_timer *t);
 void queue_task_fn(struct loop_task *t);
 int64_t msg_age(const struct queue *q, const struct qmsg *m);
-int64_t msg_expires_after(const struct queue *q, const struct qmsg *m);
+int64_t msg_expires_at(const struct queue *q, const struct qmsg *m); /* monotonic ms */
+int64_t msg_lifetime(const struct queue *q, const struct qmsg *m);
 bool msg_is_expired(const struct queue *q, const struct qmsg *m);
 bool msg_delay_is_due(const struct queue *q, const struct qmsg *m);
 /* Puts it into the heap at the time at which something is to be done next. */

@@ -38,8 +38,7 @@ static void log_outcome(const struct qdelivery *qd, unsigned i, const char *even
         LS("as", same ? STR("=") : d->rcpt[i].address), LC("dest", dest),
         LC("host", d->remote_host), LC("ip", d->remote_ip), LU("attempt", d->attempt),
         LI("age_ms", msg_age(queue_of(qd), qd->act->m)), LU("generation", qd->generation),
-        LI("code", r->code),
-        LC("status", r->enhanced), LC("reply", r->text));
+        LI("code", r->code), LC("status", r->enhanced), LC("reply", r->text));
 }
 
 /* ---- reports ---- */
@@ -158,6 +157,7 @@ static void report_delay(struct qactive *act)
 {
     struct queue *q = act->q;
     struct queue_end *ends = mem_array(act->m->n_left, sizeof(*ends));
+    int64_t until = clock_wall_ms() + msg_expires_at(q, act->m) - loop_now_ms(q->loop);
     unsigned n = 0;
     for (uint32_t i = act->m->first; i != 0; i = rcpt_at(q, i)->next) {
         const struct qrcpt *r = rcpt_at(q, i);
@@ -166,6 +166,7 @@ static void report_delay(struct qactive *act)
         e->index = r->index;
         e->outcome = OUTCOME_DEFERRED;
         e->last_attempt_ms = last_attempt(q, act->m);
+        e->tried_until_ms = until;
         reply_get(q, known, &e->reply, e->remote_host, sizeof(e->remote_host));
     }
     report_start(act, QUEUE_REPORT_DELAY, ends, n, NULL);

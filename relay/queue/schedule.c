@@ -7,7 +7,7 @@
  * queued.
  *
  * Ages count on the monotonic clock, plus the wall clock's idea of what passed before this process
- * began; see queue_add_recovered().
+ * began; see queue_add_recovered(). The lifetime of what was held counts from its release.
  */
 #include "relay/queue/queue_int.h"
 
@@ -37,20 +37,31 @@ int64_t msg_age(const struct queue *q, const struct qmsg *m)
     return loop_now_ms(q->loop) - m->born;
 }
 
-int64_t msg_expires_after(const struct queue *q, const struct qmsg *m)
+int64_t msg_lifetime(const struct queue *q, const struct qmsg *m)
 {
     return m->flags & MSG_NULL_SENDER ? q->conf.expire_dsn_ms : q->conf.expire_ms;
 }
 
+int64_t msg_expires_at(const struct queue *q, const struct qmsg *m)
+{
+    return m->since + msg_lifetime(q, m);
+}
+
 bool msg_is_expired(const struct queue *q, const struct qmsg *m)
 {
-    return msg_age(q, m) >= msg_expires_after(q, m);
+    return loop_now_ms(q->loop) >= msg_expires_at(q, m);
+}
+
+/* INT64_MAX: there will be none. */
+static int64_t delay_notice_at(const struct queue *q, const struct qmsg *m)
+{
+    bool none = q->conf.delay_notice_ms == 0 || m->flags & (MSG_DELAY_NOTIFIED | MSG_NULL_SENDER);
+    return none ? INT64_MAX : m->since + q->conf.delay_notice_ms;
 }
 
 bool msg_delay_is_due(const struct queue *q, const struct qmsg *m)
 {
-    return q->conf.delay_notice_ms > 0 && !(m->flags & (MSG_DELAY_NOTIFIED | MSG_NULL_SENDER)) &&
-           msg_age(q, m) >= q->conf.delay_notice_ms;
+    return loop_now_ms(q->loop) >= delay_notice_at(q, m);
 }
 
 static int64_t min64(int64_t a, int64_t b)
@@ -80,12 +91,9 @@ void msg_schedule(struct queue *q, struct qmsg *m)
     }
     /* What is over already could not be done just now (a report that could not be written): it
      * waits for `next`, too. */
-    int64_t end = m->born + msg_expires_after(q, m);
+    int64_t end = msg_expires_at(q, m), notice = delay_notice_at(q, m);
     at = min64(at, end > now ? end : max64(now, m->next));
-    if (q->conf.delay_notice_ms > 0 && !(m->flags & (MSG_DELAY_NOTIFIED | MSG_NULL_SENDER))) {
-        int64_t notice = m->born + q->conf.delay_notice_ms;
-        at = min64(at, notice > now ? notice : max64(now, m->next));
-    }
+    at = min64(at, notice > now ? notice : max64(now, m->next));
     if (m->flags & MSG_REMOVE)
         at = max64(now, m->next);
     heap_set(&q->due, &m->due, at);

@@ -10,6 +10,8 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/clock.h"
+#include "base/mem.h"
 
 static void meddle(struct world *w)
 {
@@ -82,6 +84,34 @@ static void one_event(struct world *w, unsigned dests)
     }
 }
 
+/* Shorter than any lifetime. */
+#define WELL_MS (30 * 60000)
+
+/* May it not expire yet? What is held never does, and its lifetime begins with its release. */
+static bool has_time(const struct world *w, const struct queue_msg_info *i)
+{
+    int64_t lifetime =
+        w->conf.expire_ms < w->conf.expire_dsn_ms ? w->conf.expire_ms : w->conf.expire_dsn_ms;
+    return i->state == QUEUE_HELD || clock_wall_ms() + WELL_MS < i->arrival_ms + lifetime;
+}
+
+static void release_and_retry_all(struct world *w)
+{
+    bool *timely = mem_array(w->n_msg, sizeof(*timely));
+    for (uint64_t id = 1; id <= w->n_msg; id++) {
+        struct queue_msg_info i;
+        timely[id - 1] = queue_info(w->q, id, &i) && has_time(w, &i);
+        (void)queue_act(w->q, id, QUEUE_RELEASE);
+        (void)queue_act(w->q, id, QUEUE_RETRY);
+    }
+    world_run(w, WELL_MS);
+    for (uint64_t id = 1; id <= w->n_msg; id++)
+        for (unsigned k = 0; k < world_msg(w, id)->n_rcpt && timely[id - 1]; k++)
+            if (world_msg(w, id)->rcpt[k].end == END_EXPIRED)
+                fail_msg("message %u expired before its time", (unsigned)id);
+    mem_free(timely);
+}
+
 static void everything_gets_well(struct world *w, unsigned dests)
 {
     w->fail_loads = w->fail_reports = 0;
@@ -94,8 +124,8 @@ static void everything_gets_well(struct world *w, unsigned dests)
         if (w->entry[i] == ENTRY_DEFER)
             world_flip(w, i, 0, true);
     }
-    for (uint64_t id = 1; id <= w->n_msg; id++)
-        (void)queue_act(w->q, id, QUEUE_RELEASE);
+    world_run(w, 10); /* reports that are being written end */
+    release_and_retry_all(w);
     world_run(w, 6 * 86400000ll);
 }
 

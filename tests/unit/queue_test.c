@@ -379,8 +379,53 @@ static void test_hold_release_retry_remove(void **state)
     for (uint64_t id = 1; id <= 60; id++)
         (void)queue_act(w.q, id, QUEUE_RELEASE);
     world_run(&w, 60000);
-    assert_int_equal(world_count(&w, END_OPEN), 0);
+    assert_int_equal(world_count(&w, END_DELIVERED), 58); /* none expires for having been held */
     assert_empty(&w);
+    world_close(&w);
+}
+
+/* Mail that was held for longer than its lifetime is tried when it is released, however little room
+ * there is, and has its lifetime before it; also when it was held over a restart. */
+static void test_released_mail_has_its_lifetime_before_it(void **state)
+{
+    (void)state;
+    struct world w;
+    struct queue_msg_info i;
+    unsigned entry = 0;
+    world_init(&w);
+    w.conf.active_max = 4;
+    w.conf.ready_max = 2;
+    w.conf.delay_notice_ms = 4 * 3600000;
+    world_open(&w);
+    for (unsigned k = 0; k < 100; k++) {
+        uint64_t id = world_store(&w, &entry, 1);
+        world_msg(&w, id)->held = true;
+        world_recover(&w, id, k % 2 ? 1000 : 30 * 86400000ll, NULL);
+    }
+    world_run(&w, 20 * 86400000ll);
+    w.dest[0].be = BE_DEAD;
+    for (uint64_t id = 1; id <= 100; id++)
+        assert_true(queue_act(w.q, id, QUEUE_RELEASE));
+    assert_true(queue_info(w.q, 2, &i));
+    assert_true(i.arrival_ms < clock_wall_ms() - 19 * 86400000ll); /* as old as before */
+    world_run(&w, 4 * 3600000 - 1000);
+    for (uint64_t id = 1; id <= 100; id++)
+        assert_int_equal(world_msg(&w, id)->rcpt[0].delay_reports, 0);
+    w.dest[0].be = BE_WELL;
+    world_run(&w, 600000);
+    assert_int_equal(world_count(&w, END_DELIVERED), 100);
+    assert_empty(&w);
+    /* The lifetime that begins is a whole one, and it ends. */
+    w.dest[0].be = BE_4XX;
+    uint64_t last = world_add(&w, 0, 1);
+    assert_true(queue_act(w.q, last, QUEUE_HOLD));
+    world_run(&w, 6 * 86400000ll);
+    assert_true(queue_act(w.q, last, QUEUE_RELEASE));
+    world_run(&w, 5 * 86400000ll - 1000);
+    assert_int_equal(world_msg(&w, last)->rcpt[0].end, END_OPEN);
+    assert_int_equal(world_msg(&w, last)->rcpt[0].delay_reports, 1);
+    world_run(&w, 2000);
+    assert_int_equal(world_msg(&w, last)->rcpt[0].end, END_EXPIRED);
     world_close(&w);
 }
 
@@ -615,6 +660,7 @@ int main(void)
         cmocka_unit_test(test_report_that_cannot_be_written_is_tried_again),
         cmocka_unit_test(test_unreadable_and_missing_messages),
         cmocka_unit_test(test_hold_release_retry_remove),
+        cmocka_unit_test(test_released_mail_has_its_lifetime_before_it),
         cmocka_unit_test(test_retry_probes_a_closed_destination_now),
         cmocka_unit_test(test_remove_while_in_hand),
         cmocka_unit_test(test_listing),
