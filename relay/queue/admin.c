@@ -191,6 +191,17 @@ static void mark_message(struct queue *q, const struct qmsg *m, enum spool_mark_
     q->ops.mark(q->ops.ctx, m->id, &all, 1, (int)kind);
 }
 
+/* Nothing of it is to be tried. It is not active. */
+static void take_back(struct queue *q, struct qmsg *m)
+{
+    heap_remove(&q->due, &m->due);
+    for (uint32_t i = m->first; i != 0; i = rcpt_at(q, i)->next) {
+        if (rcpt_at(q, i)->state == RCPT_PARKED)
+            rcpt_unpark(q, i);
+        rcpt_at(q, i)->state = RCPT_WAIT;
+    }
+}
+
 static void hold(struct queue *q, struct qmsg *m)
 {
     if (m->flags & MSG_HELD)
@@ -202,12 +213,7 @@ static void hold(struct queue *q, struct qmsg *m)
         active_check(m->active);
         return;
     }
-    heap_remove(&q->due, &m->due);
-    for (uint32_t i = m->first; i != 0; i = rcpt_at(q, i)->next) {
-        if (rcpt_at(q, i)->state == RCPT_PARKED)
-            rcpt_unpark(q, i);
-        rcpt_at(q, i)->state = RCPT_WAIT;
-    }
+    take_back(q, m);
     msg_count(q, m);
 }
 
@@ -258,6 +264,7 @@ static void remove_message(struct queue *q, struct qmsg *m, bool dsn)
         active_stop(m->active);
         active_check(m->active);
     } else if (dsn) {
+        take_back(q, m);
         msg_schedule(q, m);
         queue_wake(q);
     } else {

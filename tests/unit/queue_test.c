@@ -469,6 +469,30 @@ static void test_remove_while_in_hand(void **state)
     world_close(&w);
 }
 
+/* Parked mail that is to be removed is not delivered, though its report must wait for a free place
+ * in the active set. */
+static void test_removed_with_a_report_while_parked(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w);
+    w.conf.active_max = 4;
+    w.conf.window_initial = w.conf.window_max = w.conf.ready_max = 1;
+    world_open(&w);
+    w.dest[0].latency = 50;
+    for (unsigned i = 0; i < 50; i++)
+        world_add(&w, i, 1);
+    world_run(&w, 20);
+    assert_true(status(&w).parked > 40);
+    for (uint64_t id = 1; id <= 50; id++)
+        assert_true(queue_act(w.q, id, QUEUE_REMOVE_WITH_DSN));
+    world_run(&w, 60000);
+    assert_int_equal(world_count(&w, END_DELIVERED), 1); /* it was in hand */
+    assert_int_equal(world_count(&w, END_REMOVED), 49);
+    assert_empty(&w);
+    world_close(&w);
+}
+
 static void test_listing(void **state)
 {
     (void)state;
@@ -663,6 +687,7 @@ int main(void)
         cmocka_unit_test(test_released_mail_has_its_lifetime_before_it),
         cmocka_unit_test(test_retry_probes_a_closed_destination_now),
         cmocka_unit_test(test_remove_while_in_hand),
+        cmocka_unit_test(test_removed_with_a_report_while_parked),
         cmocka_unit_test(test_listing),
         cmocka_unit_test(test_active_set_is_bounded),
         cmocka_unit_test(test_memory_of_a_waiting_message),
