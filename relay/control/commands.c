@@ -34,7 +34,7 @@ static const struct control_arg arg_table[] = {
      .help = (help_),                                                                              \
      .offset = offsetof(struct control_args, member_)},
 #define FILTER_ARGS(id)                                                                            \
-    ARG(id, "dest", DEST, filter.dest, 0, "DEST", "Whose last destination is DEST")                \
+    ARG(id, "dest", DEST, filter.dest, 0, "DEST", "With a recipient left who goes to DEST")        \
     ARG(id, "state", STATE, filter.state, 0, "STATE", "active, waiting, parked or held")           \
     ARG(id, "sender", SENDER, filter.sender, 0, "SENDER",                                          \
         "This sender, or @domain; \"\": notices")                                                  \

@@ -22,7 +22,8 @@
 
 /* ---- filters ---- */
 
-/* By what the queue's index knows. now_ms: wall. */
+/* By what the queue's index knows of the whole message: the destination is a matter of each
+ * recipient (queue_goes_to()). now_ms: wall. */
 bool control_filter_info(const struct control_filter *f, const struct queue_msg_info *m,
                          int64_t now_ms);
 /* Does it also ask for sender or recipient, so that the envelope must be read? */

@@ -22,8 +22,6 @@ bool control_filter_info(const struct control_filter *f, const struct queue_msg_
 {
     if (f->state >= 0 && f->state != (int)m->state)
         return false;
-    if (f->dest != NULL && !str_eq_nocase(str_c(f->dest), str_c(m->dest)))
-        return false;
     return f->older_ms == 0 || now_ms - m->arrival_ms >= f->older_ms;
 }
 

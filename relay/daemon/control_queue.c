@@ -150,6 +150,7 @@ struct act_ctx {
     struct daemon *d;
     struct control_req *r;
     enum queue_action action;
+    const char *dest; /* of a removal: only of recipients that go there; NULL: any */
     uint64_t *id;
     size_t n, from; /* the slice in hand begins at `from` */
     uint64_t done;
@@ -175,12 +176,19 @@ static size_t slice_end(const struct act_ctx *c)
     return c->n - c->from > ACT_SLICE ? c->from + ACT_SLICE : c->n;
 }
 
+static bool act_one(const struct act_ctx *c, struct queue *q, uint64_t id)
+{
+    if (c->dest != NULL)
+        return queue_remove_at(q, id, c->dest, c->action == QUEUE_REMOVE_WITH_DSN);
+    return queue_act(q, id, c->action);
+}
+
 static void ask_act(struct worker *w, void *data)
 {
     struct act_part *p = data;
     size_t end = slice_end(p->c);
     for (size_t i = p->c->from; i < end; i++)
-        p->found[i - p->c->from] = queue_act(worker_queue(w), p->c->id[i], p->c->action);
+        p->found[i - p->c->from] = act_one(p->c, worker_queue(w), p->c->id[i]);
 }
 
 static void act_next(struct act_ctx *c);
@@ -258,6 +266,8 @@ static void act_on(struct daemon *d, struct control_req *r, const struct control
                           .n = n,
                           .by_name = args->n_id != 0,
                           .missing = json_array()};
+    if (control_command_of(r) == CONTROL_queue_remove)
+        c->dest = args->filter.dest;
     c->id = mem_array(n + 1, sizeof(*c->id));
     if (n != 0)
         memcpy(c->id, id, n * sizeof(*id));

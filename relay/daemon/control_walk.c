@@ -11,15 +11,20 @@
 static bool note_seen(void *arg, const struct queue_msg_info *m)
 {
     struct walk *w = arg;
-    if (!control_filter_info(&w->args->filter, m, w->now_ms))
+    const struct control_filter *f = &w->args->filter;
+    char dest[sizeof(m->dest)];
+    if (!control_filter_info(f, m, w->now_ms) ||
+        (f->dest != NULL && !queue_goes_to(w->queue, m->id, f->dest, dest, sizeof(dest))))
         return true;
     struct seen *s = &w->seen[w->n_seen++];
     s->info = *m;
+    if (f->dest != NULL)
+        memcpy(s->info.dest, dest, sizeof(dest));
     str_copy(str_c(m->last_reply != NULL ? m->last_reply : ""), s->last_reply,
              sizeof(s->last_reply));
     s->info.last_reply = s->last_reply;
     s->left = NULL;
-    if (w->args->filter.rcpt == NULL)
+    if (f->rcpt == NULL)
         return true;
     s->n_left = m->n_rcpt_left;
     s->left = mem_array(s->n_left + 1, sizeof(*s->left));

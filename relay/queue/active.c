@@ -183,18 +183,24 @@ void delivery_drop(struct qdelivery *qd)
     qd->d.replies = NULL;
 }
 
-void active_stop(struct qactive *act)
+void active_take_back(struct qactive *act, const struct qdest *d)
 {
     struct queue *q = act->q;
     LIST_FOREACH_SAFE (n, tmp, &act->deliveries) {
         struct qdelivery *qd = CONTAINER_OF(n, struct qdelivery, of_msg);
-        if (qd->started)
+        if (qd->started || (d != NULL && qd->dest != d))
             continue;
         for (unsigned i = 0; i < qd->d.n_rcpt; i++)
             rcpt_at(q, qd->rcpt[i])->state = RCPT_WAIT;
         dest_unready(q, qd);
         delivery_drop(qd);
     }
+}
+
+void active_stop(struct qactive *act)
+{
+    struct queue *q = act->q;
+    active_take_back(act, NULL);
     for (uint32_t i = act->m->first; i != 0; i = rcpt_at(q, i)->next) {
         struct qrcpt *r = rcpt_at(q, i);
         if (r->state == RCPT_PARKED)
@@ -322,7 +328,7 @@ void active_dispatch_due(struct qactive *act)
     uint32_t *due = NULL;
     unsigned n = 0;
     for (uint32_t i = act->m->first; i != 0; i = rcpt_at(q, i)->next) {
-        if (rcpt_at(q, i)->state != RCPT_DUE)
+        if (rcpt_at(q, i)->state != RCPT_DUE || rcpt_at(q, i)->flags & RCPT_REMOVE)
             continue;
         if (due == NULL)
             due = arena_alloc(&act->a, act->m->n_left * sizeof(*due));
@@ -352,7 +358,7 @@ void active_recheck(struct qactive *act)
         if (!(r->flags & RCPT_RECHECK) || r->state == RCPT_BUSY)
             continue;
         r->flags &= (uint8_t)~RCPT_RECHECK;
-        if (r->state == RCPT_DUE)
+        if (r->state == RCPT_DUE || r->flags & RCPT_REMOVE)
             continue;
         struct decision dec;
         arena_reset(&q->scratch);

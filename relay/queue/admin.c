@@ -174,32 +174,10 @@ unsigned queue_rcpts_left(const struct queue *q, uint64_t id, uint32_t *index, u
 
 /* ---- actions ---- */
 
-void msg_mark_removed(struct queue *q, const struct qmsg *m)
-{
-    uint32_t *index = mem_array(m->n_left, sizeof(*index));
-    unsigned n = 0;
-    for (uint32_t i = m->first; i != 0; i = rcpt_at(q, i)->next)
-        index[n++] = rcpt_at(q, i)->index;
-    if (n > 0)
-        q->ops.mark(q->ops.ctx, m->id, index, n, SPOOL_MARK_REMOVED);
-    mem_free(index);
-}
-
 static void mark_message(struct queue *q, const struct qmsg *m, enum spool_mark_kind kind)
 {
     const uint32_t all = SPOOL_RCPT_ALL;
     q->ops.mark(q->ops.ctx, m->id, &all, 1, (int)kind);
-}
-
-/* Nothing of it is to be tried. It is not active. */
-static void take_back(struct queue *q, struct qmsg *m)
-{
-    heap_remove(&q->due, &m->due);
-    for (uint32_t i = m->first; i != 0; i = rcpt_at(q, i)->next) {
-        if (rcpt_at(q, i)->state == RCPT_PARKED)
-            rcpt_unpark(q, i);
-        rcpt_at(q, i)->state = RCPT_WAIT;
-    }
 }
 
 static void hold(struct queue *q, struct qmsg *m)
@@ -213,8 +191,14 @@ static void hold(struct queue *q, struct qmsg *m)
         active_check(m->active);
         return;
     }
-    take_back(q, m);
-    msg_count(q, m);
+    for (uint32_t i = m->first; i != 0; i = rcpt_at(q, i)->next) {
+        struct qrcpt *r = rcpt_at(q, i);
+        if (r->state == RCPT_PARKED)
+            rcpt_unpark(q, i);
+        if (!(r->flags & RCPT_REMOVE))
+            r->state = RCPT_WAIT;
+    }
+    msg_schedule(q, m);
 }
 
 /* Everything that only waits for its time is due now. */
@@ -243,7 +227,7 @@ static void release(struct queue *q, struct qmsg *m)
 
 static void retry(struct queue *q, struct qmsg *m)
 {
-    if (m->flags & (MSG_HELD | MSG_REMOVE))
+    if (m->flags & MSG_HELD)
         return;
     for (uint32_t i = m->first; i != 0; i = rcpt_at(q, i)->next) {
         if (rcpt_at(q, i)->state != RCPT_PARKED)
@@ -254,24 +238,6 @@ static void retry(struct queue *q, struct qmsg *m)
         dest_probe_now(q, d);
     }
     make_due(q, m);
-}
-
-static void remove_message(struct queue *q, struct qmsg *m, bool dsn)
-{
-    m->flags |= MSG_REMOVE | (dsn ? MSG_REMOVE_DSN : 0);
-    m->next = loop_now_ms(q->loop);
-    if (m->active != NULL) {
-        active_stop(m->active);
-        active_check(m->active);
-    } else if (dsn) {
-        take_back(q, m);
-        msg_schedule(q, m);
-        queue_wake(q);
-    } else {
-        msg_mark_removed(q, m);
-        stats_add(STAT_queue_messages, -1);
-        msg_delete(q, m);
-    }
 }
 
 bool queue_act(struct queue *q, uint64_t id, enum queue_action act)
@@ -291,7 +257,7 @@ bool queue_act(struct queue *q, uint64_t id, enum queue_action act)
         break;
     case QUEUE_REMOVE:
     case QUEUE_REMOVE_WITH_DSN:
-        remove_message(q, m, act == QUEUE_REMOVE_WITH_DSN);
+        (void)msg_remove(q, m, NULL, act == QUEUE_REMOVE_WITH_DSN);
         break;
     }
     return true;

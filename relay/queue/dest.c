@@ -111,6 +111,13 @@ void dest_print(const struct qdest *d, char *dst, size_t cap)
     dest_key_print(&k, dst, cap);
 }
 
+bool dest_is_named(const struct qdest *d, const char *name)
+{
+    char printed[280];
+    dest_print(d, printed, sizeof(printed));
+    return str_eq_nocase(str_c(printed), str_c(name));
+}
+
 void dest_refer(struct queue *q, uint32_t *link, struct qdest *d)
 {
     uint32_t now = d != NULL ? d->self : 0, before = *link;

@@ -2,7 +2,7 @@
 noinst_LIBRARIES += libqueue.a
 libqueue_a_SOURCES = relay/queue/queue.h relay/queue/queue_int.h relay/queue/pace.c relay/queue/queue.c \
 	relay/queue/index.c relay/queue/reply.c relay/queue/dest.c relay/queue/active.c \
-	relay/queue/result.c relay/queue/refused.c relay/queue/schedule.c relay/queue/admin.c
+	relay/queue/result.c relay/queue/refused.c relay/queue/remove.c relay/queue/schedule.c relay/queue/admin.c
 
 if HAVE_CMOCKA
 QUEUE_TEST_LIBS = libqueue.a libmail.a libproto.a librewrite.a libbase.a $(XXHASH_LIBS) $(CMOCKA_LIBS)

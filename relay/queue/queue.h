@@ -127,7 +127,7 @@ struct queue_msg_info {
     int64_t next_attempt_ms; /* wall, 0 = now or held */
     unsigned attempts, n_rcpt, n_rcpt_left;
     uint64_t size;
-    char dest[280];         /* of the last attempt, "" */
+    char dest[280];         /* of the first recipient that has one, "" */
     const char *last_reply; /* "" = none; valid during the callback */
 };
 typedef bool queue_list_fn(void *arg, const struct queue_msg_info *m); /* false = stop */
@@ -164,6 +164,11 @@ enum queue_action {
 /* False: no such message. REMOVE of a message with a delivery in hand takes effect when that ends.
  */
 bool queue_act(struct queue *q, uint64_t id, enum queue_action act);
+/* Is a recipient that is left for this destination ("forest:target", without case)? `printed` gets
+ * its name as it is shown everywhere. */
+bool queue_goes_to(const struct queue *q, uint64_t id, const char *dest, char *printed, size_t cap);
+/* REMOVE, or REMOVE_WITH_DSN, for those recipients only. False: there are none. */
+bool queue_remove_at(struct queue *q, uint64_t id, const char *dest, bool dsn);
 
 struct queue_dest_info {
     char dest[280];

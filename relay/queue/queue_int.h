@@ -101,8 +101,6 @@ enum msg_flag {
     MSG_BACKLOG = 1, /* was deferred, recovered or caught by a closed destination */
     MSG_HELD = 2,
     MSG_DELAY_NOTIFIED = 4,
-    MSG_REMOVE = 8, /* by an admin, when what is in hand has ended */
-    MSG_REMOVE_DSN = 16,
     MSG_8BIT = 32,
     MSG_NULL_SENDER = 64,
     MSG_LIVE = 128, /* the slab item is in use */
@@ -133,8 +131,10 @@ enum rcpt_state {
     RCPT_BUSY
 };
 enum rcpt_flag {
-    RCPT_RECHECK = 1,   /* its directory entry changed: decide, and act if the answer differs */
-    RCPT_OTHER_KEY = 2, /* it is not hashed by its own address key (decision.key_hash) */
+    RCPT_RECHECK = 1,    /* its directory entry changed: decide, and act if the answer differs */
+    RCPT_OTHER_KEY = 2,  /* it is not hashed by its own address key (decision.key_hash) */
+    RCPT_REMOVE = 4,     /* by an admin (remove.c), when what is in hand has ended ... */
+    RCPT_REMOVE_DSN = 8, /* ... and a report is written */
 };
 
 struct qrcpt {
@@ -235,6 +235,7 @@ struct qdest *dest_find(const struct queue *q, const struct dest_key *k); /* NUL
 struct qdest *dest_get(struct queue *q, const struct dest_key *k);
 void dest_free_all(struct queue *q);
 void dest_print(const struct qdest *d, char *dst, size_t cap);
+bool dest_is_named(const struct qdest *d, const char *name); /* as printed, without case */
 /* Refers *link (of a recipient) to another destination, or to none (NULL), keeping the counts. */
 void dest_refer(struct queue *q, uint32_t *link, struct qdest *d);
 /* Sets the recipient's destination (NULL = none). */
@@ -399,6 +400,8 @@ void active_decide(struct qactive *act, const struct qrcpt *r, struct arena *a,
 void active_recheck(struct qactive *act);
 bool delivery_confirm(struct delivery *d);
 void delivery_drop(struct qdelivery *qd); /* takes it off the message; not ready, not in hand */
+/* Takes back what is ready for this destination (NULL: any): those recipients wait. */
+void active_take_back(struct qactive *act, const struct qdest *d);
 /* Takes back what is ready and parked: all that is not in hand waits. */
 void active_stop(struct qactive *act);
 
@@ -413,8 +416,14 @@ void active_settle(struct qactive *act);
  * claims it; false: the failure is final. */
 bool refused_try_other(struct qdelivery *qd, unsigned i, const struct smtp_reply *r);
 
+/* remove.c */
+/* The recipients that go to this destination (NULL: any). False: there is none. `m` may be deleted.
+ */
+bool msg_remove(struct queue *q, struct qmsg *m, const struct qdest *d, bool dsn);
+/* Those leave that are to be removed without a report and are not in hand. */
+void msg_remove_silent(struct queue *q, struct qmsg *m);
+
 /* admin.c */
-void msg_mark_removed(struct queue *q, const struct qmsg *m);
 enum queue_msg_state msg_state(const struct queue *q, const struct qmsg *m);
 /* Counts it under its state again; after any change of that. */
 void msg_count(struct queue *q, struct qmsg *m);

@@ -127,28 +127,32 @@ static int64_t last_attempt(const struct queue *q, const struct qmsg *m)
     return clock_wall_ms() - (loop_now_ms(q->loop) - mono);
 }
 
-/* Every recipient that is left fails: too old (reply NULL: the last one seen), or removed. */
-static void fail_rest(struct qactive *act, const struct smtp_reply *reply)
+/* A recipient that is not in hand fails: too old (why NULL: the last reply seen), or removed. */
+static void fail_undelivered(struct qactive *act, uint32_t number, const struct smtp_reply *why)
 {
     struct queue *q = act->q;
-    char id[14];
+    struct qrcpt *r = rcpt_at(q, number);
+    struct smtp_reply last;
+    char host[256], id[14];
     spool_id_text(act->m->id, id);
+    if (r->state == RCPT_PARKED)
+        rcpt_unpark(q, number);
+    /* A destination that was closed throughout has the reason. */
+    uint32_t known = r->reply != 0 || r->dest == 0 ? r->reply : dest_at(q, r->dest)->last_reply;
+    reply_get(q, known, &last, host, sizeof(host));
+    LOG(INFO, id, why == NULL ? "expired" : "removed", LS("to", act->env.rcpt[r->index].address),
+        LI("age_ms", msg_age(q, act->m)), LI("code", last.code), LC("status", last.enhanced),
+        LC("reply", last.text));
+    fail_add(act, number, why == NULL, why == NULL ? &last : why, why == NULL ? host : "", STR_NULL,
+             last_attempt(q, act->m));
+}
+
+static void expire(struct qactive *act)
+{
+    struct queue *q = act->q;
     for (uint32_t i = act->m->first; i != 0; i = rcpt_at(q, i)->next) {
-        struct qrcpt *r = rcpt_at(q, i);
-        struct smtp_reply last;
-        char host[256];
-        if (r->state == RCPT_BUSY)
-            continue;
-        if (r->state == RCPT_PARKED)
-            rcpt_unpark(q, i);
-        /* A destination that was closed throughout has the reason. */
-        uint32_t known = r->reply != 0 || r->dest == 0 ? r->reply : dest_at(q, r->dest)->last_reply;
-        reply_get(q, known, &last, host, sizeof(host));
-        LOG(INFO, id, reply == NULL ? "expired" : "removed",
-            LS("to", act->env.rcpt[r->index].address), LI("age_ms", msg_age(q, act->m)),
-            LI("code", last.code), LC("status", last.enhanced), LC("reply", last.text));
-        fail_add(act, i, reply == NULL, reply == NULL ? &last : reply, reply == NULL ? host : "",
-                 STR_NULL, last_attempt(q, act->m));
+        if (rcpt_at(q, i)->state != RCPT_BUSY)
+            fail_undelivered(act, i, NULL);
     }
     fails_flush(act);
 }
@@ -241,8 +245,8 @@ static void take_deferred(struct qdelivery *qd, unsigned i, uint32_t *shared)
     act->attempted = true;
     qd->dest->deferred++;
     stats_inc(STAT_queue_deferred);
-    if (qd->d.verdict != DEST_OK && qd->dest->state != DEST_OPEN &&
-        !(act->m->flags & (MSG_HELD | MSG_REMOVE))) {
+    if (qd->d.verdict != DEST_OK && qd->dest->state != DEST_OPEN && !(act->m->flags & MSG_HELD) &&
+        !(r->flags & RCPT_REMOVE)) {
         rcpt_park(q, qd->rcpt[i], LANE_BACKLOG, false);
         return;
     }
@@ -316,18 +320,17 @@ void delivery_done(struct delivery *d)
 
 /* ---- when nothing is in hand ---- */
 
-static void remove_rest(struct qactive *act)
+/* Those that an admin has removed, but for what is in hand. */
+static void remove_marked(struct qactive *act)
 {
     struct queue *q = act->q;
-    if (act->m->flags & MSG_REMOVE_DSN) {
-        struct smtp_reply r = {.code = 550, .enhanced = "5.7.1"};
-        (void)str_copy(STR("removed from the queue by the administrator"), r.text, sizeof(r.text));
-        fail_rest(act, &r);
-        return;
+    struct smtp_reply why = {.code = 550, .enhanced = "5.7.1"};
+    (void)str_copy(STR("removed from the queue by the administrator"), why.text, sizeof(why.text));
+    msg_remove_silent(q, act->m);
+    for (uint32_t i = act->m->first; i != 0; i = rcpt_at(q, i)->next) {
+        if (rcpt_at(q, i)->flags & RCPT_REMOVE && rcpt_at(q, i)->state != RCPT_BUSY)
+            fail_undelivered(act, i, &why);
     }
-    msg_mark_removed(q, act->m);
-    while (act->m->first != 0)
-        rcpt_done(q, act->m->first);
 }
 
 static void leave_active(struct qactive *act)
@@ -359,8 +362,10 @@ void active_settle(struct qactive *act)
 {
     struct queue *q = act->q;
     struct qmsg *m = act->m;
-    bool stopped = (m->flags & (MSG_HELD | MSG_REMOVE)) != 0;
-    if (stopped) {
+    bool held = (m->flags & MSG_HELD) != 0;
+    if (!act->report_failed)
+        remove_marked(act);
+    if (held) {
         active_stop(act);
     } else {
         active_recheck(act);
@@ -371,12 +376,10 @@ void active_settle(struct qactive *act)
     fails_flush(act);
     if (act->n_reports > 0)
         return;
-    if (m->n_left > 0 && !act->report_failed) {
-        if (m->flags & MSG_REMOVE)
-            remove_rest(act);
-        else if (!stopped && msg_is_expired(q, m))
-            fail_rest(act, NULL);
-        else if (!stopped && msg_delay_is_due(q, m))
+    if (m->n_left > 0 && !act->report_failed && !held) {
+        if (msg_is_expired(q, m))
+            expire(act);
+        else if (msg_delay_is_due(q, m))
             report_delay(act);
     }
     if (act->n_reports == 0)

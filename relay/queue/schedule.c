@@ -73,29 +73,44 @@ static int64_t max64(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
+/* When something is to be done for the recipient; INT64_MAX: it waits for others to come to it. */
+static int64_t rcpt_due_at(const struct queue *q, const struct qmsg *m, const struct qrcpt *r)
+{
+    int64_t now = loop_now_ms(q->loop);
+    bool removed = (r->flags & RCPT_REMOVE) != 0;
+    if (m->flags & MSG_HELD && !removed)
+        return INT64_MAX;
+    /* Fresh mail that found no free slot goes before everything that is due. */
+    if (r->state == RCPT_DUE)
+        return m->flags & MSG_BACKLOG || removed ? now : 0;
+    if (r->flags & RCPT_RECHECK && !removed)
+        return now;
+    return r->state == RCPT_WAIT ? m->next : INT64_MAX;
+}
+
+/* When its age asks for something. What is over already could not be done just now (a report that
+ * could not be written): it waits for `next`, too. */
+static int64_t msg_due_at(const struct queue *q, const struct qmsg *m)
+{
+    int64_t now = loop_now_ms(q->loop), again = max64(now, m->next);
+    int64_t end = msg_expires_at(q, m), notice = delay_notice_at(q, m);
+    return min64(end > now ? end : again, notice > now ? notice : again);
+}
+
 void msg_schedule(struct queue *q, struct qmsg *m)
 {
-    int64_t now = loop_now_ms(q->loop), at = INT64_MAX;
+    int64_t at = INT64_MAX;
     msg_count(q, m);
-    if (m->active != NULL || (m->flags & (MSG_HELD | MSG_REMOVE)) == MSG_HELD)
+    if (m->active != NULL)
         return;
-    for (uint32_t i = m->first; i != 0; i = rcpt_at(q, i)->next) {
-        const struct qrcpt *r = rcpt_at(q, i);
-        if (r->state == RCPT_DUE)
-            /* Fresh mail that found no free slot goes before everything that is due. */
-            at = m->flags & MSG_BACKLOG ? min64(at, now) : 0;
-        else if (r->flags & RCPT_RECHECK)
-            at = min64(at, now);
-        else if (r->state == RCPT_WAIT)
-            at = min64(at, m->next);
+    for (uint32_t i = m->first; i != 0; i = rcpt_at(q, i)->next)
+        at = min64(at, rcpt_due_at(q, m, rcpt_at(q, i)));
+    if (!(m->flags & MSG_HELD))
+        at = min64(at, msg_due_at(q, m));
+    if (at == INT64_MAX) {
+        heap_remove(&q->due, &m->due);
+        return;
     }
-    /* What is over already could not be done just now (a report that could not be written): it
-     * waits for `next`, too. */
-    int64_t end = msg_expires_at(q, m), notice = delay_notice_at(q, m);
-    at = min64(at, end > now ? end : max64(now, m->next));
-    at = min64(at, notice > now ? notice : max64(now, m->next));
-    if (m->flags & MSG_REMOVE)
-        at = max64(now, m->next);
     heap_set(&q->due, &m->due, at);
     if (heap_min(&q->due) == &m->due)
         queue_wake(q);
@@ -114,10 +129,10 @@ static struct qmsg *due_message(const struct queue *q)
  * nothing else is to be done for this message now. */
 static bool park_unread(struct queue *q, struct qmsg *m)
 {
-    bool rest = msg_is_expired(q, m) || msg_delay_is_due(q, m);
+    bool rest = m->flags & MSG_HELD || msg_is_expired(q, m) || msg_delay_is_due(q, m);
     for (uint32_t i = m->first; i != 0 && !rest; i = rcpt_at(q, i)->next) {
         struct qrcpt *r = rcpt_at(q, i);
-        if (r->flags & RCPT_RECHECK) {
+        if (r->flags & (RCPT_RECHECK | RCPT_REMOVE)) {
             rest = true;
         } else if (r->state == RCPT_DUE) {
             struct qdest *d = r->dest != 0 ? dest_at(q, r->dest) : NULL;
@@ -137,15 +152,13 @@ static bool step_due(struct queue *q)
     if (m == NULL || m->due.key > now || !slot_is_free(q, (m->flags & MSG_BACKLOG) != 0))
         return false;
     heap_remove(&q->due, &m->due);
-    if (!(m->flags & MSG_REMOVE)) {
-        for (uint32_t i = m->first; i != 0 && m->next <= now; i = rcpt_at(q, i)->next) {
-            if (rcpt_at(q, i)->state == RCPT_WAIT)
-                rcpt_at(q, i)->state = RCPT_DUE;
-        }
-        if (park_unread(q, m)) {
-            msg_schedule(q, m);
-            return true;
-        }
+    for (uint32_t i = m->first; i != 0 && m->next <= now; i = rcpt_at(q, i)->next) {
+        if (rcpt_at(q, i)->state == RCPT_WAIT)
+            rcpt_at(q, i)->state = RCPT_DUE; /* what is held waits again when it is settled */
+    }
+    if (park_unread(q, m)) {
+        msg_schedule(q, m);
+        return true;
     }
     struct qactive *act = active_open(q, m);
     if (act != NULL)

@@ -113,6 +113,31 @@ def test_remove_and_tell(away):
     assert len(b.kept) == 1
 
 
+def test_two_destinations(relay, sinks):
+    """A message to both forests is found by each of them, and removed only where it was asked for."""
+    port = {name: free_port() for name in "AB"}
+    r = relay(forests={name: [p] for name, p in port.items()}, people={"anna": "A", "bob": "B"},
+              sections={"queue": SLOW})
+    r.start()
+    with Client(r.port) as c:
+        assert c.send("s@sender.test", [ANNA, BOB], message("both", b"body\r\n"))[0] == 250
+    until("nothing to be in hand", lambda: states(r) & {"waiting", "parked"})
+    for dest in "forest:A", "forest:B":
+        m, = rows(r, "--dest", dest)
+        assert m["dest"] == dest and m["recipients_left"] == 2
+    assert r.ctl_json("queue", "remove", "--dest", "forest:B")["done"] == 1
+    until("bob to be gone", lambda: rows(r)[0]["recipients_left"] == 1)
+    assert ids(r, "--dest", "forest:B") == [] and len(ids(r, "--dest", "forest:A")) == 1
+    r.kill()
+    r.start()
+    until("recovery", lambda: r.ctl_json("status")["recovery"]["done"])
+    a, b = sinks(port=port["A"]), sinks(port=port["B"])
+    r.retry_all()
+    a.wait(1)
+    r.wait_empty()
+    assert b.kept == []
+
+
 def test_export(away):
     r, _, _ = away
     some = ids(r, "--sender", "s@sender.test")[0]

@@ -622,10 +622,6 @@ static void test_filters(void **state)
     f.older_ms = 1001;
     assert_false(control_filter_info(&f, &m, 2000));
     assert_true(control_filter_info(&f, &m, 2001));
-    f.dest = "MX:x.test";
-    assert_true(control_filter_info(&f, &m, 2001));
-    f.dest = "mx:y.test";
-    assert_false(control_filter_info(&f, &m, 2001));
     f = (struct control_filter){.state = QUEUE_HELD};
     assert_false(control_filter_info(&f, &m, 2001));
     f = (struct control_filter){.state = -1, .sender = "S@s.test"};

@@ -21,6 +21,10 @@ static void meddle(struct world *w)
     enum queue_action a = act[world_random(ARRAY_LEN(act))];
     struct queue_msg_info i;
     bool there = queue_info(w->q, id, &i);
+    if (there && world_random(8) == 0) {
+        (void)queue_remove_at(w->q, id, i.dest, world_random(2));
+        return;
+    }
     assert_int_equal(queue_act(w->q, id, a), there);
 }
 

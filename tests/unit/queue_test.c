@@ -493,6 +493,80 @@ static void test_removed_with_a_report_while_parked(void **state)
     world_close(&w);
 }
 
+static bool goes_to(struct world *w, uint64_t id, const char *dest)
+{
+    char printed[280];
+    return queue_goes_to(w->q, id, dest, printed, sizeof(printed));
+}
+
+/* Of a message to two destinations only those leave who go to the one that was named, whatever
+ * state they and the message are in. */
+static void test_removed_at_one_destination(void **state)
+{
+    (void)state;
+    for (unsigned k = 0; k < 8; k++) {
+        bool dsn = k & 1, held = k & 2, in_hand = k & 4;
+        struct world w;
+        world_init(&w);
+        world_open(&w);
+        for (unsigned i = 0; i < 6; i++)
+            w.entry[i] = i % 2;
+        w.dest[0].be = w.dest[1].be = BE_4XX;
+        w.dest[0].latency = w.dest[1].latency = 50;
+        uint64_t id = world_add(&w, 0, 6);
+        world_run(&w, in_hand ? 20 : 100);
+        if (held)
+            assert_true(queue_act(w.q, id, QUEUE_HOLD));
+        assert_true(goes_to(&w, id, "forest:0.0") && goes_to(&w, id, "FOREST:1.0"));
+        assert_false(goes_to(&w, id, "forest:2.0") || goes_to(&w, id + 1, "forest:0.0"));
+        assert_false(queue_remove_at(w.q, id, "forest:2.0", dsn));
+        assert_true(queue_remove_at(w.q, id, "forest:1.0", dsn));
+        world_run(&w, 100);
+        for (unsigned i = 0; i < 6; i++)
+            assert_int_equal(world_msg(&w, id)->rcpt[i].end, i % 2 ? END_REMOVED : END_OPEN);
+        assert_int_equal(info(&w, id).n_rcpt_left, 3);
+        assert_int_equal(info(&w, id).state, held ? QUEUE_HELD : QUEUE_WAITING);
+        assert_int_equal(w.dest[0].started, 1);
+        if (held)
+            assert_true(queue_act(w.q, id, QUEUE_RELEASE));
+        w.dest[0].be = BE_WELL;
+        world_run(&w, 120000);
+        assert_int_equal(world_count(&w, END_DELIVERED), 3);
+        assert_int_equal(w.dest[1].started, 1);
+        assert_empty(&w);
+        world_close(&w);
+    }
+}
+
+/* The report cannot be written at first: what is to be removed waits for it and is not tried. */
+static void test_removed_when_the_report_is_written(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w);
+    world_open(&w);
+    w.entry[1] = 1;
+    w.dest[0].be = w.dest[1].be = BE_4XX;
+    uint64_t id = world_add(&w, 0, 2);
+    world_run(&w, 100);
+    w.fail_reports = 2;
+    w.dest[1].be = BE_WELL;
+    assert_true(queue_remove_at(w.q, id, "forest:1.0", true));
+    world_run(&w, 1000);
+    assert_int_equal(w.fail_reports, 1);
+    world_flip(&w, 1, 2, true);
+    assert_true(queue_act(w.q, id, QUEUE_HOLD));
+    world_run(&w, 86400000);
+    assert_int_equal(world_msg(&w, id)->rcpt[1].end, END_REMOVED);
+    assert_int_equal(info(&w, id).state, QUEUE_HELD);
+    assert_true(queue_act(w.q, id, QUEUE_REMOVE));
+    assert_int_equal(world_msg(&w, id)->rcpt[0].end, END_REMOVED);
+    assert_int_equal(w.dest[1].started, 1);
+    assert_int_equal(w.dest[2].started, 0);
+    assert_empty(&w);
+    world_close(&w);
+}
+
 static void test_listing(void **state)
 {
     (void)state;
@@ -688,6 +762,8 @@ int main(void)
         cmocka_unit_test(test_retry_probes_a_closed_destination_now),
         cmocka_unit_test(test_remove_while_in_hand),
         cmocka_unit_test(test_removed_with_a_report_while_parked),
+        cmocka_unit_test(test_removed_at_one_destination),
+        cmocka_unit_test(test_removed_when_the_report_is_written),
         cmocka_unit_test(test_listing),
         cmocka_unit_test(test_active_set_is_bounded),
         cmocka_unit_test(test_memory_of_a_waiting_message),
