@@ -150,7 +150,8 @@ struct act_ctx {
     struct daemon *d;
     struct control_req *r;
     enum queue_action action;
-    const char *dest; /* of a removal: only of recipients that go there; NULL: any */
+    const char *dest; /* of the filter, or NULL; a removal is of the recipients that go there */
+    bool reopen;      /* a retry by "all" or destination reopens this one, or all; not done yet */
     uint64_t *id;
     size_t n, from; /* the slice in hand begins at `from` */
     uint64_t done;
@@ -164,11 +165,9 @@ struct act_part {
 };
 
 static const char *const action_name[] = {
-    [QUEUE_HOLD] = "hold",
-    [QUEUE_RELEASE] = "release",
-    [QUEUE_RETRY] = "retry",
-    [QUEUE_REMOVE] = "remove",
-    [QUEUE_REMOVE_WITH_DSN] = "remove-with-dsn",
+    [QUEUE_HOLD] = "hold",     [QUEUE_RELEASE] = "release",
+    [QUEUE_RETRY] = "retry",   [QUEUE_RETRY_FIRST] = "retry",
+    [QUEUE_REMOVE] = "remove", [QUEUE_REMOVE_WITH_DSN] = "remove-with-dsn",
 };
 
 static size_t slice_end(const struct act_ctx *c)
@@ -178,7 +177,7 @@ static size_t slice_end(const struct act_ctx *c)
 
 static bool act_one(const struct act_ctx *c, struct queue *q, uint64_t id)
 {
-    if (c->dest != NULL)
+    if (c->dest != NULL && (c->action == QUEUE_REMOVE || c->action == QUEUE_REMOVE_WITH_DSN))
         return queue_remove_at(q, id, c->dest, c->action == QUEUE_REMOVE_WITH_DSN);
     return queue_act(q, id, c->action);
 }
@@ -187,6 +186,8 @@ static void ask_act(struct worker *w, void *data)
 {
     struct act_part *p = data;
     size_t end = slice_end(p->c);
+    if (p->c->reopen)
+        queue_retry_dest(worker_queue(w), p->c->dest);
     for (size_t i = p->c->from; i < end; i++)
         p->found[i - p->c->from] = act_one(p->c, worker_queue(w), p->c->id[i]);
 }
@@ -215,6 +216,7 @@ static void finish_act(struct round *round, void *ctx)
         act_note(c, c->id[i], found);
     }
     c->from = end;
+    c->reopen = false;
     act_next(c);
 }
 
@@ -233,14 +235,14 @@ static enum queue_action action_of(struct control_req *r, const struct control_a
     case CONTROL_queue_remove:
         return a->dsn ? QUEUE_REMOVE_WITH_DSN : QUEUE_REMOVE;
     default:
-        return QUEUE_RETRY;
+        return a->n_id != 0 ? QUEUE_RETRY_FIRST : QUEUE_RETRY;
     }
 }
 
 static void act_next(struct act_ctx *c)
 {
     /* Without a main loop there are no workers to ask any more: the daemon stops. */
-    if (c->from < c->n && !c->d->stopping) {
+    if ((c->from < c->n || c->reopen) && !c->d->stopping) {
         round_start(c->d, sizeof(struct act_part), init_act, ask_act, finish_act, c);
         return;
     }
@@ -263,14 +265,14 @@ static void act_on(struct daemon *d, struct control_req *r, const struct control
     *c = (struct act_ctx){.d = d,
                           .r = r,
                           .action = action_of(r, args),
+                          .dest = args->filter.dest,
                           .n = n,
                           .by_name = args->n_id != 0,
                           .missing = json_array()};
-    if (control_command_of(r) == CONTROL_queue_remove)
-        c->dest = args->filter.dest;
+    c->reopen = c->action == QUEUE_RETRY && (args->all || c->dest != NULL);
     c->id = mem_array(n + 1, sizeof(*c->id));
-    if (n != 0)
-        memcpy(c->id, id, n * sizeof(*id));
+    for (size_t i = 0; i < n; i++) /* of those that are to be tried first the first one last */
+        c->id[i] = c->action == QUEUE_RETRY_FIRST ? id[n - 1 - i] : id[i];
     act_next(c);
 }
 

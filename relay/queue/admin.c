@@ -225,19 +225,41 @@ static void release(struct queue *q, struct qmsg *m)
     make_due(q, m);
 }
 
-static void retry(struct queue *q, struct qmsg *m)
+/* Its destination cannot take it at once: it goes before all others there. */
+static void park_first(struct queue *q, uint32_t number)
+{
+    struct qrcpt *r = rcpt_at(q, number);
+    bool waits = r->state == RCPT_WAIT && !(r->flags & (RCPT_RECHECK | RCPT_REMOVE));
+    if (r->state == RCPT_PARKED)
+        rcpt_unpark(q, number);
+    else if (!waits || dest_at(q, r->dest)->state == DEST_OPEN)
+        return;
+    rcpt_park(q, number, LANE_BACKLOG, true);
+}
+
+static void retry(struct queue *q, struct qmsg *m, bool first)
 {
     if (m->flags & MSG_HELD)
         return;
+    if (m->active != NULL && m->active->n_hand > 0)
+        m->flags |= MSG_AGAIN;
     for (uint32_t i = m->first; i != 0; i = rcpt_at(q, i)->next) {
-        if (rcpt_at(q, i)->state != RCPT_PARKED)
+        if (rcpt_at(q, i)->dest == 0)
             continue;
-        struct qdest *d = dest_at(q, rcpt_at(q, i)->dest);
-        rcpt_unpark(q, i);
-        rcpt_park(q, i, LANE_BACKLOG, true);
-        dest_probe_now(q, d);
+        if (first)
+            park_first(q, i);
+        dest_retry(q, dest_at(q, rcpt_at(q, i)->dest));
     }
     make_due(q, m);
+}
+
+void queue_retry_dest(struct queue *q, const char *dest)
+{
+    for (uint32_t i = 1; i < q->dests.used; i++) {
+        struct qdest *d = dest_at(q, i);
+        if (d->name.p != NULL && (dest == NULL || dest_is_named(d, dest)))
+            dest_retry(q, d);
+    }
 }
 
 bool queue_act(struct queue *q, uint64_t id, enum queue_action act)
@@ -253,7 +275,8 @@ bool queue_act(struct queue *q, uint64_t id, enum queue_action act)
         release(q, m);
         break;
     case QUEUE_RETRY:
-        retry(q, m);
+    case QUEUE_RETRY_FIRST:
+        retry(q, m, act == QUEUE_RETRY_FIRST);
         break;
     case QUEUE_REMOVE:
     case QUEUE_REMOVE_WITH_DSN:

@@ -328,7 +328,8 @@ void dest_begin(struct queue *q, struct qdelivery *qd)
 void dest_end(struct queue *q, struct qdelivery *qd)
 {
     struct qdest *d = qd->dest;
-    d->in_hand--;
+    if (--d->in_hand == 0)
+        d->again = false;
     if (qd->lane == LANE_FRESH)
         pace_fresh_ended(&d->pace, (clock_mono_ns() - qd->began_ns) / 1000, loop_now_ms(q->loop));
     qd->act->n_hand--;
@@ -397,9 +398,20 @@ void dest_probe_now(struct queue *q, struct qdest *d)
     dest_update(q, d);
 }
 
+void dest_retry(struct queue *q, struct qdest *d)
+{
+    bool old_in_hand = d->state != DEST_CLOSED && d->in_hand > 0;
+    /* A probe that was asked for does not make the back-off longer. */
+    if (d->state == DEST_CLOSED || (old_in_hand && !d->again))
+        d->backoff /= 2;
+    d->again = old_in_hand;
+    dest_probe_now(q, d);
+}
+
 static void dest_went_well(struct queue *q, struct qdest *d)
 {
     d->fails = 0;
+    d->again = false;
     if (!d->proven) {
         d->proven = true;
         for (int l = 0; l < LANES; l++)
@@ -432,6 +444,10 @@ void dest_verdict(struct queue *q, struct qdelivery *qd, enum dest_verdict v, ui
             dest_close(q, d);
     } else if (d->state == DEST_PROBE && qd->probe) {
         dest_close(q, d);
+    }
+    if (d->state == DEST_CLOSED && d->again) {
+        d->again = false;
+        dest_probe_now(q, d);
     }
     dest_update(q, d);
 }

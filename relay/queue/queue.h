@@ -157,13 +157,16 @@ unsigned queue_rcpts_left(const struct queue *q, uint64_t id, uint32_t *index, u
 enum queue_action {
     QUEUE_HOLD,
     QUEUE_RELEASE,
-    QUEUE_RETRY,
+    QUEUE_RETRY,       /* now, in its place on its destination's line; what is closed is probed */
+    QUEUE_RETRY_FIRST, /* the same, before all others on the line */
     QUEUE_REMOVE,
     QUEUE_REMOVE_WITH_DSN
 };
 /* False: no such message. REMOVE of a message with a delivery in hand takes effect when that ends.
  */
 bool queue_act(struct queue *q, uint64_t id, enum queue_action act);
+/* Probes the destination (NULL: all of them) if it is closed, also if nothing waits for it here. */
+void queue_retry_dest(struct queue *q, const char *dest);
 /* Is a recipient that is left for this destination ("forest:target", without case)? `printed` gets
  * its name as it is shown everywhere. */
 bool queue_goes_to(const struct queue *q, uint64_t id, const char *dest, char *printed, size_t cap);

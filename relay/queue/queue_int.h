@@ -101,6 +101,7 @@ enum msg_flag {
     MSG_BACKLOG = 1, /* was deferred, recovered or caught by a closed destination */
     MSG_HELD = 2,
     MSG_DELAY_NOTIFIED = 4,
+    MSG_AGAIN = 8, /* an admin wants it tried now, and what is in hand began before that */
     MSG_8BIT = 32,
     MSG_NULL_SENDER = 64,
     MSG_LIVE = 128, /* the slab item is in use */
@@ -221,6 +222,7 @@ struct qdest {
     uint32_t window, in_hand, fails, turn;
     enum dest_state state;
     bool proven; /* the last that was heard of it was good */
+    bool again;  /* as MSG_AGAIN: when what is in hand closes it, it is probed at once */
     uint32_t last_reply;
     int64_t backoff;
     struct heap_node reopen; /* in q->reopen while closed */
@@ -252,6 +254,8 @@ void dest_end(struct queue *q, struct qdelivery *qd);
 /* What an attempt said about it; the window follows. */
 void dest_verdict(struct queue *q, struct qdelivery *qd, enum dest_verdict v, uint32_t reply);
 void dest_probe_now(struct queue *q, struct qdest *d);
+/* The same at the word of an admin, who knows more than the attempts in hand. */
+void dest_retry(struct queue *q, struct qdest *d);
 /* Membership in the lists of work, after any change. */
 void dest_update(struct queue *q, struct qdest *d);
 void rcpt_park(struct queue *q, uint32_t number, enum lane lane, bool front);

@@ -247,7 +247,7 @@ static void take_deferred(struct qdelivery *qd, unsigned i, uint32_t *shared)
     stats_inc(STAT_queue_deferred);
     if (qd->d.verdict != DEST_OK && qd->dest->state != DEST_OPEN && !(act->m->flags & MSG_HELD) &&
         !(r->flags & RCPT_REMOVE)) {
-        rcpt_park(q, qd->rcpt[i], LANE_BACKLOG, false);
+        rcpt_park(q, qd->rcpt[i], LANE_BACKLOG, (act->m->flags & MSG_AGAIN) != 0);
         return;
     }
     r->state = RCPT_WAIT;
@@ -349,6 +349,9 @@ static void leave_active(struct qactive *act)
         m->next = now + queue_retry_after(q, m->attempts);
     else if (act->unreached) /* the destination's trouble, not the message's: soon again */
         m->next = now + queue_jitter(q->conf.dest_backoff_min_ms);
+    if (m->flags & MSG_AGAIN)
+        m->next = now;
+    m->flags &= (uint8_t)~MSG_AGAIN;
     active_release(act);
     if (m->n_left == 0) {
         stats_add(STAT_queue_messages, -1);

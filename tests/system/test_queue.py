@@ -113,6 +113,32 @@ def test_remove_and_tell(away):
     assert len(b.kept) == 1
 
 
+@pytest.mark.parametrize("args", [["--all"], ["--dest", "forest:A"]], ids=["all", "dest"])
+def test_retry_where_nothing_waits(relay, sinks, args):
+    """A destination that is closed is tried at once after a retry, also on a worker that has no mail for it."""
+    port = free_port()
+    r = relay(forests={"A": [port]}, people={"anna": "A"}, sections={"queue": SLOW})
+    r.start()
+
+    def closed():
+        return any(d["closed_for_ms"] for d in r.ctl_json("queue", "dests")["dests"])
+    with Client(r.port) as c:
+        for i in range(30):
+            assert c.send("s@sender.test", [ANNA], message(f"m{i}", b"body\r\n"))[0] == 250
+    until("the destination to be closed", closed)
+    until("nothing to be in hand", lambda: "active" not in states(r))
+    assert r.ctl_json("queue", "remove", "--all")["done"] == 30
+    assert closed()
+    a = sinks(port=port)
+    assert r.ctl_json("queue", "retry", *args)["matched"] == 0
+    assert not closed()
+    for i in range(6):
+        with Client(r.port) as c:
+            assert c.send("s@sender.test", [ANNA], message(f"n{i}", b"body\r\n"))[0] == 250
+    a.wait(6)
+    r.wait_empty()
+
+
 def test_two_destinations(relay, sinks):
     """A message to both forests is found by each of them, and removed only where it was asked for."""
     port = {name: free_port() for name in "AB"}

@@ -16,11 +16,14 @@
 static void meddle(struct world *w)
 {
     uint64_t id = 1 + world_random(w->n_msg);
-    static const enum queue_action act[] = {QUEUE_HOLD,  QUEUE_RELEASE, QUEUE_RELEASE,
-                                            QUEUE_RETRY, QUEUE_REMOVE,  QUEUE_REMOVE_WITH_DSN};
+    static const enum queue_action act[] = {QUEUE_HOLD,           QUEUE_RELEASE,     QUEUE_RELEASE,
+                                            QUEUE_RETRY,          QUEUE_RETRY_FIRST, QUEUE_REMOVE,
+                                            QUEUE_REMOVE_WITH_DSN};
     enum queue_action a = act[world_random(ARRAY_LEN(act))];
     struct queue_msg_info i;
     bool there = queue_info(w->q, id, &i);
+    if (world_random(8) == 0)
+        queue_retry_dest(w->q, there && world_random(2) ? i.dest : NULL);
     if (there && world_random(8) == 0) {
         (void)queue_remove_at(w->q, id, i.dest, world_random(2));
         return;

@@ -1,6 +1,7 @@
 /*
  * queue_test.c - the queue on a virtual clock: the way of a message, what an admin does to it, and
- * the bounds. Destinations are in queue_dest_test.c, random worlds in queue_random_test.c.
+ * the bounds. Destinations are in queue_dest_test.c, retries in
+ * queue_retry_test.c, random worlds in queue_random_test.c.
  */
 #include "tests/unit/queue_world.h"
 
@@ -440,7 +441,7 @@ static void test_retry_probes_a_closed_destination_now(void **state)
         world_add(&w, i, 1);
     world_run(&w, 1000);
     w.dest[0].be = BE_WELL;
-    assert_true(queue_act(w.q, 20, QUEUE_RETRY));
+    assert_true(queue_act(w.q, 20, QUEUE_RETRY_FIRST));
     world_run(&w, 10);
     assert_int_equal(world_msg(&w, 20)->rcpt[0].end, END_DELIVERED);
     world_run(&w, 1000);
