@@ -2,8 +2,8 @@
  * table.c - reading tables: open, verify, find, decode. See table.h for the format.
  *
  * A table is immutable and reference counted; any thread reads it without a lock. A damaged file
- * is refused on opening or, if the damage is in a block, by table_verify(); until then every read
- * is bounded by the section it is in.
+ * is refused on opening or, if the damage is in a block, by table_verify(); what is read before
+ * that is verified then (table_guard.c), and every read is bounded by the section it is in.
  */
 #include "directory/table_int.h"
 
@@ -122,6 +122,7 @@ static void table_release(struct dir_table *t)
         munmap((void *)t->base, t->mapped);
     else
         free((void *)t->base);
+    mem_free(t->passed);
     mem_free(t);
 }
 
@@ -165,7 +166,10 @@ struct dir_table *table_open(const char *path, struct err *e)
         err_set(e, ERR_SYSTEM, saved, "%s: mmap", path);
         return NULL;
     }
-    return table_new(p, (size_t)st.st_size, (size_t)st.st_size, e);
+    struct dir_table *t = table_new(p, (size_t)st.st_size, (size_t)st.st_size, e);
+    if (t != NULL)
+        table_guard(t);
+    return t;
 }
 
 /* Anonymous memory, on large pages if it is worth them. */
@@ -199,23 +203,6 @@ struct dir_table *table_in_memory(const struct dir_table *t)
         return NULL;
     memcpy(p, t->base, t->size);
     return table_new(p, t->size, mapped, &e);
-}
-
-bool table_verify(const struct dir_table *t, struct err *e)
-{
-    const struct table_header *h = t->h;
-    const unsigned char *p = t->base + h->keys.at, *end = t->base + h->sums.at;
-    const uint64_t *sum = (const uint64_t *)(t->base + h->sums.at);
-    if (h->sums.size == 0)
-        return true;
-    for (unsigned i = 0; p < end; i++) {
-        size_t n = (uint64_t)(end - p) < TABLE_BLOCK ? (size_t)(end - p) : TABLE_BLOCK;
-        if (hash64_seed(p, n, i) != sum[i])
-            return err_set(e, ERR_CORRUPT, 0, "block %u (octets %zu to %zu) is damaged", i,
-                           (size_t)(p - t->base), (size_t)(p - t->base) + n - 1);
-        p += n;
-    }
-    return true;
 }
 
 struct dir_table *table_ref(struct dir_table *t)
@@ -256,12 +243,13 @@ struct str table_string(const struct dir_table *t, uint32_t id)
 
 static bool record_at(const struct dir_table *t, uint64_t at, struct table_record *out)
 {
-    if (at + PACKED_FIXED > t->entries_size)
+    if (at + PACKED_FIXED > t->entries_size || !table_is_sound(t, t->entries + at, PACKED_FIXED))
         return false;
     out->t = t;
     out->p = t->entries + at;
     out->size = packed_size(out->p);
-    return out->size >= PACKED_FIXED && out->size <= t->entries_size - at;
+    return out->size >= PACKED_FIXED && out->size <= t->entries_size - at &&
+           table_is_sound(t, out->p, out->size);
 }
 
 bool table_next(const struct dir_table *t, uint64_t *at, struct table_record *out)
@@ -273,9 +261,11 @@ bool table_next(const struct dir_table *t, uint64_t *at, struct table_record *ou
 }
 
 /* A bit for each slot in use whose tag is this one. */
-static unsigned tag_matches(const struct table_bucket *b, uint8_t tag)
+static unsigned tag_matches(const struct dir_table *t, const struct table_bucket *b, uint8_t tag)
 {
     unsigned mask = 0;
+    if (!table_is_sound(t, b, sizeof(*b)))
+        return 0;
 #ifdef __SSE2__
     __m128i head = _mm_load_si128((const __m128i *)(const void *)b);
     mask = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(head, _mm_set1_epi8((char)tag)));
@@ -293,7 +283,7 @@ bool table_find_uuid(const struct dir_table *t, const unsigned char *uuid, uint6
     uint64_t at = table_home(hash, t->n_uuid_buckets);
     for (uint64_t steps = 0; steps < t->n_uuid_buckets; steps++) {
         const struct table_bucket *b = &t->uuids[at];
-        for (unsigned m = tag_matches(b, table_tag(hash)); m != 0; m &= m - 1)
+        for (unsigned m = tag_matches(t, b, table_tag(hash)); m != 0; m &= m - 1)
             if (record_at(t, (uint64_t)b->ref[__builtin_ctz(m)] * 4, out) &&
                 memcmp(out->p, uuid, DIR_UUID_SIZE) == 0)
                 return true;
@@ -313,7 +303,7 @@ void table_probe_start(const struct dir_table *t, uint64_t hash, struct table_pr
 {
     p->bucket = table_home(hash, t->n_key_buckets);
     p->steps = 0;
-    p->matches = tag_matches(&t->keys[p->bucket], table_tag(hash));
+    p->matches = tag_matches(t, &t->keys[p->bucket], table_tag(hash));
 }
 
 bool table_probe_next(const struct dir_table *t, uint64_t hash, struct table_probe *p,
@@ -333,6 +323,6 @@ bool table_probe_next(const struct dir_table *t, uint64_t hash, struct table_pro
         if (!b->overflow || ++p->steps >= t->n_key_buckets)
             return false;
         p->bucket = p->bucket + 1 < t->n_key_buckets ? p->bucket + 1 : 0;
-        p->matches = tag_matches(&t->keys[p->bucket], table_tag(hash));
+        p->matches = tag_matches(t, &t->keys[p->bucket], table_tag(hash));
     }
 }

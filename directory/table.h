@@ -101,8 +101,9 @@ struct dir_table; /* reference counted, atomic */
 /* Takes over `image` (64-byte aligned, from aligned_alloc). Verifies header and sizes; the image is
  * freed on failure. */
 struct dir_table *table_from_image(void *image, size_t n, struct err *e);
-/* Maps a file. Verifies all but the sums. ERR_CORRUPT: damaged or of another version; the text does
- * not repeat the path. */
+/* Maps a file. Verifies all but the sums; of what is read later each block first, and what is
+ * damaged is not found. ERR_CORRUPT: damaged or of another version; the text does not repeat the
+ * path. */
 struct dir_table *table_open(const char *path, struct err *e);
 /* Verifies the sums of a mapped table; reads it once from end to end. */
 bool table_verify(const struct dir_table *t, struct err *e);

@@ -58,7 +58,16 @@ struct dir_table {
     uint64_t n_key_buckets, n_uuid_buckets;
     const unsigned char *entries;
     uint64_t entries_size;
+    _Atomic uint64_t *passed; /* a bit for each block that was verified; NULL: all may be read */
 };
+
+/* table_guard.c: what was not verified as a whole is verified block by block, when it is read. */
+void table_guard(struct dir_table *t);
+bool table_guard_passes(const struct dir_table *t, const void *p, size_t n);
+static inline bool table_is_sound(const struct dir_table *t, const void *p, size_t n)
+{
+    return t->passed == NULL || table_guard_passes(t, p, n);
+}
 
 static inline uint64_t table_home(uint64_t hash, uint64_t buckets)
 {

@@ -68,13 +68,17 @@ static void tell_all(struct replica *r)
     assert_true(replica_refresh_end(r, true, STR("the cookie"), &e));
 }
 
-static bool is_whole(const struct replica *r)
+static bool finds_one(const struct replica *r)
 {
     struct table_record rec[2];
+    return stack_find_key(replica_stack(r), STR("v3@d3.test"), hash64("v3@d3.test", 10), rec, 2) ==
+           1;
+}
+
+static bool is_whole(const struct replica *r)
+{
     return replica_is_complete(r) && replica_entries(r) == ENTRIES &&
-           str_eq(replica_cookie(r), STR("the cookie")) &&
-           stack_find_key(replica_stack(r), STR("v3@d3.test"), hash64("v3@d3.test", 10), rec, 2) ==
-               1;
+           str_eq(replica_cookie(r), STR("the cookie")) && finds_one(r);
 }
 
 static bool is_empty(const struct replica *r)
@@ -126,6 +130,7 @@ static void check_refused(struct place *p, const char *word, const char *what, s
     bool later = replica_is_unverified(r);
     assert_true(!later || mapped);
     if (later) {
+        assert_false(finds_one(r)); /* not even before: each block is verified when it is read */
         assert_false(replica_settle(r));
         assert_int_equal(p->changes, 1); /* whoever believed it is told */
     }
