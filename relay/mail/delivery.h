@@ -22,7 +22,7 @@ enum outcome {
     OUTCOME_DELIVERED, /* the next hop said 2xx to the end of data */
     OUTCOME_DEFERRED,  /* try again later */
     OUTCOME_FAILED,    /* 5xx for good */
-    OUTCOME_REROUTE,   /* the decision changed before anything was sent: decide again now */
+    OUTCOME_REROUTE,   /* nothing was sent, and it is not wanted there now: decide again */
 };
 
 const char *outcome_name(enum outcome o); /* "delivered", "deferred", ... */
@@ -60,6 +60,9 @@ struct delivery {
     /* Just before MAIL is sent: false when the directory has changed the decision meanwhile; all
      * recipients then end as OUTCOME_REROUTE. */
     bool (*confirm)(struct delivery *d);
+    /* Asked now and then while it waits and nothing is sent: false when confirm() would say so, or
+     * an admin has stopped it; all recipients then end as OUTCOME_REROUTE. */
+    bool (*wanted)(struct delivery *d);
     void (*done)(struct delivery *d);
     void *owner; /* the queue's */
 

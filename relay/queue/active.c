@@ -170,6 +170,7 @@ static struct qdelivery *delivery_new(struct qactive *act, struct qdest *dest, u
     d->rcpt = arena_alloc(&act->a, cap * sizeof(*d->rcpt));
     d->attempt = m->attempts + 1u;
     d->confirm = delivery_confirm;
+    d->wanted = delivery_wanted;
     d->done = delivery_done;
     d->owner = qd;
     list_push_back(&act->deliveries, &qd->of_msg);
@@ -393,4 +394,10 @@ bool delivery_confirm(struct delivery *d)
     }
     qd->generation = oldest;
     return true;
+}
+
+bool delivery_wanted(struct delivery *d)
+{
+    const struct qdelivery *qd = CONTAINER_OF(d, struct qdelivery, d);
+    return (qd->act->m->flags & (MSG_HELD | MSG_REMOVE)) == 0 && delivery_confirm(d);
 }

@@ -403,6 +403,7 @@ void active_decide(struct qactive *act, const struct qrcpt *r, struct arena *a,
 /* Decides for the recipients marked RECHECK; those whose answer differs become DUE. */
 void active_recheck(struct qactive *act);
 bool delivery_confirm(struct delivery *d);
+bool delivery_wanted(struct delivery *d);
 void delivery_drop(struct qdelivery *qd); /* takes it off the message; not ready, not in hand */
 /* Takes back what is ready for this destination (NULL: any): those recipients wait. */
 void active_take_back(struct qactive *act, const struct qdest *d);

@@ -630,6 +630,40 @@ static void test_deferred_by_decision_until_the_directory_knows(void **state)
     world_close(&w);
 }
 
+/* The transport has it, but nothing was sent yet: a move, a hold and a removal need not wait for
+ * the host that does not answer. */
+static void test_stopped_while_it_waits_for_a_connection(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w);
+    world_open(&w);
+    w.dest[0].be = BE_HANG;
+    uint64_t id[5];
+    for (unsigned i = 0; i < 5; i++)
+        id[i] = world_add(&w, i, 1);
+    world_run(&w, 100);
+    assert_int_equal(w.dest[0].in_hand, 5);
+    world_flip(&w, 0, 1, true);
+    assert_true(queue_act(w.q, id[1], QUEUE_HOLD));
+    assert_true(queue_act(w.q, id[2], QUEUE_REMOVE));
+    assert_true(queue_act(w.q, id[3], QUEUE_REMOVE_WITH_DSN));
+    world_ask_wanted(&w, 0);
+    world_run(&w, 100);
+    assert_int_equal(w.dest[0].in_hand, 1);
+    assert_int_equal(world_msg(&w, id[0])->rcpt[0].end, END_DELIVERED);
+    assert_int_equal(w.dest[1].confirmed, 1);
+    assert_int_equal(info(&w, id[1]).state, QUEUE_HELD);
+    assert_int_equal(info(&w, id[1]).attempts, 0);
+    assert_int_equal(world_count(&w, END_REMOVED), 2);
+    w.dest[0].be = BE_WELL;
+    world_release(&w, 0);
+    assert_true(queue_act(w.q, id[1], QUEUE_RELEASE));
+    world_run(&w, 1000);
+    assert_empty(&w);
+    world_close(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -656,6 +690,7 @@ int main(void)
         cmocka_unit_test(test_woken_while_a_delivery_hangs),
         cmocka_unit_test(test_everything_changed_is_swept_in_steps),
         cmocka_unit_test(test_deferred_by_decision_until_the_directory_knows),
+        cmocka_unit_test(test_stopped_while_it_waits_for_a_connection),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -182,6 +182,7 @@ struct event {
     unsigned n;
     enum queue_report kind;
     bool expired, ok, removed;
+    bool unwanted;
 };
 
 static void op_start(void *ctx, struct delivery *d)
@@ -265,7 +266,10 @@ static void end_delivery(struct world *w, struct event *ev)
     ev->dest->in_hand--;
     w->in_hand--;
     (void)str_copy(STR("hop.test"), d->remote_host, sizeof(d->remote_host));
-    if (be == BE_DEAD || be == BE_HANG || be == BE_BUSY) {
+    if (ev->unwanted) {
+        for (unsigned i = 0; i < d->n_rcpt; i++)
+            d->rcpt[i].outcome = OUTCOME_REROUTE;
+    } else if (be == BE_DEAD || be == BE_HANG || be == BE_BUSY) {
         d->verdict = be == BE_BUSY ? DEST_BUSY : DEST_UNREACHABLE;
         d->session_reply = (struct smtp_reply){.code = 421, .enhanced = "4.4.1", .text = "refused"};
         for (unsigned i = 0; i < d->n_rcpt; i++) {
@@ -333,11 +337,30 @@ static void end_report(struct world *w, struct event *ev)
     mem_free(ev);
 }
 
+static bool event_hangs(const struct world *w, const struct event *ev, unsigned dest)
+{
+    return ev->d != NULL && ev->dest == &w->dest[dest] && ev->node.key == INT64_MAX;
+}
+
+void world_ask_wanted(struct world *w, unsigned dest)
+{
+    for (uint32_t i = 0; i < w->events.n;) {
+        struct event *ev = CONTAINER_OF(w->events.v[i], struct event, node);
+        if (event_hangs(w, ev, dest) && !ev->d->wanted(ev->d)) {
+            ev->unwanted = true;
+            heap_set(&w->events, &ev->node, w->loop->now);
+            i = 0;
+        } else {
+            i++;
+        }
+    }
+}
+
 void world_release(struct world *w, unsigned dest)
 {
     for (uint32_t i = 0; i < w->events.n;) {
         struct event *ev = CONTAINER_OF(w->events.v[i], struct event, node);
-        if (ev->d != NULL && ev->dest == &w->dest[dest] && ev->node.key == INT64_MAX) {
+        if (event_hangs(w, ev, dest)) {
             heap_set(&w->events, &ev->node, w->loop->now);
             i = 0;
         } else {

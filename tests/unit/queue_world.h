@@ -106,6 +106,9 @@ void world_recover(struct world *w, uint64_t id, int64_t age_ms, const uint8_t *
 void world_run(struct world *w, int64_t ms);
 /* Ends all hanging deliveries of the destination as unreachable. */
 void world_release(struct world *w, unsigned dest);
+/* Asks for all hanging deliveries of the destination whether they are still wanted, as the
+ * transport does before anything is sent; gives back those that are not. */
+void world_ask_wanted(struct world *w, unsigned dest);
 /* Changes a directory entry; tells the queue if `tell`. */
 void world_flip(struct world *w, unsigned entry, unsigned value, bool tell);
 uint64_t world_entry_hash(unsigned entry);
