@@ -1,6 +1,7 @@
 /*
  * hosts.c - the hosts of a destination: configured ones with their cost, or the MX hosts of a
- * domain with their preference (RFC 5321 5.1), resolved one after the other as they are needed.
+ * domain with their preference (RFC 5321 5.1), resolved as they are needed: configured ones one
+ * after the other, MX hosts all of one preference together.
  *
  * For MX the ways out that are permanent: the domain does not exist, it says that it takes no mail
  * (RFC 7505), or the best host left is ourselves. MX hosts that are not better than ourselves are
@@ -121,6 +122,10 @@ static void hosts_mx_done(void *arg, const struct resolve_answer *a)
         hosts_from_mx(d, a);
         break;
     case RESOLVE_NODATA:
+        if (str_eq_nocase(d->key.name, str_c(d->client->conf->hostname))) {
+            hosts_fail_loop(d);
+            break;
+        }
         d->hosts.state = HOSTS_KNOWN;
         hosts_insert(d, d->key.name, d->client->conf->smtp_client.mx_port, 0);
         break;
@@ -261,6 +266,30 @@ static void host_done(void *arg, const struct resolve_answer *a)
 
 /* ---- choosing ---- */
 
+static void host_look_up(struct host *host)
+{
+    struct smtpc *c = host->dest->client;
+    if (host->state != HOST_NEW)
+        return;
+    host->state = HOST_RESOLVING;
+    host->query = c->ops->host(c->resolver, str_c(host->name), host_done, host);
+}
+
+/* May a host of this cost be used now? By MX only when all of them are looked up, at the same time:
+ * one of them may be ourselves. */
+static bool hosts_are_known(struct dest *d, const struct host *host)
+{
+    bool known = true;
+    for (unsigned i = 0; i < d->hosts.n; i++) {
+        struct host *other = &d->hosts.v[i];
+        if (other != host && (d->key.kind != DEST_MX || other->cost != host->cost))
+            continue;
+        host_look_up(other);
+        known = known && other->state != HOST_RESOLVING;
+    }
+    return known;
+}
+
 /* The i-th host to try: by cost, within a cost starting at the session's turn. */
 static unsigned hosts_order(const struct hosts *h, unsigned i, unsigned turn)
 {
@@ -293,18 +322,12 @@ enum pick hosts_pick(struct dest *d, struct session *s, enum outcome *outcome,
                      struct smtp_reply *reply)
 {
     struct hosts *h = &d->hosts;
-    struct smtpc *c = d->client;
     if (h->state == HOSTS_MX_WAIT)
         return PICK_WAIT;
     for (int pass = 0; pass < 2 && h->state == HOSTS_KNOWN; pass++) {
         for (unsigned i = 0; i < h->n; i++) {
             unsigned index = hosts_order(h, i, s->turn);
-            struct host *host = &h->v[index];
-            if (host->state == HOST_NEW) {
-                host->state = HOST_RESOLVING;
-                host->query = c->ops->host(c->resolver, str_c(host->name), host_done, host);
-            }
-            if (host->state == HOST_RESOLVING)
+            if (!hosts_are_known(d, &h->v[index]))
                 return PICK_WAIT;
             if (host_take(s, index, pass == 1))
                 return PICK_FOUND;

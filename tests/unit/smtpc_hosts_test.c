@@ -462,10 +462,13 @@ static void test_mx_loops(void **state)
     mx("best.test", RESOLVE_OK, 2, "RELAY.test", 10, "a.test", 20);
     mx("backup.test", RESOLVE_OK, 2, "a.test", 10, "relay.test", 20);
     mx("same.test", RESOLVE_OK, 2, "a.test", 10, "relay.test", 10);
+    mx("relay.test", RESOLVE_NODATA, 0, "", 0, "", 0); /* behind NAT its address is not ours */
+    W.hosts[W.n_hosts++] = (struct fake_host){"relay.test", RESOLVE_OK, {"127.0.0.1"}};
     mx("addr.test", RESOLVE_OK, 2, "us.test", 10, "a.test", 20);
     mx("addr2.test", RESOLVE_OK, 2, "a.test", 10, "us.test", 20);
     check_mx("best.test", OUTCOME_FAILED, 554, "5.4.6");
     check_mx("same.test", OUTCOME_FAILED, 554, "5.4.6");
+    check_mx("relay.test", OUTCOME_FAILED, 554, "5.4.6");
     deliver(1, DEST_MX, "backup.test", OUTCOME_DELIVERED);
     W.conf.n_listener = 1;
     W.listener[0].n_address = 1;
@@ -486,6 +489,38 @@ static void test_mx_loops(void **state)
     world_client();
     check_mx("addr2.test", OUTCOME_FAILED, 554, "5.4.6");
     peer_free(a);
+}
+
+/* We are listed by another name, beside a host of the same preference: it would bring the mail back
+ * to us. Whichever of the two is first in turn. */
+static void test_mx_loop_by_alias_of_equal_preference(void **state)
+{
+    (void)state;
+    struct peer *a = peer_new(W.loop, "127.0.0.1", 0), *b = peer_new(W.loop, "127.0.0.2", a->port);
+    char listen[40];
+    assert_non_null(b);
+    snprintf(listen, sizeof(listen), "127.0.0.7:%u", a->port);
+    W.conf.n_listener = 1;
+    W.listener[0].n_address = 1;
+    W.listener[0].address = W.listen_address;
+    W.listen_address[0] = listen;
+    W.conf.smtp_client.mx_port = a->port;
+    W.hosts[W.n_hosts++] = (struct fake_host){"a.test", RESOLVE_OK, {"127.0.0.1"}};
+    W.hosts[W.n_hosts++] = (struct fake_host){"b.test", RESOLVE_OK, {"127.0.0.2"}};
+    W.hosts[W.n_hosts++] = (struct fake_host){"us.test", RESOLVE_OK, {"127.0.0.7"}};
+    mx("same.test", RESOLVE_OK, 2, "a.test", 10, "us.test", 10);
+    mx("back.test", RESOLVE_OK, 3, "a.test", 20, "us.test", 20);
+    W.mx[1].mx[2].preference = 10;
+    snprintf(W.mx[1].mx[2].name, sizeof(W.mx[1].mx[2].name), "b.test");
+    for (unsigned i = 0; i < 3; i++) {
+        check_mx("same.test", OUTCOME_FAILED, 554, "5.4.6");
+        deliver(2, DEST_MX, "back.test", OUTCOME_DELIVERED);
+        smtpc_close_idle(W.client);
+    }
+    assert_int_equal(b->n_mail, 3);
+    assert_int_equal(a->connections, 0);
+    peer_free(a);
+    peer_free(b);
 }
 
 /* ---- other ways to name a host ---- */
@@ -619,6 +654,7 @@ int main(void)
         T(test_mx_answers),
         T(test_mx_delivery),
         T(test_mx_loops),
+        T(test_mx_loop_by_alias_of_equal_preference),
         T(test_route),
         T(test_bind_address),
         T(test_ipv6),
