@@ -5,6 +5,7 @@
  *   delivery  one message for some recipients of one destination; the queue's. Wrapped in a job.
  *   dest      a destination: the jobs that wait for it, its hosts, its sessions (dest.c)
  *   hosts     the destination's hosts with cost, their endpoints once resolved (hosts.c)
+ *   pending   the clock of the jobs that wait for a session (pending.c)
  *   resting   endpoints that failed a short while ago, whoever's they are (resting.c)
  *   session   one connection: a state machine over replies (session.c, session_reply.c) and the
  *             writing side (session_send.c)
@@ -153,8 +154,7 @@ static void client_cancel(void *ctx, struct delivery *d)
     ASSERT(j != NULL && j->d == d);
     switch (j->place) {
     case JOB_PENDING:
-        list_remove(&d->node);
-        j->dest->n_pending--;
+        dest_unlink_pending(j->dest, j);
         break;
     case JOB_FINISHED:
         list_remove(&d->node);

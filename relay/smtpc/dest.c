@@ -2,9 +2,10 @@
  * dest.c - a destination: what waits for it, and how many sessions it gets.
  *
  * Sessions are opened slowly: no more attempts at once than there are sessions that work already
- * (at least one), and never more than messages wait. When every host has failed for a new session
- * and no other session is left, everything that waits is deferred, so that the queue can close the
- * destination's window; while others work, opening just pauses.
+ * (at least one), and never more than messages wait; one that waits long for its greeting
+ * (pending.c) counts for neither. When every host has failed for a new session and no other session
+ * is left, everything that waits is deferred, so that the queue can close the destination's window;
+ * while others work, opening just pauses.
  *
  * While sessions go to a host that is not the best, one attempt at a time sees whether a better one
  * works again; when it does, the others end after the message in hand.
@@ -65,6 +66,7 @@ struct dest *dest_new(struct smtpc *c, const struct dest_key *key)
     d->task.fn = dest_turn;
     loop_timer_init(&d->expiry, c->loop, dest_expired);
     loop_timer_init(&d->reopen, c->loop, dest_reopen);
+    pending_init(d);
     dest_arm_expiry(d);
     return d;
 }
@@ -91,6 +93,7 @@ void dest_free(struct dest *d)
     loop_task_cancel(&d->task);
     loop_timer_clear(&d->expiry);
     loop_timer_clear(&d->reopen);
+    pending_clear(d);
     list_remove(&d->starved);
     mem_free(d);
 }
@@ -104,8 +107,10 @@ void dest_add(struct dest *d, struct job *j)
 {
     j->dest = d;
     j->place = JOB_PENDING;
+    j->started_ms = loop_now_ms(d->client->loop);
     list_push_back(&d->pending, &j->d->node);
     d->n_pending++;
+    pending_watch(d);
     dest_kick(d);
 }
 
@@ -123,7 +128,14 @@ void dest_give_back(struct dest *d, struct job *j)
     j->place = JOB_PENDING;
     list_push_front(&d->pending, &j->d->node);
     d->n_pending++;
+    pending_watch(d);
     dest_kick(d);
+}
+
+void dest_unlink_pending(struct dest *d, struct job *j)
+{
+    list_remove(&j->d->node);
+    d->n_pending--;
 }
 
 void dest_finish(struct dest *d, struct job *j, enum dest_verdict verdict)
@@ -136,16 +148,22 @@ void dest_finish(struct dest *d, struct job *j, enum dest_verdict verdict)
     dest_kick(d);
 }
 
-static void dest_end_pending(struct dest *d, enum outcome outcome, const struct smtp_reply *reply)
+void dest_end_pending(struct dest *d, struct job *j, enum dest_verdict verdict)
+{
+    dest_unlink_pending(d, j);
+    str_copy(str_c(d->error_host), j->d->remote_host, sizeof(j->d->remote_host));
+    str_copy(str_c(d->error_ip), j->d->remote_ip, sizeof(j->d->remote_ip));
+    dest_finish(d, j, verdict);
+}
+
+static void dest_end_all_pending(struct dest *d, enum outcome outcome,
+                                 const struct smtp_reply *reply)
 {
     struct list_node *n;
-    while ((n = list_pop_front(&d->pending)) != NULL) {
+    while ((n = list_first(&d->pending)) != NULL) {
         struct job *j = CONTAINER_OF(n, struct delivery, node)->transport;
-        d->n_pending--;
-        str_copy(str_c(d->error_host), j->d->remote_host, sizeof(j->d->remote_host));
-        str_copy(str_c(d->error_ip), j->d->remote_ip, sizeof(j->d->remote_ip));
         result_rest(j, outcome, reply);
-        dest_finish(d, j, outcome == OUTCOME_DEFERRED ? DEST_UNREACHABLE : DEST_OK);
+        dest_end_pending(d, j, outcome == OUTCOME_DEFERRED ? DEST_UNREACHABLE : DEST_OK);
     }
 }
 
@@ -157,11 +175,18 @@ void dest_exhausted(struct dest *d, enum outcome outcome, const struct smtp_repl
     d->open_after_ms = loop_now_ms(d->client->loop) + pause;
     loop_timer_set(&d->reopen, pause);
     if (d->n_sessions == 0)
-        dest_end_pending(d, outcome, reply);
+        dest_end_all_pending(d, outcome, reply);
     dest_kick(d);
 }
 
-static unsigned dest_connections_max(const struct dest *d)
+void dest_slow_failed(struct dest *d, const struct smtp_reply *reply)
+{
+    /* While opening pauses there was nobody else to try; otherwise the next turn tries. */
+    if (d->n_sessions == 0 && loop_now_ms(d->client->loop) < d->open_after_ms)
+        dest_end_all_pending(d, OUTCOME_DEFERRED, reply);
+}
+
+unsigned dest_connections_max(const struct dest *d)
 {
     const struct conf *conf = d->client->conf;
     unsigned max = conf->smtp_client.connections_max;
@@ -204,6 +229,16 @@ static void dest_feed_idle(struct dest *d)
     }
 }
 
+unsigned dest_working(const struct dest *d)
+{
+    return d->n_sessions - d->n_connecting - d->n_slow;
+}
+
+static bool dest_has_place(const struct dest *d)
+{
+    return d->n_sessions - d->n_slow < dest_connections_max(d);
+}
+
 static bool dest_may_open(const struct dest *d)
 {
     return d->n_sessions == 0 || loop_now_ms(d->client->loop) >= d->open_after_ms;
@@ -214,8 +249,7 @@ static void dest_feed_busy(struct dest *d)
     int64_t now = loop_now_ms(d->client->loop);
     if (d->n_pending == 0 || now < d->ahead_after_ms)
         return;
-    if (d->dot_latency_ms > DOT_LATENCY_SLOW_MS && d->n_sessions < dest_connections_max(d) &&
-        dest_may_open(d))
+    if (d->dot_latency_ms > DOT_LATENCY_SLOW_MS && dest_has_place(d) && dest_may_open(d))
         return;
     LIST_FOREACH_SAFE (n, tmp, &d->sessions) {
         struct session *s = CONTAINER_OF(n, struct session, node);
@@ -227,15 +261,12 @@ static void dest_feed_busy(struct dest *d)
     }
 }
 
-static void dest_open_more(struct dest *d)
+void dest_open_more(struct dest *d)
 {
-    if (d->n_pending <= d->n_connecting || !dest_may_open(d))
-        return;
-    unsigned max = dest_connections_max(d);
-    unsigned working = d->n_sessions - d->n_connecting;
+    unsigned working = dest_working(d);
     unsigned at_once = working > 1 ? working : 1;
     /* dest_may_open() again each time: a session that finds no host ends inside session_open(). */
-    while (d->n_pending > d->n_connecting && d->n_connecting < at_once && d->n_sessions < max &&
+    while (d->n_pending > d->n_connecting && d->n_connecting < at_once && dest_has_place(d) &&
            dest_may_open(d)) {
         if (!client_has_room(d->client)) {
             if (!list_node_is_linked(&d->starved))
@@ -260,7 +291,7 @@ unsigned dest_best_cost(const struct dest *d)
 /* Traffic would keep the sessions to a worse host alive for ever. */
 static void dest_probe_better(struct dest *d)
 {
-    if (d->n_connecting != 0 || d->n_sessions == d->n_idle || !client_has_room(d->client))
+    if (d->n_connecting != 0 || dest_working(d) == d->n_idle || !client_has_room(d->client))
         return;
     unsigned best = dest_best_cost(d);
     if (best != UINT_MAX && hosts_has_better(d, best))

@@ -8,7 +8,8 @@
  * dropped, so that mail never goes back up. Everything else is tried again later.
  *
  * Choice: lowest cost first, equal costs in turn, an endpoint that is resting only when no other is
- * left. The table is made anew when it is old and no session is on its way through it.
+ * left, one where a slow session waits (pending.c) not at all. The table is made anew when it is
+ * old and no session is on its way through it or slow: then all others were tried.
  */
 #include <netinet/in.h>
 #include <stdio.h>
@@ -206,7 +207,8 @@ void hosts_refresh(struct dest *d)
 {
     struct hosts *h = &d->hosts;
     int64_t age = loop_now_ms(d->client->loop) - h->built_ms;
-    if (h->state == HOSTS_NONE || h->state == HOSTS_FAILED || age > HOSTS_MAX_AGE_MS ||
+    bool old = age > HOSTS_MAX_AGE_MS && d->n_slow == 0;
+    if (h->state == HOSTS_NONE || h->state == HOSTS_FAILED || old ||
         h->conf_serial != d->client->conf_serial)
         hosts_build(d);
     for (unsigned i = 0; i < h->n; i++)
@@ -301,11 +303,29 @@ static unsigned hosts_order(const struct hosts *h, unsigned i, unsigned turn)
     return from + (i - from + turn) % (to - from);
 }
 
+/* Does a slow session wait there? */
+static bool endpoint_is_slow(const struct dest *d, const struct endpoint *e)
+{
+    if (d->n_slow == 0)
+        return false;
+    LIST_FOREACH (n, &d->sessions) {
+        const struct session *s = CONTAINER_OF(n, struct session, node);
+        if (s->slow && endpoint_equal(&s->endpoint, e))
+            return true;
+    }
+    return false;
+}
+
+static bool endpoint_is_good(const struct dest *d, const struct endpoint *e)
+{
+    return !resting_has(d->client, e) && !endpoint_is_slow(d, e);
+}
+
 static bool host_take(struct session *s, unsigned index, bool also_resting)
 {
     struct host *host = &s->dest->hosts.v[index];
     for (unsigned k = 0; k < host->n_endpoint; k++) {
-        if ((s->tried[index] & (1u << k)) != 0)
+        if ((s->tried[index] & (1u << k)) != 0 || endpoint_is_slow(s->dest, &host->endpoint[k]))
             continue;
         if (!also_resting && resting_has(s->dest->client, &host->endpoint[k]))
             continue;
@@ -351,7 +371,7 @@ bool hosts_has_better(struct dest *d, unsigned cost)
     for (unsigned i = 0; i < d->hosts.n && d->hosts.v[i].cost < cost; i++) {
         struct host *host = &d->hosts.v[i];
         for (unsigned k = 0; k < host->n_endpoint; k++)
-            if (!resting_has(d->client, &host->endpoint[k]))
+            if (endpoint_is_good(d, &host->endpoint[k]))
                 return true;
     }
     return false;
@@ -364,7 +384,7 @@ bool hosts_has_alternative(struct dest *d)
         if (host->state == HOST_NEW || host->state == HOST_RESOLVING)
             return true;
         for (unsigned k = 0; k < host->n_endpoint; k++)
-            if (!resting_has(d->client, &host->endpoint[k]))
+            if (endpoint_is_good(d, &host->endpoint[k]))
                 return true;
     }
     return false;
@@ -384,6 +404,8 @@ void hosts_print(struct dest *d, char *dst, size_t cap)
             state = "unknown";
         else if (resting_has(d->client, &host->endpoint[0]))
             state = "resting";
+        else if (endpoint_is_slow(d, &host->endpoint[0]))
+            state = "slow";
         int k = snprintf(dst + n, cap - n, "%s%s[%s]:%u cost %u %s", i > 0 ? ", " : "", host->name,
                          ip, host->port, host->cost, state);
         n += k > 0 ? (size_t)k : 0;

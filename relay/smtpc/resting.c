@@ -27,6 +27,11 @@ static bool addr_equal(const struct sockaddr *a, const struct sockaddr *b, bool 
     return false;
 }
 
+bool endpoint_equal(const struct endpoint *a, const struct endpoint *b)
+{
+    return addr_equal((const void *)&a->addr, (const void *)&b->addr, true);
+}
+
 static struct resting *resting_find(struct smtpc *c, const struct endpoint *e)
 {
     for (unsigned i = 0; i < c->n_resting; i++)

@@ -68,6 +68,21 @@ void result_rest(struct job *j, enum outcome outcome, const struct smtp_reply *r
     }
 }
 
+void result_reroute(struct job *j)
+{
+    struct smtp_reply r;
+    smtp_reply_set(&r, 451, "4.3.0", "the destination has changed");
+    result_rest(j, OUTCOME_REROUTE, &r);
+}
+
+void result_too_late(struct job *j)
+{
+    const struct dest *d = j->dest;
+    struct smtp_reply r;
+    smtp_reply_set(&r, 451, "4.4.1", "no host took the message in the time it may take");
+    result_rest(j, OUTCOME_DEFERRED, d->error.code != 0 ? &d->error : &r);
+}
+
 unsigned result_next_open(const struct job *j, unsigned i)
 {
     const struct delivery *d = j->d;

@@ -4,7 +4,8 @@
  * writing is done in session_send.c.
  *
  * Before READY no message is tied to a session: it tries the destination's endpoints one after the
- * other until one speaks SMTP; one that does not rests for a while. From then on a failure is
+ * other until one speaks SMTP; one that does not rests for a while, and at one that takes long it
+ * stays, slow, while another session goes on with the search (pending.c). From then on a failure is
  * the matter of the messages on it:
  * - nothing was said about any recipient: the job goes back to the destination, for another host;
  * - something was: those without an answer are deferred. After the final dot this may deliver the
@@ -251,6 +252,7 @@ void session_resume(struct session *s)
     case PICK_WAIT:
         break;
     case PICK_FOUND:
+        s->attempt_ms = loop_now_ms(c->loop);
         session_set_state(s, SESSION_CONNECT);
         socklen_t fromlen = session_bind_address(s, &from);
         s->connect = connect_start(c->loop, (const void *)&s->endpoint.addr, s->endpoint.len,
@@ -275,6 +277,7 @@ void session_open(struct dest *d, bool probe)
     smtp_reply_parser_init(&s->parser);
     if (d->n_connecting == 0) {
         d->error.code = 0;
+        d->error_host[0] = d->error_ip[0] = '\0';
         hosts_refresh(d);
     }
     list_push_back(&d->sessions, &s->node);
@@ -299,6 +302,8 @@ static void session_drop_stream(struct session *s, bool quit)
     }
 }
 
+/* ---- looking for a host ---- */
+
 static void session_endpoint_failed(struct session *s, const struct smtp_reply *reply)
 {
     struct dest *d = s->dest;
@@ -314,6 +319,7 @@ static void session_endpoint_failed(struct session *s, const struct smtp_reply *
 
 void session_open_failed(struct session *s, bool quit, const struct smtp_reply *reply)
 {
+    bool slow = s->slow;
     ASSERT(s->state < SESSION_READY);
     stats_inc(STAT_smtpc_connect_errors);
     session_endpoint_failed(s, reply);
@@ -321,10 +327,32 @@ void session_open_failed(struct session *s, bool quit, const struct smtp_reply *
     smtp_reply_parser_free(&s->parser);
     smtp_reply_parser_init(&s->parser);
     s->caps = (struct session_caps){0};
-    if (s->probe)
-        session_close(s, false); /* the others go on where they are */
-    else
+    if (!s->probe && !slow) {
         session_resume(s);
+        return;
+    }
+    session_close(s, false); /* the others go on where they are */
+    if (slow)
+        dest_slow_failed(s->dest, reply);
+}
+
+void session_set_slow(struct session *s)
+{
+    struct dest *d = s->dest;
+    LOG(WARN, NULL, "host-slow", LS("dest", d->key.name), LC("host", s->host),
+        LC("ip", s->endpoint.ip), LC("state", state_info[s->state].name));
+    session_ends_search(s);
+    s->slow = true;
+    d->n_slow++;
+}
+
+void session_ends_search(struct session *s)
+{
+    if (s->slow)
+        s->dest->n_slow--;
+    else
+        s->dest->n_connecting--;
+    s->slow = false;
 }
 
 /* ---- between messages ---- */
@@ -351,16 +379,21 @@ void session_not_idle(struct session *s)
 
 void session_ready(struct session *s)
 {
+    struct dest *d = s->dest;
     ASSERT(s->state < SESSION_READY);
-    s->dest->n_connecting--;
-    s->dest->open_after_ms = 0;
-    resting_remove(s->dest->client, &s->endpoint);
+    bool no_better = s->cost >= dest_best_cost(d);
+    session_ends_search(s);
+    d->open_after_ms = 0;
+    resting_remove(d->client, &s->endpoint);
     session_idle(s);
-    LIST_FOREACH_SAFE (n, tmp, &s->dest->idle) {
+    LIST_FOREACH_SAFE (n, tmp, &d->idle) {
         struct session *other = CONTAINER_OF(n, struct session, idle_node);
         if (other->cost > s->cost)
             session_close(other, true);
     }
+    /* It was slow, and another session has taken its place meanwhile. */
+    if (no_better && dest_working(d) > dest_connections_max(d))
+        session_close(s, true);
 }
 
 bool session_is_outdated(const struct session *s)
@@ -424,7 +457,9 @@ void session_close(struct session *s, bool quit)
     slot_clear(s, &s->next);
     session_drop_stream(s, quit);
     if (s->state < SESSION_READY)
-        d->n_connecting--;
+        session_ends_search(s);
+    else
+        d->worked_ms = loop_now_ms(d->client->loop);
     session_not_idle(s);
     list_remove(&s->node);
     d->n_sessions--;

@@ -264,14 +264,11 @@ static bool begin_allowed(struct session *s, struct job *j)
 {
     struct smtpc *c = s->dest->client;
     struct delivery *d = j->d;
-    struct smtp_reply r;
     int64_t now = loop_now_ms(c->loop), total = c->conf->smtp_client.total_timeout_ms;
     if (!d->confirm(d)) {
-        smtp_reply_set(&r, 451, "4.3.0", "the destination has changed");
-        result_rest(j, OUTCOME_REROUTE, &r);
-    } else if (j->started_ms != 0 && total > 0 && now - j->started_ms >= total) {
-        smtp_reply_set(&r, 451, "4.4.1", "no host took the message in the time it may take");
-        result_rest(j, OUTCOME_DEFERRED, s->dest->error.code != 0 ? &s->dest->error : &r);
+        result_reroute(j);
+    } else if (total > 0 && now - j->started_ms >= total) {
+        result_too_late(j);
     } else {
         refuse_locally(s, j);
     }
@@ -314,8 +311,6 @@ bool session_begin(struct session *s, struct slot *sl, struct job *j)
         return false;
     }
     slot_init(s, sl, j, reader);
-    if (j->started_ms == 0)
-        j->started_ms = loop_now_ms(c->loop);
     if (sl == &s->cur) {
         session_not_idle(s);
         session_set_state(s, sl->want_rset ? SESSION_RSET : SESSION_MAIL);

@@ -5,7 +5,8 @@
  * has *hosts* (configured with cost, or by MX) and hosts have *endpoints* (addresses). A *session*
  * is one connection; idle ones are kept in the destination's *pool*. Sessions pipeline (RFC 2920):
  * the next message's MAIL goes out behind the last content. Costs: lowest first, round robin among
- * equals, fail over on connect failure or any greeting but 220; a failed endpoint rests a while.
+ * equals, fail over on connect failure or any greeting but 220; a failed endpoint rests a while. A
+ * host that says nothing does not keep the mail from the next one (pending.c).
  *
  * Choices where the documents leave one
  * - A host that refuses to talk (also with 5xx) says nothing about the mail: next host, else later.

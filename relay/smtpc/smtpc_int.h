@@ -37,7 +37,7 @@ struct job {
     struct session *session; /* JOB_SESSION */
     enum job_place place;
     unsigned returns;   /* how often a session gave it back unsent */
-    int64_t started_ms; /* first handed to a session; 0 = not yet */
+    int64_t started_ms; /* when it was handed to us; total_timeout counts from here */
     unsigned n_replies; /* used entries of d->replies */
     struct smtp_reply *last_reply;
     struct job *next_free;
@@ -109,14 +109,17 @@ struct dest {
     unsigned n_pending;
     struct list sessions; /* of session.node */
     struct list idle;     /* of session.idle_node; the one used last is first */
-    unsigned n_sessions, n_connecting, n_idle;
+    unsigned n_sessions, n_idle;
+    unsigned n_connecting;   /* look for a host that works */
+    unsigned n_slow;         /* do not any more, but wait on where they are; see pending.c */
+    int64_t worked_ms;       /* when the last session that worked ended */
     int64_t open_after_ms;   /* no new connections before: every host failed just now */
     int64_t ahead_after_ms;  /* no commands behind a final dot before: the host hung up on such */
     int64_t dot_latency_ms;  /* smoothed time from final dot to reply */
     struct smtp_reply error; /* of the last host that failed, with its name */
     char error_host[256], error_ip[48];
     struct loop_task task;
-    struct loop_timer expiry, reopen;
+    struct loop_timer expiry, reopen, pending_tick;
 };
 
 /* ---- session ---- */
@@ -162,6 +165,8 @@ struct session {
     char host[256];
     unsigned cost;            /* of the host */
     bool probe;               /* opened to see whether a better host works again */
+    bool slow;                /* its host takes long to greet: the next one is tried meanwhile */
+    int64_t attempt_ms;       /* when the attempt at this endpoint began */
     uint8_t tried[HOSTS_MAX]; /* endpoints tried, a bit each; RESOLVE and CONNECT */
     unsigned turn;
     struct session_caps caps;
@@ -215,12 +220,27 @@ void dest_kick(struct dest *d); /* look for work at the end of this turn */
 /* A session gives a job back before anything was said about its recipients. */
 void dest_give_back(struct dest *d, struct job *j);
 void dest_finish(struct dest *d, struct job *j, enum dest_verdict verdict);
+/* One that is pending ends without a session; the reply is the last host's that failed. */
+void dest_end_pending(struct dest *d, struct job *j, enum dest_verdict verdict);
+void dest_unlink_pending(struct dest *d, struct job *j);
+/* Opens sessions for what is pending, as far as that is allowed now. */
+void dest_open_more(struct dest *d);
+/* Sessions that are past their greeting; those that wait for it in vain do not count. */
+unsigned dest_working(const struct dest *d);
+unsigned dest_connections_max(const struct dest *d);
 /* The lowest cost among the sessions that work; UINT_MAX if none does. */
 unsigned dest_best_cost(const struct dest *d);
 /* No host could be reached for a new session, which is gone by now. */
 void dest_exhausted(struct dest *d, enum outcome outcome, const struct smtp_reply *reply);
+/* A slow session ended at last. What waits ends, too, if there was no other host. */
+void dest_slow_failed(struct dest *d, const struct smtp_reply *reply);
 void dest_reconfigured(struct dest *d);
 void dest_close_idle(struct dest *d);
+
+/* pending.c */
+void pending_init(struct dest *d);
+void pending_watch(struct dest *d); /* something is pending: its clock runs */
+void pending_clear(struct dest *d);
 
 /* hosts.c */
 enum pick {
@@ -243,6 +263,7 @@ void hosts_print(struct dest *d, char *dst, size_t cap);
 void resting_add(struct smtpc *c, const struct endpoint *e);
 void resting_remove(struct smtpc *c, const struct endpoint *e);
 bool resting_has(struct smtpc *c, const struct endpoint *e);
+bool endpoint_equal(const struct endpoint *a, const struct endpoint *b);
 /* Our own listeners' addresses. */
 bool own_endpoint(struct smtpc *c, const struct endpoint *e);
 
@@ -256,9 +277,12 @@ void session_close(struct session *s, bool quit);
 /* The connection is of no use any more: the messages on it go back or are deferred with `reply`. */
 void session_break(struct session *s, bool timed_out, enum dest_verdict verdict,
                    const struct smtp_reply *reply);
-/* Before READY: this endpoint will not do; goes on to the next one. */
+/* Before READY: this endpoint will not do; goes on to the next one, unless another session does. */
 void session_open_failed(struct session *s, bool quit, const struct smtp_reply *reply);
 void session_ready(struct session *s);
+/* It does not look for a host any more: it was slow, is ready, or ends. */
+void session_ends_search(struct session *s);
+void session_set_slow(struct session *s);
 void session_not_idle(struct session *s);
 /* The current message is over for good; next, idle or QUIT. */
 void session_message_end(struct session *s);
@@ -293,6 +317,10 @@ enum outcome result_of(const struct smtp_reply *r);
 void result_rcpt(struct job *j, unsigned i, enum outcome outcome, const struct smtp_reply *reply);
 /* The same result for all that have none yet. */
 void result_rest(struct job *j, enum outcome outcome, const struct smtp_reply *reply);
+/* The decision has changed before anything was sent. */
+void result_reroute(struct job *j);
+/* It took longer than it may; the reply is the last failed host's if there is one. */
+void result_too_late(struct job *j);
 /* First recipient from i on that has no result; n_rcpt if none. */
 unsigned result_next_open(const struct job *j, unsigned i);
 

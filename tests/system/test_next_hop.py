@@ -108,6 +108,33 @@ def test_failover_by_cost(relay, sinks):
     r.wait_empty()
 
 
+def silent(stage, detail, session):
+    return HANG if stage == "banner" else None
+
+
+def test_silent_hosts_do_not_keep_the_mail(relay, sinks):
+    """They accept the connection and say nothing. The greeting may take its 5 minutes; the mail has the backup."""
+    first, backup = [sinks(script=silent) for _ in range(3)], sinks()
+    r = relay(forests={"A": [(h.port, 10) for h in first] + [(backup.port, 20)]}, people={"anna": "A"}).start()
+    send(r, "one", ANNA)
+    backup.wait(1, 25)
+    r.wait_empty()
+    assert all(len(h.sessions) == 1 for h in first)
+
+
+def test_moved_or_held_while_the_host_is_silent(relay, sinks):
+    old, new = sinks(script=silent), sinks()
+    r = relay(forests={"A": [old.port], "B": [new.port]}, people={"anna": "A", "bob": "A"}).start()
+    send(r, "one", ANNA)
+    send(r, "two", BOB)
+    until("a connection", lambda: len(old.sessions) == 1)
+    r.flip("anna", "B")
+    new.wait(1, 10)
+    r.ctl("queue", "remove", "--all")
+    until("the other to be gone", lambda: r.queue_length() == 0)
+    assert new.keys() == [("one", ANNA)] and old.kept == []
+
+
 def test_round_robin(relay, sinks):
     hosts = [sinks() for _ in range(3)]
     r = relay(forests={"A": [h.port for h in hosts]}, people={"anna": "A"},

@@ -609,6 +609,12 @@ static bool mail_confirm(struct delivery *d)
     return !m->refuse_confirm;
 }
 
+static bool mail_wanted(struct delivery *d)
+{
+    const struct mail *m = d->owner;
+    return !m->refuse_confirm;
+}
+
 static void mail_done(struct delivery *d)
 {
     struct mail *m = d->owner;
@@ -644,6 +650,7 @@ struct mail *mail_new(unsigned id, enum dest_kind kind, const char *dest, unsign
                              .rcpt = m->dr,
                              .attempt = 1,
                              .confirm = mail_confirm,
+                             .wanted = mail_wanted,
                              .done = mail_done,
                              .owner = m};
     snprintf(m->d.id_text, sizeof(m->d.id_text), "MSG%u", id);
