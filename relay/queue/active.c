@@ -399,5 +399,8 @@ bool delivery_confirm(struct delivery *d)
 bool delivery_wanted(struct delivery *d)
 {
     const struct qdelivery *qd = CONTAINER_OF(d, struct qdelivery, d);
-    return (qd->act->m->flags & (MSG_HELD | MSG_REMOVE)) == 0 && delivery_confirm(d);
+    bool stopped = (qd->act->m->flags & MSG_HELD) != 0;
+    for (unsigned i = 0; i < d->n_rcpt && !stopped; i++)
+        stopped = (rcpt_at(qd->act->q, qd->rcpt[i])->flags & RCPT_REMOVE) != 0;
+    return !stopped && delivery_confirm(d);
 }

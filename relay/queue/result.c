@@ -260,12 +260,10 @@ static void take_deferred(struct qdelivery *qd, unsigned i, uint32_t *shared)
 static void take_reroute(struct qactive *act, uint32_t number)
 {
     struct qrcpt *r = rcpt_at(act->q, number);
-    if ((act->m->flags & (MSG_HELD | MSG_REMOVE)) != 0) {
-        r->state = RCPT_WAIT;
-        return;
-    }
-    stats_inc(STAT_queue_rerouted);
     r->state = RCPT_DUE;
+    if (act->m->flags & MSG_HELD || r->flags & RCPT_REMOVE)
+        return; /* delivery_wanted() */
+    stats_inc(STAT_queue_rerouted);
     if (act->rerouted > REROUTE_MAX) {
         r->state = RCPT_WAIT;
         act->deferred = true;
