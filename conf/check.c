@@ -17,11 +17,8 @@
 #include "base/assert.h"
 #include "base/mem.h"
 
-/* Fails at an option of a named section. */
-static bool fail_in(struct conf_load *l, const void *base, const char *word, const char *title,
-                    const char *option, const char *fmt, ...) __attribute__((format(printf, 6, 7)));
-static bool fail_in(struct conf_load *l, const void *base, const char *word, const char *title,
-                    const char *option, const char *fmt, ...)
+bool conf_fail_in(struct conf_load *l, const void *base, const char *word, const char *title,
+                  const char *option, const char *fmt, ...)
 {
     char path[200], text[300];
     va_list ap;
@@ -41,16 +38,15 @@ static void known_forests(const struct conf *c, char *dst, size_t cap)
         n += (size_t)snprintf(dst + n, cap - n, "%s\"%s\"", i == 0 ? "" : ", ", c->forest[i].name);
 }
 
-/* Is *name a forest? It then gets that forest's spelling. */
-static bool check_forest(struct conf_load *l, const void *base, const char *word, const char *title,
-                         const char *option, char **name)
+bool conf_check_forest(struct conf_load *l, const void *base, const char *word, const char *title,
+                       const char *option, char **name)
 {
     char known[160];
     int i = conf_find_forest(l->conf, str_c(*name));
     if (i == CONF_NONE) {
         known_forests(l->conf, known, sizeof(known));
-        return fail_in(l, base, word, title, option,
-                       "there is no forest \"%.64s\"; write one of %s", *name, known);
+        return conf_fail_in(l, base, word, title, option,
+                            "there is no forest \"%.64s\"; write one of %s", *name, known);
     }
     mem_free(*name);
     *name = str_dup(str_c(l->conf->forest[i].name));
@@ -66,9 +62,10 @@ static bool check_names(struct conf_load *l, const char *word, const void *v, un
         for (unsigned k = 0; k < i; k++) {
             const char *a = *(char *const *)(const void *)(p + i * size);
             if (str_eq_nocase(str_c(a), str_c(*(char *const *)(const void *)(p + k * size))))
-                return fail_in(l, p + i * size, word, a, "",
-                               "the name is used twice; give each section a name of its own (case "
-                               "does not count)");
+                return conf_fail_in(
+                    l, p + i * size, word, a, "",
+                    "the name is used twice; give each section a name of its own (case "
+                    "does not count)");
         }
     return true;
 }
@@ -84,11 +81,11 @@ static bool check_listeners(struct conf_load *l)
                     /* Port 0 is a different port each time. */
                     if (str_eq(text, str_c(c->listener[k].address[b])) &&
                         !str_ends_nocase(text, STR(":0")))
-                        return fail_in(l, &c->listener[i], "listener", c->listener[i].name,
-                                       "address",
-                                       "%s is listened on twice (also in listener \"%s\"); remove "
-                                       "one",
-                                       text.p, c->listener[k].name);
+                        return conf_fail_in(
+                            l, &c->listener[i], "listener", c->listener[i].name, "address",
+                            "%s is listened on twice (also in listener \"%s\"); remove "
+                            "one",
+                            text.p, c->listener[k].name);
                 }
     return true;
 }
@@ -105,10 +102,11 @@ static bool check_peers(struct conf_load *l, const struct conf_forest *a,
     for (unsigned i = 0; i < a->peers.n; i++)
         for (unsigned k = 0; k < b->peers.n; k++)
             if (net_eq(&a->peers.v[i], &b->peers.v[k]))
-                return fail_in(l, a, "forest", a->name, "peers",
-                               "element %u is also a peer of forest \"%s\"; give each network to "
-                               "one forest",
-                               i + 1, b->name);
+                return conf_fail_in(
+                    l, a, "forest", a->name, "peers",
+                    "element %u is also a peer of forest \"%s\"; give each network to "
+                    "one forest",
+                    i + 1, b->name);
     return true;
 }
 
@@ -121,10 +119,11 @@ static bool check_forests(struct conf_load *l)
         for (unsigned k = 0; k < i; k++) {
             const struct conf_forest *g = &c->forest[k];
             if (f->routing_domain[0] != '\0' && strcmp(f->routing_domain, g->routing_domain) == 0)
-                return fail_in(l, f, "forest", f->name, "routing_domain",
-                               "%s is also the routing domain of forest \"%s\"; a routing domain "
-                               "belongs to one forest alone",
-                               f->routing_domain, g->name);
+                return conf_fail_in(
+                    l, f, "forest", f->name, "routing_domain",
+                    "%s is also the routing domain of forest \"%s\"; a routing domain "
+                    "belongs to one forest alone",
+                    f->routing_domain, g->name);
             if (!check_peers(l, f, g))
                 return false;
         }
@@ -141,15 +140,17 @@ static bool check_routing_owner(struct conf_load *l, const struct conf_domain *d
         if (strcmp(f->routing_domain, d->name) != 0)
             continue;
         if (d->type == CONF_DOMAIN_SHARED)
-            return fail_in(l, d, "domain", d->name, "type",
-                           "it is the routing domain of forest \"%s\" and cannot be shared; write "
-                           "type = routing",
-                           f->name);
+            return conf_fail_in(
+                l, d, "domain", d->name, "type",
+                "it is the routing domain of forest \"%s\" and cannot be shared; write "
+                "type = routing",
+                f->name);
         if (strcmp(f->name, d->forest) != 0)
-            return fail_in(l, d, "domain", d->name, "forest",
-                           "it is the routing domain of forest \"%s\" already; a routing domain "
-                           "belongs to one forest alone",
-                           f->name);
+            return conf_fail_in(
+                l, d, "domain", d->name, "forest",
+                "it is the routing domain of forest \"%s\" already; a routing domain "
+                "belongs to one forest alone",
+                f->name);
     }
     return true;
 }
@@ -161,26 +162,29 @@ static bool check_domains(struct conf_load *l)
         struct conf_domain *d = &c->domain[i];
         bool needs = d->type == CONF_DOMAIN_ROUTING || d->unknown == CONF_UNKNOWN_FORWARD;
         if (d->type == CONF_DOMAIN_ROUTING && d->unknown == CONF_UNKNOWN_FORWARD)
-            return fail_in(l, d, "domain", d->name, "unknown",
-                           "a routing domain has no unknown recipients; remove the option");
+            return conf_fail_in(l, d, "domain", d->name, "unknown",
+                                "a routing domain has no unknown recipients; remove the option");
         if (d->type == CONF_DOMAIN_ROUTING && d->plus_addresses)
-            return fail_in(l, d, "domain", d->name, "plus_addresses",
-                           "has no meaning here: nothing in a routing domain is looked up; remove "
-                           "it");
+            return conf_fail_in(
+                l, d, "domain", d->name, "plus_addresses",
+                "has no meaning here: nothing in a routing domain is looked up; remove "
+                "it");
         if (needs && d->forest[0] == '\0')
-            return fail_in(l, d, "domain", d->name, "forest",
-                           d->type == CONF_DOMAIN_ROUTING
-                               ? "is missing; name the forest that owns the routing domain"
-                               : "is missing; name the forest that is given unknown recipients");
+            return conf_fail_in(
+                l, d, "domain", d->name, "forest",
+                d->type == CONF_DOMAIN_ROUTING
+                    ? "is missing; name the forest that owns the routing domain"
+                    : "is missing; name the forest that is given unknown recipients");
         if (!needs && d->forest[0] != '\0')
-            return fail_in(l, d, "domain", d->name, "forest",
-                           "has no meaning here; remove it, or write type = routing or unknown = "
-                           "forward");
-        if (needs && !check_forest(l, d, "domain", d->name, "forest", &d->forest))
+            return conf_fail_in(
+                l, d, "domain", d->name, "forest",
+                "has no meaning here; remove it, or write type = routing or unknown = "
+                "forward");
+        if (needs && !conf_check_forest(l, d, "domain", d->name, "forest", &d->forest))
             return false;
         if (d->type == CONF_DOMAIN_ROUTING && d->evidence != CONF_EVIDENCE_FLAG_EXCHANGE)
-            return fail_in(l, d, "domain", d->name, "evidence",
-                           "has no meaning for a routing domain; remove it");
+            return conf_fail_in(l, d, "domain", d->name, "evidence",
+                                "has no meaning for a routing domain; remove it");
         if (!check_routing_owner(l, d))
             return false;
     }
@@ -193,15 +197,15 @@ static bool check_pattern(struct conf_load *l, const struct conf_route *r, unsig
     const char *pattern = r->domain[index];
     for (unsigned i = 0; i < c->n_domain; i++)
         if (strcmp(c->domain[i].name, pattern) == 0)
-            return fail_in(l, r, "route", r->name, "domains",
-                           "%s is a domain of ours, and routes are for other domains; remove it",
-                           pattern);
+            return conf_fail_in(
+                l, r, "route", r->name, "domains",
+                "%s is a domain of ours, and routes are for other domains; remove it", pattern);
     for (const struct conf_route *o = c->route; o <= r; o++)
         for (unsigned k = 0; k < (o == r ? index : o->n_domain); k++)
             if (strcmp(o->domain[k], pattern) == 0)
-                return fail_in(l, r, "route", r->name, "domains",
-                               "%s is routed twice (also in route \"%s\"); remove one", pattern,
-                               o->name);
+                return conf_fail_in(l, r, "route", r->name, "domains",
+                                    "%s is routed twice (also in route \"%s\"); remove one",
+                                    pattern, o->name);
     return true;
 }
 
@@ -211,187 +215,18 @@ static bool check_routes(struct conf_load *l)
     for (unsigned i = 0; i < c->n_route; i++) {
         struct conf_route *r = &c->route[i];
         if (r->mx && r->n_host != 0)
-            return fail_in(l, r, "route", r->name, "mx",
-                           "a route goes by MX or to hosts, not both; remove the hosts or write mx "
-                           "= no");
+            return conf_fail_in(
+                l, r, "route", r->name, "mx",
+                "a route goes by MX or to hosts, not both; remove the hosts or write mx "
+                "= no");
         if (!r->mx && r->n_host == 0)
-            return fail_in(l, r, "route", r->name, "",
-                           "says neither how nor where; write host \"name\" { } or mx = yes");
+            return conf_fail_in(l, r, "route", r->name, "",
+                                "says neither how nor where; write host \"name\" { } or mx = yes");
         for (unsigned k = 0; k < r->n_domain; k++) {
             str_lower(str_c(r->domain[k]), r->domain[k]);
             if (!check_pattern(l, r, k))
                 return false;
         }
-    }
-    return true;
-}
-
-/* ---- sources ---- */
-
-static bool fail_source(struct conf_load *l, const struct conf_source *s, const char *option,
-                        const char *why)
-{
-    return fail_in(l, s, "source", s->name, option, "%s", why);
-}
-
-static bool check_ldap(struct conf_load *l, const struct conf_source *s)
-{
-    if (s->n_uri == 0)
-        return fail_source(l, s, "uri",
-                           "is missing; write uri = { \"ldap://server.example.org\" }");
-    if (s->base[0] == '\0' && s->type == CONF_SOURCE_OPENLDAP)
-        return fail_source(l, s, "base",
-                           "is missing; write the DN below which recipients are, like "
-                           "\"dc=example,dc=org\"");
-    if (s->path[0] != '\0')
-        return fail_source(l, s, "path", "is for type = ldif or csv; remove it");
-    if (s->bind != CONF_BIND_SIMPLE && s->password_file[0] != '\0')
-        return fail_source(l, s, "password_file", "is for bind = simple; remove it");
-    if (s->bind == CONF_BIND_SIMPLE && (s->bind_dn[0] == '\0') != (s->password_file[0] == '\0'))
-        return fail_source(l, s, s->bind_dn[0] == '\0' ? "bind_dn" : "password_file",
-                           "is missing; bind_dn and password_file go together");
-    if ((s->tls_cert_file[0] == '\0') != (s->tls_key_file[0] == '\0'))
-        return fail_source(l, s, s->tls_cert_file[0] == '\0' ? "tls_cert_file" : "tls_key_file",
-                           "is missing; tls_cert_file and tls_key_file go together");
-    if (s->bind == CONF_BIND_EXTERNAL && s->tls != CONF_TLS_NONE && s->tls_cert_file[0] == '\0')
-        return fail_source(l, s, "tls_cert_file",
-                           "is missing; with bind = external it says who we are");
-    for (unsigned i = 0; i < s->n_uri; i++) {
-        struct str uri = str_c(s->uri[i]);
-        if (str_starts_nocase(uri, STR("ldaps:")) && s->tls != CONF_TLS_LDAPS)
-            return fail_source(l, s, "tls", "does not fit an ldaps:// URI; write tls = ldaps");
-        if (str_starts_nocase(uri, STR("ldap:")) && s->tls == CONF_TLS_LDAPS)
-            return fail_source(l, s, "tls",
-                               "does not fit an ldap:// URI; write tls = starttls, or ldaps:// in "
-                               "the URI");
-        if (str_starts_nocase(uri, STR("ldapi:")) && s->tls != CONF_TLS_NONE)
-            return fail_source(l, s, "tls", "does not fit an ldapi:// URI; write tls = none");
-    }
-    return true;
-}
-
-static bool is_global_catalog(const char *uri)
-{
-    struct str u = str_c(uri);
-    if (u.n != 0 && u.p[u.n - 1] == '/')
-        u.n--;
-    return str_ends_nocase(u, STR(":3268")) || str_ends_nocase(u, STR(":3269"));
-}
-
-/* A global catalog shows a forest, a domain controller a domain: to change from one to the other
- * would look as if everybody else had been deleted. */
-static bool check_active_directory(struct conf_load *l, const struct conf_source *s)
-{
-    if (!check_ldap(l, s))
-        return false;
-    bool catalog = is_global_catalog(s->uri[0]);
-    for (unsigned i = 1; i < s->n_uri; i++)
-        if (is_global_catalog(s->uri[i]) != catalog)
-            return fail_source(l, s, "uri",
-                               "mixes global catalogs (ports 3268 and 3269) with other servers; "
-                               "write a source for each");
-    if (catalog && s->sync == CONF_SYNC_DIRSYNC)
-        return fail_source(l, s, "sync",
-                           "cannot be dirsync with a global catalog (ports 3268 and 3269), which "
-                           "does not offer it; write sync = usn or auto");
-    return true;
-}
-
-static bool check_file(struct conf_load *l, const struct conf_source *s)
-{
-    if (s->path[0] == '\0')
-        return fail_source(l, s, "path",
-                           "is missing; write path = \"/etc/causeway/recipients.ldif\"");
-    if (s->n_uri != 0)
-        return fail_source(l, s, "uri", "is for type = openldap or active-directory; remove it");
-    return true;
-}
-
-static bool check_manual(struct conf_load *l, const struct conf_source *s)
-{
-    if (s->path[0] != '\0' || s->n_uri != 0)
-        return fail_source(l, s, s->path[0] != '\0' ? "path" : "uri",
-                           "has no meaning for type = manual; remove it");
-    return true;
-}
-
-static bool check_kind(struct conf_load *l, const struct conf_source *s)
-{
-    switch (s->type) {
-    case CONF_SOURCE_LDIF:
-    case CONF_SOURCE_CSV:
-        return check_file(l, s);
-    case CONF_SOURCE_OPENLDAP:
-        return check_ldap(l, s);
-    case CONF_SOURCE_ACTIVE_DIRECTORY:
-        return check_active_directory(l, s);
-    default:
-        return check_manual(l, s);
-    }
-}
-
-static bool check_flags(struct conf_load *l, struct conf_source *s)
-{
-    if (s->n_flag != 0 && s->flag_attribute[0] == '\0')
-        return fail_source(l, s, "flag_attribute",
-                           "is missing; name the attribute that flag_values is about");
-    if (s->n_flag == 0 && s->flag_attribute[0] != '\0')
-        return fail_source(l, s, "flag_values",
-                           "is missing; say which forest each value of flag_attribute means");
-    for (unsigned i = 0; i < s->n_flag; i++) {
-        if (!check_forest(l, s, "source", s->name, "flag_values", &s->flag[i].right))
-            return false;
-        for (unsigned k = 0; k < i; k++)
-            if (str_eq_nocase(str_c(s->flag[i].left), str_c(s->flag[k].left)))
-                return fail_in(l, s, "source", s->name, "flag_values",
-                               "\"%.60s\" is there twice; give each value one meaning",
-                               s->flag[i].left);
-    }
-    return true;
-}
-
-/* Where no server has names of its own for them, the attributes that an admin chooses have plain
- * ones: columns of a CSV file, options of `causewayctl directory upsert`. */
-static void name_plainly(char **attribute, const char *name)
-{
-    if ((*attribute)[0] != '\0')
-        return;
-    mem_free(*attribute);
-    *attribute = str_dup(str_c(name));
-}
-
-static bool check_source(struct conf_load *l, struct conf_source *s)
-{
-    if (s->type == CONF_SOURCE_CSV || s->type == CONF_SOURCE_MANUAL) {
-        name_plainly(&s->routing_attribute, "routing");
-        name_plainly(&s->join_attribute, "key");
-        if (s->n_flag != 0)
-            name_plainly(&s->flag_attribute, "flag");
-    }
-    if (s->forest[0] != '\0' && !check_forest(l, s, "source", s->name, "forest", &s->forest))
-        return false;
-    if (!check_kind(l, s))
-        return false;
-    if (!check_flags(l, s))
-        return false;
-    if (s->forest[0] == '\0' && s->n_flag == 0)
-        return fail_source(l, s, "forest",
-                           "is missing; name the forest whose directory this is, or a "
-                           "flag_attribute");
-    if (s->backoff_min_ms > s->backoff_max_ms)
-        return fail_source(l, s, "backoff_min",
-                           "is more than backoff_max; write a shorter time or raise backoff_max");
-    for (unsigned i = 0; i < s->domains_n; i++) {
-        bool shared = false;
-        str_lower(str_c(s->domains[i]), s->domains[i]);
-        for (unsigned k = 0; k < l->conf->n_domain; k++)
-            shared = shared || (l->conf->domain[k].type == CONF_DOMAIN_SHARED &&
-                                strcmp(l->conf->domain[k].name, s->domains[i]) == 0);
-        if (!shared)
-            return fail_in(l, s, "source", s->name, "domains",
-                           "%s is not a shared domain; write one that has a domain section with "
-                           "type = shared",
-                           s->domains[i]);
     }
     return true;
 }
@@ -514,7 +349,7 @@ bool conf_check(struct conf_load *l)
               check_names(l, "source", c->source, c->n_source, sizeof(*c->source)) &&
               check_listeners(l) && check_forests(l) && check_domains(l) && check_routes(l);
     for (unsigned i = 0; ok && i < c->n_source; i++)
-        ok = check_source(l, &c->source[i]);
+        ok = conf_check_source(l, &c->source[i]);
     ok = ok && check_pairs(l);
     if (ok)
         derive(c);

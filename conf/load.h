@@ -1,6 +1,6 @@
 /*
  * load.h - one reading of a configuration file, shared by the steps it takes: text.c looks at the
- * raw text, load.c parses and fills, check.c compares options with each other.
+ * raw text, load.c parses and fills, check.c and check_source.c compare options with each other.
  */
 #ifndef CONF_LOAD_H
 #define CONF_LOAD_H
@@ -47,6 +47,14 @@ int conf_place_line(const struct conf_load *l, const void *base, const char *opt
 
 /* check.c: whether the options fit together; then fills in what is derived. */
 bool conf_check(struct conf_load *l);
+/* Fails at an option of a named section; at the section itself if `option` is "". */
+bool conf_fail_in(struct conf_load *l, const void *base, const char *word, const char *title,
+                  const char *option, const char *fmt, ...) __attribute__((format(printf, 6, 7)));
+/* Is *name a forest? It then gets that forest's spelling. */
+bool conf_check_forest(struct conf_load *l, const void *base, const char *word, const char *title,
+                       const char *option, char **name);
+/* check_source.c */
+bool conf_check_source(struct conf_load *l, struct conf_source *s);
 
 /* suggest.c: ` did you mean "x"?`, or where the word belongs, or the words that are known there. */
 void conf_suggest(enum conf_section_id s, const char *word, char *dst, size_t cap);
