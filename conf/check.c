@@ -348,6 +348,10 @@ bool conf_check(struct conf_load *l)
               check_names(l, "route", c->route, c->n_route, sizeof(*c->route)) &&
               check_names(l, "source", c->source, c->n_source, sizeof(*c->source)) &&
               check_listeners(l) && check_forests(l) && check_domains(l) && check_routes(l);
+    if (ok && c->n_source > CONF_SOURCES_MAX)
+        ok = conf_fail_in(l, &c->source[CONF_SOURCES_MAX], "source",
+                          c->source[CONF_SOURCES_MAX].name, "",
+                          "is one too many; write at most %d source sections", CONF_SOURCES_MAX);
     for (unsigned i = 0; ok && i < c->n_source; i++)
         ok = conf_check_source(l, &c->source[i]);
     ok = ok && check_pairs(l);

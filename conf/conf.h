@@ -20,7 +20,9 @@
 #include "base/log.h"
 #include "base/str.h"
 
-#define CONF_NONE (-1)
+#define CONF_NONE        (-1)
+#define CONF_WORKERS_MAX 64
+#define CONF_SOURCES_MAX 64
 
 /* 10.0.0.0/8, 2001:db8::/32, 192.0.2.1 */
 struct conf_net {

@@ -12,8 +12,6 @@
 #include "base/mem.h"
 #include "relay/control/facts.h"
 
-#define SOURCES_MAX 64
-
 static void add(json_t *all, const char *what, const char *about, const char *command,
                 const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 
@@ -103,10 +101,10 @@ static void source_alarms(json_t *all, const struct dir_source_status *s)
 
 static void directory_alarms(json_t *all, const struct daemon *d)
 {
-    struct dir_source_status *s = mem_array(SOURCES_MAX, sizeof(*s));
-    unsigned n = directory_status(d->directory, s, SOURCES_MAX);
+    struct dir_source_status *s = mem_array(CONF_SOURCES_MAX, sizeof(*s));
+    unsigned n = directory_status(d->directory, s, CONF_SOURCES_MAX);
     uint64_t conflicts = 0;
-    for (unsigned i = 0; i < n && i < SOURCES_MAX; i++) {
+    for (unsigned i = 0; i < n; i++) {
         source_alarms(all, &s[i]);
         conflicts += s[i].conflicts;
     }

@@ -16,7 +16,6 @@
 #include "relay/daemon/job.h"
 #include "relay/route/route.h"
 
-#define SOURCES_MAX  64
 #define SLICE_MS     250
 #define SLICE_PAGE   200  /* findings */
 #define STEP_ENTRIES 1000 /* between two looks at the clock */
@@ -198,17 +197,17 @@ void control_doctor(void *ctx, struct control_req *r, const struct control_args 
     *x = (struct examination){.d = d,
                               .r = r,
                               .view = view,
-                              .status = mem_array(SOURCES_MAX, sizeof(*x->status)),
+                              .status = mem_array(CONF_SOURCES_MAX, sizeof(*x->status)),
                               .limit = a->limit,
                               .began_ms = clock_mono_ms(),
                               .page = json_array()};
-    unsigned n = directory_status(d->directory, x->status, SOURCES_MAX);
+    unsigned n = directory_status(d->directory, x->status, CONF_SOURCES_MAX);
     struct doctor_options o = {.checks = a->checks,
                                .source = a->source,
                                .domain = a->domain,
                                .now_ms = clock_mono_ms(),
                                .wall_ms = clock_wall_ms(),
-                               .n_status = n < SOURCES_MAX ? n : SOURCES_MAX,
+                               .n_status = n,
                                .status = x->status,
                                .is_readdressed = is_readdressed};
     x->doctor = doctor_new(view, &o);

@@ -30,8 +30,7 @@
 #include "relay/io/listener.h"
 #include "rewrite/address.h"
 
-#define BACKLOG     16
-#define SOURCES_MAX 64
+#define BACKLOG 16
 
 static void put(json_t *o, const char *key, json_t *value)
 {
@@ -56,10 +55,10 @@ static json_t *recovery_fact(const struct daemon *d)
 
 static json_t *directory_fact(const struct daemon *d)
 {
-    struct dir_source_status *s = mem_array(SOURCES_MAX, sizeof(*s));
-    unsigned n = directory_status(d->directory, s, SOURCES_MAX);
+    struct dir_source_status *s = mem_array(CONF_SOURCES_MAX, sizeof(*s));
+    unsigned n = directory_status(d->directory, s, CONF_SOURCES_MAX);
     json_t *o = json_object(), *all = json_array();
-    for (unsigned i = 0; i < n && i < SOURCES_MAX; i++)
+    for (unsigned i = 0; i < n; i++)
         (void)json_array_append_new(all, fact_source(&s[i]));
     put(o, "generation", json_integer((json_int_t)directory_generation(d->directory)));
     put(o, "sources", all);
@@ -126,9 +125,9 @@ static bool parse_link(const struct conf *c, const char *text, enum mail_origin 
 static json_t *lookup_fact(const struct daemon *d, struct str address, const struct dir_view *view,
                            const struct dir_result *result)
 {
-    struct dir_source_status *s = mem_array(SOURCES_MAX, sizeof(*s));
-    unsigned n = directory_status(d->directory, s, SOURCES_MAX);
-    json_t *o = fact_lookup(address, view, result, s, n < SOURCES_MAX ? n : SOURCES_MAX);
+    struct dir_source_status *s = mem_array(CONF_SOURCES_MAX, sizeof(*s));
+    unsigned n = directory_status(d->directory, s, CONF_SOURCES_MAX);
+    json_t *o = fact_lookup(address, view, result, s, n);
     mem_free(s);
     return o;
 }
@@ -166,11 +165,11 @@ static void op_explain(void *ctx, struct control_req *r, const struct control_ar
 static void op_directory_status(void *ctx, struct control_req *r, const struct control_args *a)
 {
     struct daemon *d = ctx;
-    struct dir_source_status *s = mem_array(SOURCES_MAX, sizeof(*s));
-    unsigned n = directory_status(d->directory, s, SOURCES_MAX);
+    struct dir_source_status *s = mem_array(CONF_SOURCES_MAX, sizeof(*s));
+    unsigned n = directory_status(d->directory, s, CONF_SOURCES_MAX);
     json_t *o = json_object();
     (void)a;
-    for (unsigned i = 0; i < n && i < SOURCES_MAX; i++)
+    for (unsigned i = 0; i < n; i++)
         (void)control_item(r, fact_source(&s[i]));
     mem_free(s);
     put(o, "generation", json_integer((json_int_t)directory_generation(d->directory)));

@@ -10,6 +10,7 @@
  */
 #include "relay/daemon/control_write.h"
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -51,6 +52,8 @@ static int source_by_name(const struct conf *c, struct str name)
     return CONF_NONE;
 }
 
+STATIC_ASSERT(CONF_SOURCES_MAX <= 64, "a bit for each source");
+
 /* The objects whose flag decides: in every source that has a flag value for the forest, the first
  * object of the address. */
 typedef void target_fn(void *arg, unsigned source, const char *value, const struct dir_claim *c);
@@ -69,7 +72,7 @@ static void each_target(const struct dir_view *v, struct str key, int forest, ta
                          : CONF_NONE;
         const char *value =
             source != CONF_NONE ? flag_value_of(conf, (unsigned)source, forest) : NULL;
-        if (value == NULL || source >= 64 || (done >> source & 1))
+        if (value == NULL || (done >> source & 1))
             continue;
         done |= UINT64_C(1) << source;
         fn(arg, (unsigned)source, value, c);

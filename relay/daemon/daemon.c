@@ -29,12 +29,11 @@
 
 #define STOP_TIMEOUT_MS 25000
 #define REOPEN_MS       30000 /* between two tries to open a source that a reload could not open */
-#define WORKERS_MAX     64
 
 static unsigned count_workers(const struct conf *c)
 {
     long n = c->workers != 0 ? (long)c->workers : sysconf(_SC_NPROCESSORS_ONLN);
-    return n < 1 ? 1 : n > WORKERS_MAX ? WORKERS_MAX : (unsigned)n;
+    return n < 1 ? 1 : n > CONF_WORKERS_MAX ? CONF_WORKERS_MAX : (unsigned)n;
 }
 
 /* Thousands of sessions need descriptors; the hard limit is the admin's (LimitNOFILE=). */

@@ -57,11 +57,11 @@ static const struct {
      "1: blackout: \"Mon-Fri\" is not a time window; write \"Mon-Fri 08:00-18:00\", \"daily "
      "22:00-06:00\" or \"2026-12-24 00:00 - 2026-12-27 00:00\""},
     /* numbers */
-    {"workers = many", "1: workers: \"many\" is not a whole number; write one from 0 to 256"},
-    {"\n\nworkers = 257", "3: workers: 257 is too much; write at most 256 threads"},
-    {"workers = -1", "1: workers: \"-1\" is not a whole number; write one from 0 to 256"},
+    {"workers = many", "1: workers: \"many\" is not a whole number; write one from 0 to 64"},
+    {"\n\nworkers = 65", "3: workers: 65 is too much; write at most 64 threads"},
+    {"workers = -1", "1: workers: \"-1\" is not a whole number; write one from 0 to 64"},
     {"workers = 99999999999999999999",
-     "1: workers: \"99999999999999999999\" is not a whole number; write one from 0 to 256"},
+     "1: workers: \"99999999999999999999\" is not a whole number; write one from 0 to 64"},
     {"smtpd { recipients_max = 10 }",
      "1: smtpd.recipients_max: 10 is too little; write at least 100 recipients"},
     {"spool { segment_size = 64MB }",
@@ -347,6 +347,25 @@ static const struct {
     {"{{{{{{{{{", "1: syntax: too many braces inside each other; at most 8"},
 };
 
+/* Status, alarms and moves have room for so many. */
+static void test_too_many_sources(void **state)
+{
+    (void)state;
+    struct buf text = BUF_INIT(100000);
+    struct err e = {0};
+    buf_append_c(&text, LFD);
+    for (unsigned i = 0; i < CONF_SOURCES_MAX; i++)
+        buf_printf(&text, "source s%u { type = manual forest = old }\n", i);
+    struct conf *c = conf_parse(buf_cstr(&text), "t.conf", &e);
+    assert_non_null(c);
+    conf_unref(&c);
+    buf_append_c(&text, "source more { type = manual forest = old }\n");
+    assert_null(conf_parse(buf_cstr(&text), "t.conf", &e));
+    assert_string_equal(e.text, "t.conf:68: source \"more\": is one too many; write at most 64 "
+                                "source sections");
+    buf_free(&text);
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -368,6 +387,7 @@ static void test_refused(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_refused)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_refused),
+                                       cmocka_unit_test(test_too_many_sources)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
