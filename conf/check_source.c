@@ -3,12 +3,42 @@
  */
 #include "conf/load.h"
 
+#include "base/assert.h"
 #include "base/mem.h"
 
 static bool fail_source(struct conf_load *l, const struct conf_source *s, const char *option,
                         const char *why)
 {
     return conf_fail_in(l, s, "source", s->name, option, "%s", why);
+}
+
+/* Has an option another value than its default? The default itself says nothing: the sample shows
+ * it for every option. */
+static bool is_changed(const struct conf_option *o, const struct conf_source *s)
+{
+    struct conf_source plain = {0};
+    char why[300];
+    ASSERT(conf_type_is_list(o->type) || conf_value_read(o, o->def, &plain, why, sizeof(why)));
+    bool changed = !conf_value_eq(o, s, &plain);
+    conf_value_free(o, &plain);
+    return changed;
+}
+
+static bool check_types(struct conf_load *l, const struct conf_source *s)
+{
+    for (unsigned i = 0; i < conf_option_count; i++) {
+        const struct conf_option *o = &conf_option[i];
+        if (o->section != CONF_S_source || o->types == 0 || (o->types >> s->type & 1) ||
+            !is_changed(o, s))
+            continue;
+        struct buf types = BUF_INIT(100);
+        conf_option_types(o, &types);
+        conf_fail_in(l, s, "source", s->name, o->name, "is for type = %s; remove it",
+                     buf_cstr(&types));
+        buf_free(&types);
+        return false;
+    }
+    return true;
 }
 
 static bool check_ldap(struct conf_load *l, const struct conf_source *s)
@@ -20,8 +50,6 @@ static bool check_ldap(struct conf_load *l, const struct conf_source *s)
         return fail_source(l, s, "base",
                            "is missing; write the DN below which recipients are, like "
                            "\"dc=example,dc=org\"");
-    if (s->path[0] != '\0')
-        return fail_source(l, s, "path", "is for type = ldif or csv; remove it");
     if (s->bind != CONF_BIND_SIMPLE && s->password_file[0] != '\0')
         return fail_source(l, s, "password_file", "is for bind = simple; remove it");
     if (s->bind == CONF_BIND_SIMPLE && (s->bind_dn[0] == '\0') != (s->password_file[0] == '\0'))
@@ -79,16 +107,6 @@ static bool check_file(struct conf_load *l, const struct conf_source *s)
     if (s->path[0] == '\0')
         return fail_source(l, s, "path",
                            "is missing; write path = \"/etc/causeway/recipients.ldif\"");
-    if (s->n_uri != 0)
-        return fail_source(l, s, "uri", "is for type = openldap or active-directory; remove it");
-    return true;
-}
-
-static bool check_manual(struct conf_load *l, const struct conf_source *s)
-{
-    if (s->path[0] != '\0' || s->n_uri != 0)
-        return fail_source(l, s, s->path[0] != '\0' ? "path" : "uri",
-                           "has no meaning for type = manual; remove it");
     return true;
 }
 
@@ -103,7 +121,7 @@ static bool check_kind(struct conf_load *l, const struct conf_source *s)
     case CONF_SOURCE_ACTIVE_DIRECTORY:
         return check_active_directory(l, s);
     default:
-        return check_manual(l, s);
+        return true;
     }
 }
 
@@ -147,9 +165,7 @@ bool conf_check_source(struct conf_load *l, struct conf_source *s)
     }
     if (s->forest[0] != '\0' && !conf_check_forest(l, s, "source", s->name, "forest", &s->forest))
         return false;
-    if (!check_kind(l, s))
-        return false;
-    if (!check_flags(l, s))
+    if (!check_types(l, s) || !check_kind(l, s) || !check_flags(l, s))
         return false;
     if (s->forest[0] == '\0' && s->n_flag == 0)
         return fail_source(l, s, "forest",

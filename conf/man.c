@@ -31,8 +31,11 @@ static void put_text(struct buf *out, const char *text)
 
 static void put_option(struct buf *out, const struct conf_option *o)
 {
+    struct buf text = BUF_INIT(4096);
     buf_printf(out, ".It Ic %s No = Ar %s\n", o->name, conf_type_text(o->type));
-    put_text(out, o->text);
+    conf_option_text(o, &text);
+    put_text(out, buf_cstr(&text));
+    buf_free(&text);
     buf_append_c(out, ".Pp\n");
     conf_option_bounds(o, out);
     if (o->def == NULL) {

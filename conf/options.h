@@ -67,7 +67,8 @@ struct conf_option {
     enum conf_when when;
     conf_check_fn *check; /* of a string, or of each element; NULL = anything */
     const char *example;  /* for the sample; NULL = the default, commented out */
-    const char *text;
+    const char *text;     /* after "With type = ...: ", if `types` is not 0 */
+    unsigned types;       /* of a source: bits 1 << enum conf_source_type; 0 = all */
 };
 
 extern const struct conf_section conf_section[CONF_S_COUNT];
@@ -81,6 +82,8 @@ bool conf_section_is_in(enum conf_section_id s, enum conf_section_id parent);
 bool conf_type_is_list(enum conf_type t);
 /* "size", "duration", "list of networks" ... for people. */
 const char *conf_type_text(enum conf_type t);
+/* "ldif, csv or manual", of the types of sources that the option is for. */
+void conf_option_types(const struct conf_option *o, struct buf *out);
 
 /* Where sections with a name live in their parent's structure. */
 struct conf_family {
@@ -110,6 +113,8 @@ struct str conf_choice(const char *choices, unsigned n);
 
 /* ---- descriptions (sample.c) ---- */
 
+/* All that is to be said of what the option does. */
+void conf_option_text(const struct conf_option *o, struct buf *out);
 /* The default as it would be written in the file. The option must have one. */
 void conf_option_default(const struct conf_option *o, struct buf *out);
 /* "duration from 1s to 1h", "1 to 65535 port". */

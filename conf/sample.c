@@ -30,6 +30,16 @@ static void put_prose(struct buf *out, unsigned indent, const char *text)
     }
 }
 
+void conf_option_text(const struct conf_option *o, struct buf *out)
+{
+    if (o->types != 0) {
+        buf_append_c(out, "With type = ");
+        conf_option_types(o, out);
+        buf_append_c(out, ": ");
+    }
+    buf_append_c(out, o->text);
+}
+
 void conf_option_default(const struct conf_option *o, struct buf *out)
 {
     if (conf_type_is_list(o->type))
@@ -79,8 +89,10 @@ void conf_option_bounds(const struct conf_option *o, struct buf *out)
 static void put_option(struct buf *out, unsigned indent, const struct conf_option *o,
                        bool commented)
 {
-    struct buf note = BUF_INIT(512);
-    put_prose(out, indent, o->text);
+    struct buf note = BUF_INIT(512), text = BUF_INIT(4096);
+    conf_option_text(o, &text);
+    put_prose(out, indent, buf_cstr(&text));
+    buf_free(&text);
     conf_option_bounds(o, &note);
     buf_append_c(&note, o->def == NULL ? "; required" : "");
     buf_append_c(&note, o->when == CONF_RESTART ? "; needs a restart" : "");

@@ -42,7 +42,7 @@ const struct conf_section conf_section[CONF_S_COUNT] = {
 };
 
 #define ROW(section_, name_, type_, count_, member_, def_, min_, max_, unit_, when_, check_,       \
-            example_, text_)                                                                       \
+            example_, text_, ...)                                                                  \
     {.section = CONF_S_##section_,                                                                 \
      .name = #name_,                                                                               \
      .member = #member_,                                                                           \
@@ -57,7 +57,8 @@ const struct conf_section conf_section[CONF_S_COUNT] = {
      .when = CONF_##when_,                                                                         \
      .check = check_,                                                                              \
      .example = example_,                                                                          \
-     .text = text_},
+     .text = text_,                                                                                \
+     __VA_ARGS__},
 
 const struct conf_option conf_option[] = {
 #define SECTION(...)
@@ -114,6 +115,21 @@ const struct conf_option *conf_option_find(enum conf_section_id s, const char *n
         if (conf_option[i].section == s && strcmp(conf_option[i].name, name) == 0)
             return &conf_option[i];
     return NULL;
+}
+
+void conf_option_types(const struct conf_option *o, struct buf *out)
+{
+    const char *names = conf_option_find(CONF_S_source, "type")->unit;
+    unsigned left = (unsigned)__builtin_popcount(o->types);
+    for (unsigned i = 0; i < CONF_SOURCE_TYPES; i++) {
+        if (!(o->types >> i & 1))
+            continue;
+        left--;
+        buf_printf(out, "%.*s%s", STR_ARG(conf_choice(names, i)),
+                   left > 1    ? ", "
+                   : left == 1 ? " or "
+                               : "");
+    }
 }
 
 bool conf_section_is_in(enum conf_section_id s, enum conf_section_id parent)

@@ -9,7 +9,7 @@ from client import Client, message
 from relay import DOMAIN
 from wait import until
 
-FLAGS = 'flag_values = { "A = A", "B = B" }\n    mass_change_percent = 100'
+FLAGS = 'flag_values = { "A = A", "B = B" }'
 SLOW = ["retry_min = 10m", "retry_max = 10m", "dest_backoff_min = 10m", "dest_backoff_max = 10m"]
 
 
@@ -65,7 +65,7 @@ class Export:
 
     def source(self, more=""):
         return (f'source "export" {{\n    type = csv\n    path = "{self.path}"\n'
-                f'    flag_attribute = "CustomAttribute1"\n    {FLAGS}\n    grace = 0\n    {more}\n}}\n')
+                f'    flag_attribute = "CustomAttribute1"\n    {FLAGS}\n    mass_change_percent = 100\n    grace = 0\n    {more}\n}}\n')
 
     def write(self, more=""):
         new = self.path.with_suffix(".new")

@@ -257,7 +257,30 @@ static const struct {
          "password_file = /x }",
      "4: source \"s\".password_file: is for bind = simple; remove it"},
     {LFD "source s { type = manual forest = old path = /x }",
-     "4: source \"s\".path: has no meaning for type = manual; remove it"},
+     "4: source \"s\".path: is for type = ldif or csv; remove it"},
+    {LFD "source s { type = manual forest = old filter = '(a=b)' }",
+     "4: source \"s\".filter: is for type = openldap or active-directory; remove it"},
+    {LFD "source s { type = ldif path = /x forest = old\n filter = '(mail=*)' }",
+     "5: source \"s\".filter: is for type = openldap or active-directory; remove it"},
+    {LFD "source s { type = csv path = /x forest = old base = 'dc=a' }",
+     "4: source \"s\".base: is for type = openldap or active-directory; remove it"},
+    {LFD "source s { type = ldif path = /x forest = old ca_file = /ca }",
+     "4: source \"s\".ca_file: is for type = openldap or active-directory; remove it"},
+    {LFD "source s { type = ldif path = /x forest = old csv_key = Id }",
+     "4: source \"s\".csv_key: is for type = csv; remove it"},
+    {LFD "source s { type = ldif path = /x forest = old csv_separator = '|' }",
+     "4: source \"s\".csv_separator: is for type = csv or manual; remove it"},
+    {LFD "source s { type = openldap forest = old uri = 'ldap://a' base = 'dc=a' sync = usn }",
+     "4: source \"s\".sync: is for type = active-directory; remove it"},
+    {LFD "source s { type = openldap forest = old uri = 'ldap://a' base = 'dc=a' page_size = 10 }",
+     "4: source \"s\".page_size: is for type = active-directory; remove it"},
+    {LFD "source s { type = openldap forest = old uri = 'ldap://a' base = 'dc=a' line_max = 1K }",
+     "4: source \"s\".line_max: is for type = ldif, csv or manual; remove it"},
+    {LFD "source s { type = manual forest = old grace = 1d }",
+     "4: source \"s\".grace: is for type = ldif, csv, openldap or active-directory; remove it"},
+    {LFD "source s { type = manual forest = old mass_change_percent = 100 }",
+     "4: source \"s\".mass_change_percent: is for type = ldif, csv, openldap or "
+     "active-directory; remove it"},
     {LFD "source s { type = ldif path = /x forest = old attributes = 'mial = x' }",
      "4: source \"s\".attributes: \"mial = x\" does not begin with an attribute that the relay "
      "uses; write one that causeway.conf(5) lists, such as \"mail = rfc822Mailbox\""},
@@ -291,7 +314,10 @@ static const struct {
      "4: source \"s\".domains: x.y is not a shared domain; write one that has a domain section "
      "with "
      "type = shared"},
-    {LFD "source s { type = ldif path = /x forest = old backoff_min = 6m }",
+    {LFD "source s { type = csv path = /x forest = old backoff_min = 2s }",
+     "4: source \"s\".backoff_min: is for type = openldap or active-directory; remove it"},
+    {LFD
+     "source s { type = openldap uri = 'ldap://a' base = 'dc=a' forest = old backoff_min = 6m }",
      "4: source \"s\".backoff_min: is more than backoff_max; write a shorter time or raise "
      "backoff_max"},
     {LFD "queue { retry_min = 2h }",

@@ -402,6 +402,8 @@ static void test_table(void **state)
             good_text = good_text && *p >= ' ' && *p <= '~' && !(p[0] == ' ' && p[1] == ' ');
         if (!good_text)
             fail_msg("%s: bad description: %s", o->name, o->text);
+        if (o->types != 0 && (o->section != CONF_S_source || o->text[0] < 'a'))
+            fail_msg("%s: goes on after \"With type = ...:\"", o->name);
         if (o->unit[0] == '\0' && o->type != CONF_T_BOOL && strcmp(o->name, "port") != 0)
             fail_msg("%s: no unit", o->name);
         if (o->max <= o->min)
@@ -456,6 +458,8 @@ static void test_sample(void **state)
             fail_msg("not in the sample: %s", line);
         mem_free(line);
     }
+    assert_non_null(strstr(sample, "# With type = openldap or active-directory: which entries"));
+    assert_non_null(strstr(sample, "# With type = ldif, csv or manual: the longest value"));
 
     char *text = str_dup(buf_str(&out));
     bool indent = true;
