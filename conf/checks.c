@@ -83,11 +83,32 @@ const char *conf_check_host(const char *v)
            "port has an option of its own)";
 }
 
-const char *conf_check_path(const char *v)
+static const char *check_path(const char *v)
 {
     if (v[0] == '\0' || v[0] == '/')
         return NULL;
     return "is not an absolute path; write one that begins with \"/\"";
+}
+
+/* One form; what is to be there, files.c looks at. */
+const char *conf_check_path_read(const char *v)
+{
+    return check_path(v);
+}
+
+const char *conf_check_path_watched(const char *v)
+{
+    return check_path(v);
+}
+
+const char *conf_check_path_made(const char *v)
+{
+    return check_path(v);
+}
+
+const char *conf_check_path_socket(const char *v)
+{
+    return check_path(v);
 }
 
 const char *conf_check_listen(const char *v)

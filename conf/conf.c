@@ -53,6 +53,9 @@ void conf_unref(struct conf **c)
         if (!conf_section[s].titled)
             free_options((enum conf_section_id)s, old);
     free_families(CONF_S_top, old);
+    for (unsigned i = 0; i < old->n_file; i++)
+        mem_free(old->file[i].where);
+    mem_free(old->file);
     mem_free(old->path);
     mem_free(old);
 }

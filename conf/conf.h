@@ -173,6 +173,18 @@ struct conf_source {
     char **domains;
 };
 
+enum conf_file_kind {
+    CONF_FILE_READ,    /* must be there, and the daemon may read it */
+    CONF_FILE_WATCHED, /* may come later */
+    CONF_FILE_MADE,    /* a folder that the daemon makes */
+    CONF_FILE_SOCKET   /* made by the daemon, with its folder */
+};
+struct conf_file { /* one that the configuration names */
+    enum conf_file_kind kind;
+    const char *path;
+    char *where; /* "causeway.conf:12: source \"ldap\".ca_file" */
+};
+
 struct conf {
     /* top level */
     char *hostname;
@@ -246,14 +258,20 @@ struct conf {
         unsigned clients_max;
     } control;
 
-    char *path;    /* derived: the file it came from */
-    uint32_t refs; /* private, atomic */
+    char *path; /* derived: the file it came from */
+    unsigned n_file;
+    struct conf_file *file; /* derived */
+    uint32_t refs;          /* private, atomic */
 };
 
 /* Reads, checks, derives. NULL and *e: "file:line: option: what is wrong; what would be right". */
 struct conf *conf_load(const char *path, struct err *e);
 /* The same from memory, for tests; `name` stands for the file in errors. */
 struct conf *conf_parse(const char *text, const char *name, struct err *e);
+/* Are the files there that options name? As the user that this process runs as; `as_daemon`: the
+ * daemon has or will have the same rights. False and *e: what is missing or cannot be read, as
+ * above. What may be in order is told in `notes` (may be NULL for the daemon), a line each. */
+bool conf_files_look(const struct conf *c, bool as_daemon, struct buf *notes, struct err *e);
 struct conf *conf_ref(struct conf *c);
 void conf_unref(struct conf **c);
 /* What a reload from `a` to `b` cannot apply without a restart: names of such options, comma

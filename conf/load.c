@@ -404,6 +404,8 @@ static struct conf *load_text(char *text, size_t n, const char *name, struct err
         pthread_mutex_unlock(&lock);
     }
     ok = ok && conf_check(&l);
+    if (ok)
+        conf_files_gather(&l);
     mem_free(l.span);
     mem_free(l.place);
     mem_free(l.seen);

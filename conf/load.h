@@ -1,6 +1,7 @@
 /*
  * load.h - one reading of a configuration file, shared by the steps it takes: text.c looks at the
- * raw text, load.c parses and fills, check.c and check_source.c compare options with each other.
+ * raw text, load.c parses and fills, check.c and check_source.c compare options with each other,
+ * files.c keeps which files they name.
  */
 #ifndef CONF_LOAD_H
 #define CONF_LOAD_H
@@ -55,6 +56,9 @@ bool conf_check_forest(struct conf_load *l, const void *base, const char *word, 
                        const char *option, char **name);
 /* check_source.c */
 bool conf_check_source(struct conf_load *l, struct conf_source *s);
+
+/* files.c: keeps what files the options name, and where they do. */
+void conf_files_gather(struct conf_load *l);
 
 /* suggest.c: ` did you mean "x"?`, or where the word belongs, or the words that are known there. */
 void conf_suggest(enum conf_section_id s, const char *word, char *dst, size_t cap);

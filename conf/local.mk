@@ -3,7 +3,7 @@ noinst_LIBRARIES += libconf.a
 libconf_a_SOURCES = conf/conf.h conf/options.h conf/options.def \
 	conf/attributes.def conf/load.h \
 	conf/table.c conf/value.c conf/checks.c conf/text.c conf/suggest.c conf/load.c \
-	conf/check.c conf/check_source.c conf/conf.c conf/sample.c conf/man.c \
+	conf/check.c conf/check_source.c conf/files.c conf/conf.c conf/sample.c conf/man.c \
 	conf/blackout.c conf/blackout.h
 
 # What is made from the table when the program is built

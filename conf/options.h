@@ -121,11 +121,15 @@ void conf_option_default(const struct conf_option *o, struct buf *out);
 void conf_option_bounds(const struct conf_option *o, struct buf *out);
 
 /* ---- checks of single values (checks.c) ---- */
-conf_check_fn conf_check_hostname, conf_check_domain, conf_check_host, conf_check_path,
-    conf_check_listen, conf_check_email, conf_check_template, conf_check_uri, conf_check_pattern,
-    conf_check_attribute, conf_check_attribute_pair, conf_check_join, conf_check_ip,
-    conf_check_servers, conf_check_name, conf_check_filter, conf_check_blackout,
-    conf_check_separator;
+conf_check_fn conf_check_hostname, conf_check_domain, conf_check_host, conf_check_listen,
+    conf_check_email, conf_check_template, conf_check_uri, conf_check_pattern, conf_check_attribute,
+    conf_check_attribute_pair, conf_check_join, conf_check_ip, conf_check_servers, conf_check_name,
+    conf_check_filter, conf_check_blackout, conf_check_separator;
+
+/* Paths: of a file that must be there, of one that may come later, of a folder and of a socket that
+ * the daemon makes. The form is the same; files.c looks at what is there. */
+conf_check_fn conf_check_path_read, conf_check_path_watched, conf_check_path_made,
+    conf_check_path_socket;
 
 bool conf_net_parse(const char *text, struct conf_net *out);
 

@@ -69,9 +69,11 @@ static unsigned clients_possible(const struct conf *c, unsigned n_worker)
 
 static bool make_directories(const struct conf *c, struct err *e)
 {
-    return file_make_dir(c->spool.directory, 0700, e) &&
-           file_make_dir(c->state_directory, 0700, e) && privileges_own(c, c->spool.directory, e) &&
-           privileges_own(c, c->state_directory, e);
+    if (!file_make_dir(c->spool.directory, 0700, e))
+        return err_wrap(e, "spool.directory");
+    if (!file_make_dir(c->state_directory, 0700, e))
+        return err_wrap(e, "state_directory");
+    return privileges_own(c, c->spool.directory, e) && privileges_own(c, c->state_directory, e);
 }
 
 /* Snapshots and journals have one writer. */
@@ -221,7 +223,8 @@ bool daemon_start(struct daemon *d, const char *conf_path, struct err *e)
     if (!bind_all(d->conf, d->n_worker, &sockets, &per_worker, e))
         return false;
     bool ok = make_directories(d->conf, e) && control_ops_bind(d, e) &&
-              privileges_drop(d->conf, e) && start_service(d, sockets, per_worker, e);
+              privileges_drop(d->conf, e) && conf_files_look(d->conf, true, NULL, e) &&
+              start_service(d, sockets, per_worker, e);
     bind_free(sockets, d->n_worker);
     if (!ok)
         return false;
@@ -244,7 +247,8 @@ void daemon_run(struct daemon *d)
 bool daemon_reload(struct daemon *d, struct buf *note, struct err *e)
 {
     struct conf *c = conf_load(d->conf_path, e);
-    if (c == NULL) {
+    if (c == NULL || !conf_files_look(c, true, NULL, e)) {
+        conf_unref(&c);
         d->reloads_failed++;
         d->reload_failed = true;
         LOG(ERROR, NULL, "reload-refused", LC("why", e->text), LC("effect", "nothing was changed"));

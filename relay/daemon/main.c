@@ -5,12 +5,15 @@
  * Exit status: 0 stopped as asked (or the check passed), 1 could not start, 2 wrong arguments.
  */
 #include <getopt.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "conf/conf.h"
 #include "config.h"
+#include "relay/daemon/bind.h"
 #include "relay/daemon/daemon.h"
 
 static const char usage[] =
@@ -20,7 +23,8 @@ static const char usage[] =
     "Causeway, an SMTP coexistence relay. Runs in the foreground.\n"
     "\n"
     "  -c, --config FILE   configuration (default " SYSCONFDIR "/causeway/causeway.conf)\n"
-    "      --check FILE    read and check a configuration, then exit: 0 if it is good\n"
+    "      --check FILE    read and check a configuration and the files that it names,\n"
+    "                      then exit: 0 if it is good\n"
     "      --sample        print an annotated sample configuration and exit\n"
     "  -V, --version       print the version and exit\n"
     "  -h, --help          print this and exit\n"
@@ -28,22 +32,46 @@ static const char usage[] =
     "Signals: TERM and INT finish what is in hand and stop; HUP reads the configuration again.\n"
     "See causewayd(8), causeway.conf(5), causewayctl(8).\n";
 
+/* Files are looked at as the daemon will: not as root. */
+static bool look_at_files(const struct conf *c, struct buf *notes, struct err *e)
+{
+    struct err why;
+    const struct passwd *user = getpwnam(c->user);
+    bool root = geteuid() == 0, its_user = user != NULL && user->pw_uid == geteuid();
+    if (root && c->user[0] != '\0' && !privileges_drop(c, &why))
+        buf_printf(notes, "files were looked at as root: %s\n", why.text);
+    return conf_files_look(c, root || its_user, notes, e);
+}
+
+static void print_notes(struct str notes)
+{
+    while (notes.n != 0) {
+        struct str line = str_split(&notes, '\n');
+        printf("warning: %.*s\n", STR_ARG(line));
+    }
+}
+
 static int check(const char *path)
 {
     struct err e;
+    struct buf notes = BUF_INIT(1 << 20);
     struct conf *c = conf_load(path, &e);
-    if (c == NULL) {
+    bool ok = c != NULL && look_at_files(c, &notes, &e);
+    if (ok) {
+        const char *gap = daemon_without_source(c);
+        printf("%s: good (%u forests, %u domains, %u listeners, %u directory sources)\n", path,
+               c->n_forest, c->n_domain, c->n_listener, c->n_source);
+        if (gap != NULL)
+            printf("but no source section can know the recipients of %s: all of them will get "
+                   "451\n",
+                   gap);
+        print_notes(buf_str(&notes));
+    } else {
         fprintf(stderr, "causewayd: %s\n", e.text);
-        return 1;
     }
-    const char *gap = daemon_without_source(c);
-    printf("%s: good (%u forests, %u domains, %u listeners, %u directory sources)\n", path,
-           c->n_forest, c->n_domain, c->n_listener, c->n_source);
-    if (gap != NULL)
-        printf("but no source section can know the recipients of %s: all of them will get 451\n",
-               gap);
+    buf_free(&notes);
     conf_unref(&c);
-    return 0;
+    return ok ? 0 : 1;
 }
 
 static int sample(void)

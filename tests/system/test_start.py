@@ -1,12 +1,16 @@
 """What a new admin gets wrong at the start: each ends with one sentence that says what, where, and what would be right."""
+import contextlib
 import os
 import re
+import shutil
 import socket
 import subprocess
 
 import pytest
 
+from certificate import certificate
 from client import Client, message
+from dirwatch import LIBRARIES_LEAK
 from relay import DOMAIN, build_dir
 from wait import free_port, until
 
@@ -128,6 +132,119 @@ def test_check_names_the_line(tmp_path):
     assert code == 1 and out == "" and f"{path}:{line}: " in err and "retry_min" in err, err
 
 
+LDAP = """source "ldap" {{
+    type = openldap
+    forest = "A"
+    uri = {{ "ldaps://127.0.0.1:1" }}
+    tls = ldaps
+    base = "dc=x"
+    bind_dn = "cn=x"
+    password_file = "{0}/password"
+    ca_file = "{0}/ca.pem"
+    tls_cert_file = "{0}/cert.pem"
+    tls_key_file = "{0}/key.pem"
+}}
+"""
+NEEDED = ["password", "ca.pem", "cert.pem", "key.pem"]
+
+
+def with_files(relay, tmp_path, but=""):
+    """A relay that was not started, whose source names four files; all are there but one, which is `away`."""
+    certificate(tmp_path)
+    (tmp_path / "password").write_text("something\n")
+    if but:
+        (tmp_path / but).rename(tmp_path / "away")
+    r = relay(forests={"A": [free_port()]}, source=LDAP.format(tmp_path), env=LIBRARIES_LEAK)
+    with open(r.conf, encoding="utf-8") as f:
+        lines = f.read().split("\n")
+    return r, next((f"{r.conf}:{i}: " for i, x in enumerate(lines, 1) if but and x.endswith(f'/{but}"')), None)
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_file_that_a_source_needs_is_missing(relay, tmp_path, name):
+    """By --check, at the start and by a reload: file, line, option, what would be right."""
+    r, place = with_files(relay, tmp_path, but=name)
+    code, out, err = causewayd("--check", r.conf)
+    assert code == 1 and out == "", out + err
+    for said in (err, refused(r)):
+        assert place in said and 'source "ldap".' in said and f"{tmp_path}/{name}" in said, said
+        assert "No such file" in said and "correct the path" in said, said
+    (tmp_path / "away").rename(tmp_path / name)
+    code, out, err = causewayd("--check", r.conf)
+    assert code == 0 and "warning" not in out and err == "", out + err
+    r.start(directory=False)
+    (tmp_path / name).unlink()
+    code, text = r.ctl("reload")
+    assert code == 1 and place in text and "nothing was changed" in text, text
+
+
+def test_file_that_a_source_needs_is_something_else(relay, tmp_path):
+    r, _ = with_files(relay, tmp_path)
+    (tmp_path / "password").write_text("")
+    assert "is empty" in causewayd("--check", r.conf)[2]
+    (tmp_path / "password").unlink()
+    (tmp_path / "password").mkdir()
+    assert "is a folder" in causewayd("--check", r.conf)[2]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root changes its user")
+def test_file_that_only_root_may_read(relay, tmp_path):
+    """The daemon is not root when it reads it; neither is --check."""
+    r, _ = with_files(relay, tmp_path)
+    shutil.chown(tmp_path / "password", 0, 0)
+    for name in NEEDED:
+        os.chmod(tmp_path / name, 0o644)
+    with open(r.conf, encoding="utf-8") as f:
+        text = f.read()
+    with open(r.conf, "w", encoding="utf-8") as f:
+        f.write(text.replace('user = ""', 'user = "nobody"'))
+    with opened(tmp_path):
+        assert causewayd("--check", r.conf)[0] == 0
+        os.chmod(tmp_path / "password", 0o600)
+        code, _, err = causewayd("--check", r.conf)
+        assert code == 1 and "password" in err and 'may not be read by user "nobody"' in err, err
+        assert 'may not be read by user "nobody"' in refused(r)
+
+
+@contextlib.contextmanager
+def opened(path):
+    """Everybody may go through the folders above; pytest makes them for one user only."""
+    modes = [(p, os.stat(p).st_mode) for p in path.parents]
+    for p, mode in modes:
+        os.chmod(p, mode | 0o011)
+    os.chmod(path, 0o755)
+    yield
+    for p, mode in modes:
+        os.chmod(p, mode)
+
+
+@pytest.mark.parametrize("kind", ["ldif", "csv"])
+def test_file_of_a_source_that_may_come_later(relay, tmp_path, kind):
+    """It is watched: a warning, and not an error."""
+    later = tmp_path / "later"
+    source = f'source "people" {{\n    type = {kind}\n    path = "{later}"\n    forest = "A"\n}}\n'
+    r = relay(forests={"A": [free_port()]}, source=source)
+    code, out, err = causewayd("--check", r.conf)
+    assert code == 0 and err == "", err
+    warning = next(x for x in out.split("\n") if x.startswith("warning: "))
+    assert re.search(rf'{r.conf}:\d+: source "people"\.path: {later} cannot be read', warning), warning
+    r.start(directory=False)
+    code, text = r.ctl("reload")
+    assert code == 0, text
+    later.mkdir()
+    code, _, err = causewayd("--check", r.conf)
+    assert code == 1 and "is a folder" in err, err
+
+
+def test_folder_that_is_a_file(relay, tmp_path):
+    (tmp_path / "file").write_text("")
+    r = relay(forests={"A": [free_port()]})
+    r.spool = str(tmp_path / "file" / "spool")
+    r.write_conf()
+    code, _, err = causewayd("--check", r.conf)
+    assert code == 1 and f"spool.directory: {tmp_path}/file is not a folder" in err, err
+
+
 @pytest.mark.parametrize("args", [["--bogus"], ["extra"], ["-c"], ["--check"]])
 def test_wrong_arguments(args):
     code, out, err = causewayd(*args)
@@ -160,7 +277,9 @@ def test_readme_configuration_is_good(tmp_path):
     with open(readme, encoding="utf-8") as f:
         text = f.read()
     example = re.search(r"## A configuration\n\n((?:    .*\n|\n)+)", text).group(1)
-    path = tmp_path / "readme.conf"
-    path.write_text("".join(x[4:] + "\n" for x in example.split("\n")))
+    path, password = tmp_path / "readme.conf", tmp_path / "password"
+    password.write_text("secret\n")
+    path.write_text("".join(x[4:] + "\n" for x in example.split("\n"))
+                    .replace("/etc/causeway/directory.password", str(password)))
     code, out, err = causewayd("--check", str(path))
     assert code == 0 and "451" not in out, out + err

@@ -278,6 +278,68 @@ static void test_file(void **state)
     assert_non_null(strstr(e.text, "; name a readable file"));
 }
 
+static void write_file(const char *folder, const char *name, const char *text)
+{
+    char path[200];
+    (void)snprintf(path, sizeof(path), "%s/%s", folder, name);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+}
+
+/* What is given in the file is looked at, and nothing else; a watched file may be missing. */
+static void test_files(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/conf_test.XXXXXX", text[2000], expected[300];
+    struct err e = {0};
+    struct buf notes = BUF_INIT(10000);
+    assert_non_null(mkdtemp(folder));
+    (void)snprintf(text, sizeof(text),
+                   LFD
+                   "source \"a\" { type = openldap uri = 'ldap://a' base = 'dc=a' forest = old\n"
+                   " bind_dn = 'cn=x' password_file = '%s/p'\n ca_file = '%s/ca' }\n"
+                   "source \"b\" { type = ldif forest = old\n path = '%s/b' }\n"
+                   "spool { directory = '%s/made/spool' }\n"
+                   "control { socket = '%s/made/socket' }\n",
+                   folder, folder, folder, folder, folder);
+    struct conf *c = good(text);
+    write_file(folder, "ca", "x");
+    assert_false(conf_files_look(c, true, &notes, &e));
+    (void)snprintf(expected, sizeof(expected),
+                   "t.conf:5: source \"a\".password_file: %s/p cannot be read (No such file or "
+                   "directory); make the file, or correct the path",
+                   folder);
+    assert_string_equal(e.text, expected);
+    assert_int_equal(notes.n, 0);
+    write_file(folder, "p", "secret");
+    assert_true(conf_files_look(c, true, NULL, &e));
+    assert_true(conf_files_look(c, true, &notes, &e));
+    (void)snprintf(expected, sizeof(expected),
+                   "t.conf:8: source \"b\".path: %s/b cannot be read (No such file or directory); "
+                   "until it can, the source knows nobody\n",
+                   folder);
+    assert_string_equal(buf_cstr(&notes), expected);
+    write_file(folder, "p", "");
+    assert_false(conf_files_look(c, true, &notes, &e));
+    assert_non_null(strstr(e.text, "/p is empty; fill it"));
+    write_file(folder, "p", "secret");
+    write_file(folder, "made", "");
+    assert_false(conf_files_look(c, true, &notes, &e));
+    (void)snprintf(expected, sizeof(expected),
+                   "t.conf:9: spool.directory: %s/made is not a folder; correct the path", folder);
+    assert_string_equal(e.text, expected);
+    conf_unref(&c);
+    static const char *const name[] = {"p", "ca", "made"};
+    for (size_t i = 0; i < ARRAY_LEN(name); i++) {
+        (void)snprintf(text, sizeof(text), "%s/%s", folder, name[i]);
+        assert_int_equal(unlink(text), 0);
+    }
+    assert_int_equal(rmdir(folder), 0);
+    buf_free(&notes);
+}
+
 static void test_units(void **state)
 {
     (void)state;
@@ -514,6 +576,7 @@ int main(void)
         cmocka_unit_test(test_units),       cmocka_unit_test(test_restart),
         cmocka_unit_test(test_references),  cmocka_unit_test(test_table),
         cmocka_unit_test(test_sample),      cmocka_unit_test(test_man),
+        cmocka_unit_test(test_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
