@@ -210,6 +210,19 @@ static void say_origin(struct route_work *w)
                   w->shown);
 }
 
+/* So that nobody looks for a reason there. A rule that does look at the sender takes this away. */
+static void say_sender(struct route_work *w)
+{
+    char sender[128];
+    if (w->trace == NULL || w->q->sender.n == 0)
+        return;
+    escape_cstr(w->q->sender, sender, sizeof(sender));
+    route_say(w,
+              "the sender <%s> makes no difference: no rule looks at senders, only at where the "
+              "mail comes from",
+              sender);
+}
+
 static void decide(struct route_work *w)
 {
     const struct route_query *q = w->q;
@@ -218,6 +231,7 @@ static void decide(struct route_work *w)
     if (q->origin == MAIL_FROM_FOREST)
         w->origin_forest = conf_find_forest(q->conf, q->origin_name);
     say_origin(w);
+    say_sender(w);
     if (!parse_recipient(w))
         return;
     int d = conf_find_domain(q->conf, w->domain);

@@ -17,7 +17,7 @@ struct route_query {
     const struct dir_view *view;
     int64_t now_ms;       /* monotonic */
     struct str recipient; /* as written */
-    struct str sender;    /* as written; empty = null sender */
+    struct str sender;    /* as written; empty = null sender. No rule depends on it */
     enum mail_origin origin;
     struct str origin_name; /* forest, if origin is one */
     struct str refused_by;  /* a forest that refused it as unknown already; empty = none */

@@ -237,6 +237,7 @@ def test_explain(stuck):
     assert claim["best"] and claim["source"] == "people" and "extensionAttribute1" in claim["evidence"]
     code, text = r.ctl("explain", ANNA, "--from", "s@sender.test", "--link", "forest:A")
     assert code == 0 and "550 5.4.6" in text and 'source "people" says A' in text, text
+    assert "the sender <s@sender.test> makes no difference" in text, text
     assert r.ctl_json("explain", ANNA, "--link", "forest:B")["dest"] == "forest:A"
     e = r.ctl_json("explain", "x@elsewhere.test")
     assert e["decision"] == "refuse" and e["reply"].startswith("550 5.7.1")

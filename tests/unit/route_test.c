@@ -542,13 +542,15 @@ static void test_full_arena(void **state)
         }
 }
 
-static void explain(enum from from, const char *recipient, const char *const *lines, size_t n)
+static void explain(enum from from, const char *sender, const char *recipient,
+                    const char *const *lines, size_t n)
 {
     struct arena a;
     struct route_trace trace = {0};
     struct decision d;
     arena_init(&a, 4096, 0);
     struct route_query q = query(from, recipient);
+    q.sender = str_c(sender);
     route_decide(&q, &a, &trace, &d);
     for (size_t i = 0; i < trace.n || i < n; i++) {
         const char *got = i < trace.n ? trace.line[i].p : "(nothing)";
@@ -558,10 +560,11 @@ static void explain(enum from from, const char *recipient, const char *const *li
     }
     arena_free(&a);
 }
-#define EXPLAIN(from, recipient, ...)                                                              \
+#define EXPLAIN(from, recipient, ...) EXPLAIN_FROM(from, "", recipient, __VA_ARGS__)
+#define EXPLAIN_FROM(from, sender, recipient, ...)                                                 \
     do {                                                                                           \
         static const char *const lines_[] = {__VA_ARGS__};                                         \
-        explain((from), (recipient), lines_, ARRAY_LEN(lines_));                                   \
+        explain((from), (sender), (recipient), lines_, ARRAY_LEN(lines_));                         \
     } while (0)
 
 static void test_explanations(void **state)
@@ -573,6 +576,12 @@ static void test_explanations(void **state)
             "the forest is given ruth@new.local, the address by which the directory says it knows "
             "the recipient",
             "goes to forest:new");
+    EXPLAIN_FROM(
+        NET, "s\r\n@sender.example", "x@old.local", "from the internet to <x@old.local>",
+        "the sender <s\\x0D\\x0A@sender.example> makes no difference: no rule looks at "
+        "senders, only at where the mail comes from",
+        "old.local is the routing domain of forest \"old\": its mail goes there or nowhere",
+        "goes to forest:old");
     EXPLAIN(OLD, "anna@contoso.com", "from forest \"old\" to <anna@contoso.com>",
             "contoso.com is a shared domain; the directory, at generation 17, decides",
             "decided by: the test's rule",
