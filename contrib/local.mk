@@ -13,7 +13,7 @@ nodist_tmpfiles_DATA = contrib/tmpfiles.d/causeway.conf
 nodist_completion_DATA = contrib/completions/causewayctl
 dist_example_DATA = contrib/causeway.logrotate
 EXTRA_DIST += contrib/causeway.service.in contrib/causeway.sysusers contrib/causeway.tmpfiles \
-	contrib/causewayctl.bash
+	contrib/causewayctl.bash.in
 CLEANFILES += contrib/causeway.service contrib/sysusers.d/causeway.conf \
 	contrib/tmpfiles.d/causeway.conf contrib/completions/causewayctl
 
@@ -27,8 +27,13 @@ contrib/sysusers.d/causeway.conf: contrib/causeway.sysusers
 	$(AM_V_GEN)$(MKDIR_P) $(@D) && cp -f $(srcdir)/contrib/causeway.sysusers $@
 contrib/tmpfiles.d/causeway.conf: contrib/causeway.tmpfiles
 	$(AM_V_GEN)$(MKDIR_P) $(@D) && cp -f $(srcdir)/contrib/causeway.tmpfiles $@
-contrib/completions/causewayctl: contrib/causewayctl.bash
-	$(AM_V_GEN)$(MKDIR_P) $(@D) && cp -f $(srcdir)/contrib/causewayctl.bash $@
+contrib/completions/causewayctl: contrib/causewayctl.bash.in relay/ctl/ctl-gen$(EXEEXT)
+	$(AM_V_GEN)$(MKDIR_P) $(@D) && relay/ctl/ctl-gen$(EXEEXT) $(srcdir)/contrib/causewayctl.bash.in > $@.tmp && \
+		mv -f $@.tmp $@
+
+# Every command and option of the table is in it.
+dist_check_SCRIPTS += tests/check-completion
+TESTS += tests/check-completion
 
 # What works in a clone and in an unpacked archive alike.
 EXTRA_DIST += contrib/build contrib/check contrib/check.py contrib/demo/quickstart.py \

@@ -57,7 +57,7 @@ static bool unknown_command(const char *first, const char *second, struct err *e
                    second != NULL ? " " : "", second != NULL ? second : "", words);
 }
 
-static const char *group_command(const char *group)
+const char *cmdline_group_command(const char *group)
 {
     for (size_t i = 0; i < ARRAY_LEN(group_default); i++) {
         if (strcmp(group, group_default[i].group) == 0)
@@ -72,7 +72,7 @@ static int find_command(int argc, char **argv, int at, struct cmdline *out, stru
     const char *first = argv[at];
     const char *second = at + 1 < argc && !is_option(argv[at + 1]) ? argv[at + 1] : NULL;
     char name[128];
-    const char *group = group_command(first);
+    const char *group = cmdline_group_command(first);
     if (second != NULL) {
         (void)snprintf(name, sizeof(name), "%s.%s", first, second);
         out->command = control_command_find(str_c(name));

@@ -34,11 +34,20 @@ void cmdline_free(struct cmdline *c);
 
 /* "queue list" for "queue.list". cap >= 64. */
 void cmdline_words(const char *name, char *dst, size_t cap);
+/* The command that a group alone means, "queue.list" for "queue"; or NULL. */
+const char *cmdline_group_command(const char *group);
 /* Help about one command, or with -1 the overview. */
 void help_write(int command, struct buf *out);
 /* The list of commands for causewayctl(8), mdoc. */
 void help_write_man(struct buf *out);
 /* The list of the doctor's checks for causeway-doctor(7), mdoc. */
 void help_write_checks(struct buf *out);
+/* "dry-run" of the argument "dry_run". */
+const char *help_option_name(const struct control_arg *a, char dst[64]);
+
+/* completion.c: arms of case statements for bash: what may follow "queue list"; of what kind an
+ * argument ("queue list --dest", "queue show 1") is: file, check, id, source or value. */
+void completion_write_words(struct buf *out);
+void completion_write_kinds(struct buf *out);
 
 #endif

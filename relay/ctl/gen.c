@@ -1,7 +1,6 @@
 /*
- * gen.c - a small program of the build: prints a manual page from its template, with the commands
- * of the table in place of the line @COMMANDS@, or the doctor's checks in place of @CHECKS@. Not
- * installed.
+ * gen.c - a small program of the build: prints a manual page or the completion for bash from its
+ * template, with lists made from the tables in place of the lines that are marks. Not installed.
  */
 #include <stdio.h>
 #include <string.h>
@@ -12,7 +11,31 @@
 static const struct {
     const char *mark;
     void (*write)(struct buf *out);
-} list[] = {{"@COMMANDS@\n", help_write_man}, {"@CHECKS@\n", help_write_checks}};
+} list[] = {
+    {"@COMMANDS@", help_write_man},
+    {"@CHECKS@", help_write_checks},
+    {"@WORDS@", completion_write_words},
+    {"@KINDS@", completion_write_kinds},
+};
+#define LISTS (sizeof(list) / sizeof(list[0]))
+
+/* How many marks there were. */
+static unsigned fill(struct str text, struct buf *out)
+{
+    unsigned marks = 0;
+    while (text.n != 0) {
+        struct str line = str_split(&text, '\n');
+        size_t i = 0;
+        while (i < LISTS && !str_eq(line, str_c(list[i].mark)))
+            i++;
+        if (i < LISTS)
+            list[i].write(out);
+        else
+            buf_printf(out, "%.*s\n", STR_ARG(line));
+        marks += i < LISTS;
+    }
+    return marks;
+}
 
 int main(int argc, char **argv)
 {
@@ -22,17 +45,12 @@ int main(int argc, char **argv)
         (void)fprintf(stderr, "ctl-gen TEMPLATE: %s\n", e.text);
         return 1;
     }
-    const char *text = buf_cstr(&in), *at = NULL;
-    size_t i = 0;
-    while (i < sizeof(list) / sizeof(list[0]) && (at = strstr(text, list[i].mark)) == NULL)
-        i++;
-    if (at == NULL) {
-        (void)fprintf(stderr, "%s has no line @COMMANDS@ or @CHECKS@\n", argv[1]);
+    if (fill(buf_str(&in), &made) == 0) {
+        (void)fprintf(stderr, "%s has no line that is a mark, such as @COMMANDS@\n", argv[1]);
         return 1;
     }
-    list[i].write(&made);
-    int ok = printf("%.*s%s%s", (int)(at - text), text, buf_cstr(&made), at + strlen(list[i].mark));
+    bool ok = fwrite(made.p, 1, made.n, stdout) == made.n && fflush(stdout) == 0;
     buf_free(&in);
     buf_free(&made);
-    return ok > 0 && fflush(stdout) == 0 ? 0 : 1;
+    return ok ? 0 : 1;
 }

@@ -18,8 +18,7 @@ static const struct {
 };
 #define LOCAL_COMMANDS (sizeof(local_command) / sizeof(local_command[0]))
 
-/* "dry-run" of the argument "dry_run". */
-static const char *option_name(const struct control_arg *a, char dst[64])
+const char *help_option_name(const struct control_arg *a, char dst[64])
 {
     (void)str_copy(str_c(a->name), dst, 64);
     for (char *p = dst; *p != '\0'; p++) {
@@ -96,8 +95,8 @@ void help_write(int command, struct buf *out)
         if (a[i].flags & CONTROL_POSITION)
             buf_append_c(&b, a[i].value);
         else
-            buf_printf(&b, "--%s%s%s", option_name(&a[i], name), a[i].value[0] != '\0' ? " " : "",
-                       a[i].value);
+            buf_printf(&b, "--%s%s%s", help_option_name(&a[i], name),
+                       a[i].value[0] != '\0' ? " " : "", a[i].value);
         write_line(out, buf_cstr(&b), a[i].help);
         buf_free(&b);
     }
@@ -152,7 +151,7 @@ static void man_command(struct buf *out, enum control_command c)
         if (!list)
             buf_append_c(out, ".Bl -tag -width Ds -compact\n");
         list = true;
-        buf_printf(out, ".It Fl -%s", option_name(&a[i], name));
+        buf_printf(out, ".It Fl -%s", help_option_name(&a[i], name));
         if (a[i].value[0] != '\0')
             buf_printf(out, " Ar %s", a[i].value);
         buf_append_char(out, '\n');

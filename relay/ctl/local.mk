@@ -4,7 +4,7 @@ noinst_LIBRARIES += libctl.a
 libctl_a_SOURCES = \
 	relay/ctl/client.c relay/ctl/client.h \
 	relay/ctl/cmdline.c relay/ctl/cmdline.h \
-	relay/ctl/help.c \
+	relay/ctl/help.c relay/ctl/completion.c \
 	relay/ctl/load.c relay/ctl/load.h \
 	relay/ctl/show.c relay/ctl/show.h relay/ctl/show_doctor.c \
 	relay/ctl/show_moves.c relay/ctl/show_int.h \
@@ -18,7 +18,7 @@ sbin_PROGRAMS += causewayctl
 causewayctl_SOURCES = relay/ctl/main.c
 causewayctl_LDADD = $(CTL_LIBS)
 
-# causewayctl(8) and causeway-doctor(7), their lists made from the tables
+# causewayctl(8), causeway-doctor(7) and the completion for bash, their lists made from the tables
 noinst_PROGRAMS += relay/ctl/ctl-gen
 relay_ctl_ctl_gen_SOURCES = relay/ctl/gen.c
 relay_ctl_ctl_gen_LDADD = $(CTL_LIBS)
