@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -236,6 +237,33 @@ def explain(demo, local):
     say("\n".join("   | " + line for line in text.rstrip().splitlines()))
 
 
+def why(decision):
+    """Of the answer of `causewayctl --json explain`: what decided."""
+    for claim in decision.get("entry", {}).get("claims", []):
+        if claim["best"]:
+            return f"{claim['evidence']} in {claim['source']}"
+    return decision["reasons"][-2]  # the last one says what becomes of it
+
+
+def explain_all(demo, want):
+    """A table of the recipients: where mail for each goes, and why. want: {address: forest or code of the reply}"""
+    say(f"   {'recipient':<27} {'goes to':<13} why")
+    for address, place in want.items():
+        code, text = demo.ctl("--json", "explain", address)
+        if code != 0:
+            fail(f"explain {address}: {text}")
+        d = json.loads(text)
+        goes_to = d["dest"] or "refused " + d["reply"].split(" ")[0]
+        if goes_to not in (f"forest:{place}", f"refused {place}"):
+            fail(f"mail for {address} went to {place}, and explain says: {goes_to}")
+        for i, line in enumerate(textwrap.wrap(why(d), 35)):
+            say(f"   {address:<27} {goes_to:<13} {line}" if i == 0 else f"{'':45}{line}")
+
+
+def places(flags):
+    return {f"{local}@{DOMAIN}": forest for local, forest in flags.items()}
+
+
 def story(demo):
     flags = {local: flag for local, _, flag in PEOPLE}
     demo.write_ldif(flags)
@@ -250,7 +278,9 @@ def story(demo):
     to = [f"{local}@{DOMAIN}" for local, _, _ in PEOPLE]
     for title, content, eightbit in messages():
         expect(demo.send(title, content, to, eightbit), flags, "its flag says so")
-    say("   every copy arrived once, byte for byte as it was sent. Why anna's went where it did:")
+    say("   every copy arrived once, byte for byte as it was sent. Who went where, and why:")
+    explain_all(demo, places(flags))
+    say(f"   and in full for one of them, `causewayctl explain anna@{DOMAIN}`:")
     explain(demo, "anna")
 
     say("\n== 4. Anna's mailbox moves: her flag in the directory changes from legacy to new")
@@ -260,6 +290,7 @@ def story(demo):
              lambda: re.search(r"forest:? *new|forest:new", demo.ctl("explain", f"anna@{DOMAIN}")[1]))
     expect(demo.send("the next mail", messages()[0][1], to), flags, "her flag was changed")
     say("   The difference, as the relay explains it:")
+    explain_all(demo, places(flags))
     explain(demo, "anna")
 
     say("\n== 5. A recipient whom no directory knows is refused at once, never bounced later")
@@ -274,6 +305,7 @@ def story(demo):
         say(f"   RCPT TO:<stranger@elsewhere.example>  ->  {code} {text.decode()}")
         if code < 500:
             fail("the relay is open")
+    explain_all(demo, {f"nobody@{DOMAIN}": 550, "stranger@elsewhere.example": 550})
 
     say("\n== 6. What the relay says of itself")
     code, text = demo.ctl("status")
