@@ -88,6 +88,7 @@ def test_csv_flip_moves_mail(relay, sinks, export):
     w.until_state("current")
     w.send("one", "ann.old")
     w.a.wait(1)
+    until("the relay to know it", lambda: not w.relay.ask("queue.list")["items"])
     w.a.stop()
     w.send("two", "ann")
     until("it to wait", lambda: w.relay.ask("queue.list")["items"][0]["state"] in ("waiting", "parked"))
