@@ -256,12 +256,12 @@ void worker_directory_changed(struct worker *w, const struct dir_change *c)
 
 static bool is_quiet(const struct worker *w)
 {
-    return smtpd_sessions(w->smtpd) == 0 && smtpd_commits(w->smtpd) == 0 &&
-           queue_in_hand(w->queue) == 0 && w->reports == 0;
+    return smtpd_sessions(w->smtpd) == 0 && smtpd_leaving(w->smtpd) == 0 &&
+           smtpd_commits(w->smtpd) == 0 && queue_in_hand(w->queue) == 0 && w->reports == 0;
 }
 
-/* Past the bound sessions and deliveries are cut (a delivery that was cut is repeated at the next
- * start); what the spool has in hand is always waited for: it comes back in the time of a sync. */
+/* Past the bound deliveries are cut, and repeated at the next start. (Inbound sessions were told
+ * before.) What the spool has in hand is always waited for: it comes back in the time of a sync. */
 static bool may_cut(const struct worker *w)
 {
     return loop_now_ms(w->loop) >= w->stop_by_ms && smtpd_commits(w->smtpd) == 0 && w->reports == 0;
@@ -270,6 +270,8 @@ static bool may_cut(const struct worker *w)
 static void on_stop_timer(struct loop_timer *t)
 {
     struct worker *w = CONTAINER_OF(t, struct worker, stop_timer);
+    if (loop_now_ms(w->loop) >= w->stop_by_ms - SMTPD_LINGER_MS)
+        smtpd_hang_up(w->smtpd);
     if (is_quiet(w) || may_cut(w)) {
         if (!is_quiet(w))
             LOG(WARN, NULL, "worker-cut", LU("worker", w->index),

@@ -509,7 +509,12 @@ static size_t linger_data(void *arg, char *data, size_t n)
 static void linger_end(void *arg)
 {
     struct stream *s = arg;
+    stream_gone_fn *gone = s->gone;
+    void *gone_arg = s->gone_arg;
+
     stream_free(&s);
+    if (gone != NULL)
+        gone(gone_arg);
 }
 
 static void linger_eof(void *arg)
@@ -544,17 +549,16 @@ static const struct stream_events linger_events = {
     .on_timeout = linger_end,
 };
 
-void stream_finish(struct stream **sp, int timeout_ms)
+bool stream_linger(struct stream **sp, int timeout_ms, stream_gone_fn *gone, void *arg)
 {
     struct stream *s = *sp;
 
-    if (s == NULL)
-        return;
     if (s->ended || s->failed != NULL || (s->eof && s->out_n == 0)) {
         stream_free(sp);
-        return;
+        return false;
     }
-    *sp = NULL;
+    s->gone = gone;
+    s->gone_arg = arg;
     s->ev = &linger_events;
     s->arg = s;
     s->lingering = true;
@@ -567,6 +571,14 @@ void stream_finish(struct stream **sp, int timeout_ms)
         want_more(s, LOOP_READ);
     stream_deadline(s, timeout_ms > 0 ? timeout_ms : 1);
     note_output(s); /* linger_drain() comes even if there is nothing to write */
+    return true;
+}
+
+void stream_finish(struct stream **sp, int timeout_ms)
+{
+    if (*sp != NULL)
+        (void)stream_linger(sp, timeout_ms, NULL, NULL);
+    *sp = NULL;
 }
 
 /* ---- who and how much ---- */

@@ -53,6 +53,11 @@ void stream_free(struct stream **s);
  * caller has no more callbacks and no stream: *s is NULL. Input is read and thrown away meanwhile,
  * so that the last reply is not lost to a reset. */
 void stream_finish(struct stream **s, int timeout_ms);
+/* The same for an owner that counts what lingers, or wants to cut it. True: only stream_free() is
+ * legal until gone() is called, which comes once and not after stream_free(). False: it was closed
+ * at once, *s is NULL, and gone() is not called. */
+typedef void stream_gone_fn(void *arg);
+bool stream_linger(struct stream **s, int timeout_ms, stream_gone_fn *gone, void *arg);
 
 /* Appends to the output. False when max_out would be passed (nothing is appended). */
 bool stream_write(struct stream *s, const void *p, size_t n);

@@ -50,6 +50,8 @@ struct stream {
     int64_t deadline;        /* 0 = none */
     struct loop_task task;   /* flush, hand over, report: at the end of the turn */
     struct list_node linger; /* in pool->lingering after stream_finish() */
+    stream_gone_fn *gone;    /* of stream_linger() */
+    void *gone_arg;
     uint64_t bytes_in, bytes_out;
     struct stream_peer *addrs; /* [0] peer, [1] local; made on demand */
     struct err *failed;        /* to be reported at the end of the turn */

@@ -101,10 +101,8 @@ void smtpd_command(struct smtpd_session *s, struct str line, bool more)
     case SMTP_RSET:
         forget_transaction(s);
         smtpd_reply_text(s, "250 2.0.0 Ok\r\n");
-        if (s->draining) {
-            smtpd_say(s, 421, "4.3.2", "%s Service closing down", s->conf->hostname);
-            smtpd_close(s);
-        }
+        if (s->draining)
+            smtpd_goodbye(s);
         break;
     case SMTP_NOOP:
         smtpd_reply_text(s, "250 2.0.0 Ok\r\n");

@@ -257,10 +257,8 @@ void smtpd_append_done(struct chan_node *node)
         smtpd_reply(s, &r);
         if (s->eof)
             smtpd_close(s);
-        if (s->draining && s->state != SMTPD_CLOSING) {
-            smtpd_say(s, 421, "4.3.2", "%s Service closing down", s->conf->hostname);
-            smtpd_close(s);
-        }
+        if (s->draining && s->state != SMTPD_CLOSING)
+            smtpd_goodbye(s);
     }
     if (a->result == SPOOL_OK)
         d->ops.accepted(d->ops.ctx, a->id, a->envelope, a->content_size, a->content_8bit);

@@ -13,8 +13,7 @@
 static bool intake_is_open(struct smtpd_session *s)
 {
     if (s->draining) {
-        smtpd_say(s, 421, "4.3.2", "%s Service closing down", s->conf->hostname);
-        smtpd_close(s);
+        smtpd_goodbye(s);
         return false;
     }
     if (spool_is_full(s->d->spool)) {

@@ -2,12 +2,12 @@
  * session.c - one inbound connection: input, replies, deadlines, its end.
  *
  *   GREETING --banner--> COMMAND --DATA--> DATA --end of data--> COMMIT --answer--> COMMAND
- *                           any state --QUIT, error, limit--> CLOSING --> freed
+ *                           any state --QUIT, error, limit--> CLOSING --> leaving --> freed
  *
  * Runs on its worker's thread. Nothing here blocks. A session that is to be closed says so with
- * smtpd_close(); it is freed at the end of the callback in hand, so the code above it may still
- * look at it. Input that arrives while the spool is writing stays in the stream (RFC 2920: replies
- * keep the order of commands).
+ * smtpd_close(); it ends with the callback in hand, so the code above it may still look at it. Its
+ * connection lingers until the client has closed, too. Input that arrives while the spool is
+ * writing stays in the stream (RFC 2920: replies keep the order of commands).
  */
 #include "relay/smtpd/smtpd_int.h"
 
@@ -127,9 +127,36 @@ void smtpd_close(struct smtpd_session *s)
     s->state = SMTPD_CLOSING;
 }
 
-static void session_free(struct smtpd_session *s, bool at_once)
+void smtpd_goodbye(struct smtpd_session *s)
+{
+    smtpd_say(s, 421, "4.3.2", "%s Service closing down", s->conf->hostname);
+    smtpd_close(s);
+}
+
+/* The connection is closed. Until then it counts: a client that never closes has not left. */
+static void release(struct smtpd_session *s)
 {
     struct smtpd *d = s->d;
+    if (s->held != 0)
+        smtpd_clients_memory(d->clients, -(int64_t)s->held);
+    if (s->counted) {
+        smtpd_clients_leave(d->clients, s->client_key);
+        stats_add(STAT_smtpd_connections_open, -1);
+    }
+    mem_free(s);
+}
+
+static void on_gone(void *arg)
+{
+    struct smtpd_session *s = arg;
+    list_remove(&s->node);
+    s->d->n_leaving--;
+    release(s);
+}
+
+/* Ends what the session is about; the connection may linger. */
+static void session_end(struct smtpd_session *s)
+{
     if (s->txn != NULL) {
         if (s->txn->append.reply_to != NULL)
             s->txn->session = NULL; /* smtpd_append_done() ends it */
@@ -138,24 +165,12 @@ static void session_free(struct smtpd_session *s, bool at_once)
         s->txn = NULL;
     }
     loop_timer_clear(&s->banner_timer);
-    if (s->held != 0)
-        smtpd_clients_memory(d->clients, -(int64_t)s->held);
-    if (s->stream != NULL) {
-        if (at_once)
-            stream_free(&s->stream);
-        else
-            stream_finish(&s->stream, SMTPD_LINGER_MS);
-    }
-    if (s->counted) {
-        smtpd_clients_leave(d->clients, s->client_key);
-        stats_add(STAT_smtpd_connections_open, -1);
-    }
     LOG(DEBUG, NULL, "smtpd-disconnect", LC("client", s->ip), LI("messages", s->messages));
     list_remove(&s->node);
-    d->n_sessions--;
+    s->d->n_sessions--;
     conf_unref(&s->conf);
     mem_free(s->helo);
-    mem_free(s);
+    s->helo = NULL;
 }
 
 /* Called at the end of every callback: true if the session is gone. */
@@ -163,13 +178,25 @@ bool smtpd_session_settle(struct smtpd_session *s)
 {
     if (s->state != SMTPD_CLOSING)
         return false;
-    session_free(s, false);
+    session_end(s);
+    if (s->stream != NULL && stream_linger(&s->stream, SMTPD_LINGER_MS, on_gone, s)) {
+        list_push_back(&s->d->leaving, &s->node);
+        s->d->n_leaving++;
+    } else {
+        release(s);
+    }
     return true;
 }
 
 void smtpd_session_cut(struct smtpd_session *s)
 {
-    session_free(s, true);
+    stream_free(&s->stream);
+    if (s->conf == NULL) {
+        on_gone(s);
+        return;
+    }
+    session_end(s);
+    release(s);
 }
 
 /* ---- input ---- */
@@ -274,7 +301,7 @@ static void on_error(void *arg, const struct err *e)
     struct smtpd_session *s = arg;
     LOG(INFO, s->txn != NULL ? s->txn->id_text : NULL, "smtpd-lost", LC("client", s->ip),
         LC("state", smtpd_state_text((enum smtpd_state)s->state)), LC("why", e->text));
-    session_free(s, true);
+    smtpd_session_cut(s);
 }
 
 static void on_drain(void *arg)

@@ -34,6 +34,7 @@ struct smtpd *smtpd_new(struct loop *l, struct conf *conf, struct spool *spool,
     d->clients = clients;
     d->ops = *ops;
     list_init(&d->sessions);
+    list_init(&d->leaving);
     buf_init(&d->scratch, REPLY_BYTES_MAX);
     return d;
 }
@@ -65,10 +66,25 @@ void smtpd_drain(struct smtpd *d)
         s->draining = true;
         if (s->txn != NULL || s->stream == NULL)
             continue;
-        smtpd_say(s, 421, "4.3.2", "%s Service closing down", s->conf->hostname);
-        smtpd_close(s);
+        smtpd_goodbye(s);
         smtpd_session_settle(s);
     }
+}
+
+void smtpd_hang_up(struct smtpd *d)
+{
+    LIST_FOREACH_SAFE (n, tmp, &d->sessions) {
+        struct smtpd_session *s = CONTAINER_OF(n, struct smtpd_session, node);
+        if (s->state == SMTPD_COMMIT || s->stream == NULL)
+            continue;
+        smtpd_goodbye(s);
+        smtpd_session_settle(s);
+    }
+}
+
+unsigned smtpd_leaving(const struct smtpd *d)
+{
+    return d->n_leaving;
 }
 
 void smtpd_free(struct smtpd **dp)
@@ -79,11 +95,13 @@ void smtpd_free(struct smtpd **dp)
     LIST_FOREACH_SAFE (n, tmp, &d->sessions) {
         struct smtpd_session *s = CONTAINER_OF(n, struct smtpd_session, node);
         if (s->stream != NULL) {
-            smtpd_say(s, 421, "4.3.2", "%s Service closing down", s->conf->hostname);
+            smtpd_goodbye(s);
             stream_flush(s->stream);
         }
         smtpd_session_cut(s);
     }
+    LIST_FOREACH_SAFE (n, tmp, &d->leaving)
+        smtpd_session_cut(CONTAINER_OF(n, struct smtpd_session, node));
     ASSERT(d->n_commits == 0);
     smtpd_transactions_free(d);
     content_pool_free(d);

@@ -43,7 +43,14 @@ void smtpd_reconfigure(struct smtpd *d, struct conf *conf);
 /* Ends the service: no new transaction; idle sessions get 421 and are closed; those in a
  * transaction finish it. */
 void smtpd_drain(struct smtpd *d);
+/* After smtpd_drain(): ends those in a transaction with 421, too. Only what the spool has in hand
+ * is waited for: smtpd_commits(). */
+void smtpd_hang_up(struct smtpd *d);
 unsigned smtpd_sessions(const struct smtpd *d);
+/* Connections that were said goodbye to and wait, at most SMTPD_LINGER_MS, for the client to close:
+ * a reply is lost where unread input is met by a reset. */
+unsigned smtpd_leaving(const struct smtpd *d);
+#define SMTPD_LINGER_MS 2000
 /* Cuts what is left. Appends in hand must have been answered: see smtpd_commits(). */
 void smtpd_free(struct smtpd **d);
 /* Messages handed to the spool and not yet answered by it. */

@@ -20,7 +20,6 @@
 
 #define SMTPD_CHUNK_BYTES   16384
 #define SMTPD_COUNT_STEP    16384 /* memory other than content is counted in steps of this */
-#define SMTPD_LINGER_MS     2000
 #define SMTPD_RATE_GRACE_MS 30000
 
 /* A piece of content on its way to the spool. */
@@ -77,7 +76,7 @@ struct transaction {
 };
 
 struct smtpd_session {
-    struct list_node node;
+    struct list_node node; /* in the service's sessions, or leaving */
     struct smtpd *d;
     struct stream *stream;
     struct transaction *txn;
@@ -111,8 +110,8 @@ struct smtpd {
     struct spool *spool;
     struct smtpd_clients *clients;
     struct smtpd_ops ops;
-    struct list sessions;
-    unsigned n_sessions, n_commits;
+    struct list sessions, leaving;
+    unsigned n_sessions, n_leaving, n_commits;
     bool draining;
     struct transaction *free_txn;
     struct chunk *free_chunk;
@@ -137,9 +136,11 @@ void smtpd_error(struct smtpd_session *s, int code, const char *enhanced, const 
 void smtpd_error_reply(struct smtpd_session *s, const struct smtp_reply *r);
 /* After the pending output; the session is freed when the callback in hand returns. */
 void smtpd_close(struct smtpd_session *s);
+/* The service ends: 421, and closes. */
+void smtpd_goodbye(struct smtpd_session *s);
 /* At the end of every callback: frees a session that is closing; true if it is gone. */
 bool smtpd_session_settle(struct smtpd_session *s);
-/* Frees it at once, output or not. */
+/* Frees it at once, output or not; also one that is leaving. */
 void smtpd_session_cut(struct smtpd_session *s);
 
 /* command.c: one command; `more` = further input was already there behind it. */

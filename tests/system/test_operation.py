@@ -1,6 +1,8 @@
 """Running it: reload and stop under load, two daemons on one spool, mail that moves with its mailbox."""
 import os
+import select
 import subprocess
+import threading
 import time
 from collections import Counter
 
@@ -68,18 +70,34 @@ def test_sigterm_under_load(relay, sinks):
     assert sum(got.values()) == len(got), "a clean stop makes no duplicates"
 
 
+def feed(c):
+    """Sends content until there is an answer."""
+    while not select.select([c.s], [], [], 0.002)[0]:
+        c.raw((b"x" * 62 + b"\r\n") * 512)
+
+
 def test_stop_is_bounded(relay, sinks):
-    """A next hop and a client that both hang do not keep it from stopping."""
+    """A next hop and a client that both hang do not keep it from stopping, and a client that keeps sending one
+    message gets its 421, not a reset."""
     from sink import HANG
     sink = sinks(script=lambda stage, detail, session: HANG if stage == "dot" else None)
     r = relay(forests={"A": [sink.port]}, people={"anna": "A"}).start()
-    with Client(r.port) as c, Client(r.port) as idle:
+    with Client(r.port) as c, Client(r.port) as idle, Client(r.port) as busy:
+        busy.envelope("s@sender.test", ANNA)
+        assert busy.cmd("DATA")[0] == 354
+        feeder = threading.Thread(target=feed, args=(busy,), daemon=True)
+        feeder.start()
         assert c.send("s@sender.test", ANNA, message("one"))[0] == 250
         sink.wait(1)
         assert idle.cmd("MAIL FROM:<>")[0] == 250
         began = time.monotonic()
         assert r.terminate() == 0
         assert time.monotonic() - began < 35
+        feeder.join(10)
+        for waiting in (idle, busy):
+            code, text = waiting.reply()
+            assert code == 421 and "4.3.2" in text, (code, text)
+            assert waiting.line() == b""
     r.start()
     until("it to be there still, as it is not known to be delivered", lambda: r.queue_length() == 1)
     r.kill()

@@ -300,6 +300,29 @@ static void test_who_is_one_client(void **state)
     }
 }
 
+/* A client that is told to leave and does not close is still there, until it is cut. */
+static void test_lingering_connections_count(void **state)
+{
+    struct world w;
+    struct smtp_reply r;
+    (void)state;
+    world_open(&w, "192.0.2.7", 0);
+    struct sockaddr_storage sa = peer_address("192.0.2.7");
+    settle(&w);
+    say(&w, STR("QUIT\r\n"));
+    assert_int_equal(smtpd_sessions(w.smtpd), 0);
+    struct smtpd_session *second = smtpd_session_new(w.smtpd, 0, (struct sockaddr *)&sa, &r);
+    assert_non_null(second);
+    assert_null(smtpd_session_new(w.smtpd, 0, (struct sockaddr *)&sa, &r));
+    clock_fake_advance(SMTPD_LINGER_MS + 1);
+    settle(&w);
+    struct smtpd_session *third = smtpd_session_new(w.smtpd, 0, (struct sockaddr *)&sa, &r);
+    assert_non_null(third);
+    smtpd_session_cut(third);
+    smtpd_session_cut(second);
+    world_close(&w);
+}
+
 static void test_connections_per_trusted_client(void **state)
 {
     struct world w;
@@ -422,6 +445,45 @@ static void test_drain(void **state)
     world_close(&w);
 }
 
+/* Past the bound, whoever is not done gets a reply, and time to read it; what the spool has is
+ * answered first. */
+static void test_hang_up(void **state)
+{
+    struct world w;
+    (void)state;
+    world_open(&w, "192.0.2.7", 0);
+    say_until_data(&w);
+    smtpd_drain(w.smtpd);
+    say(&w, STR("half a mess"));
+    assert_int_equal(w.heard.n, 0);
+    smtpd_hang_up(w.smtpd);
+    assert_int_equal(smtpd_sessions(w.smtpd), 0);
+    say(&w, STR("age\r\n.\r\n")); /* on its way meanwhile: thrown away, and not reset */
+    expect(&w, "421 4.3.2", "in DATA");
+    assert_int_equal(w.heard.n, 0);
+    assert_true(w.closed);
+    assert_int_equal(w.accepted, 0);
+    assert_int_equal(smtpd_leaving(w.smtpd), 1);
+    stream_free(&w.client);
+    settle(&w);
+    assert_int_equal(smtpd_leaving(w.smtpd), 0);
+    world_close(&w);
+
+    world_open(&w, "192.0.2.7", 0);
+    say_until_data(&w);
+    fake.hold = true;
+    say(&w, STR("x\r\n.\r\n"));
+    smtpd_drain(w.smtpd);
+    smtpd_hang_up(w.smtpd);
+    settle(&w);
+    assert_int_equal(w.heard.n, 0);
+    fake_answer_held();
+    settle(&w);
+    expect(&w, "250 2.0.0", "the spool had it");
+    expect(&w, "421 4.3.2", "then the end");
+    world_close(&w);
+}
+
 int main(void)
 {
     log_setup(LOG_TO_STDERR, LOG_TEXT, LOG_ERROR_);
@@ -435,11 +497,13 @@ int main(void)
         cmocka_unit_test(test_replies_are_not_read),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_who_is_one_client),
+        cmocka_unit_test(test_lingering_connections_count),
         cmocka_unit_test(test_connections_per_trusted_client),
         cmocka_unit_test(test_reload_changes_what_a_peer_is),
         cmocka_unit_test(test_reload_renames_a_forest),
         cmocka_unit_test(test_reload_and_the_inside_listener),
         cmocka_unit_test(test_drain),
+        cmocka_unit_test(test_hang_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
