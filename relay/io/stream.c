@@ -297,6 +297,11 @@ size_t stream_discard_input(struct stream *s)
     return n;
 }
 
+bool stream_input_waits(const struct stream *s)
+{
+    return s->in_n != 0 || s->be->input_waits(s);
+}
+
 /* ---- output ---- */
 
 /* Writes what the kernel takes. False: s->failed says why. */

@@ -77,6 +77,10 @@ void stream_resume(struct stream *s);
  * Inside on_data() it concerns what that call does not consume, and returns 0. */
 size_t stream_discard_input(struct stream *s);
 
+/* Has the peer said anything that was not yet handed over? Asks the system once, and reads nothing.
+ */
+bool stream_input_waits(const struct stream *s);
+
 /* One deadline per stream, ms from now; 0 clears it. Cheap: rearming does not touch the heap unless
  * it moves earlier. */
 void stream_deadline(struct stream *s, int64_t ms);

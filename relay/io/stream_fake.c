@@ -119,6 +119,13 @@ static void end_input(struct fake_end *f)
     kick(f);
 }
 
+static bool fake_input_waits(const struct stream *s)
+{
+    const struct fake_end *f = s->be_data;
+
+    return f->inbox.n != 0;
+}
+
 static void fake_shutdown(struct stream *s)
 {
     struct fake_end *f = s->be_data;
@@ -153,6 +160,7 @@ static const struct stream_backend fake_backend = {
     .read = fake_read,
     .write = fake_write,
     .want = fake_want,
+    .input_waits = fake_input_waits,
     .shutdown = fake_shutdown,
     .close = fake_close,
     .addr = fake_addr,

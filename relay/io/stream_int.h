@@ -24,6 +24,7 @@ struct stream_backend {
     /* From now on report readiness (LOOP_READ, LOOP_WRITE) by stream_on_readable/_writable(), again
      * and again as long as it lasts. `s->want` still holds the old value. */
     void (*want)(struct stream *s, unsigned events);
+    bool (*input_waits)(const struct stream *s);
     void (*shutdown)(struct stream *s);
     void (*close)(struct stream *s);
     void (*addr)(const struct stream *s, bool peer, struct stream_peer *out);

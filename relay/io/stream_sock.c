@@ -69,6 +69,13 @@ static void sock_want(struct stream *s, unsigned events)
     }
 }
 
+static bool sock_input_waits(const struct stream *s)
+{
+    char first;
+
+    return recv(s->fd, &first, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
 static void sock_shutdown(struct stream *s)
 {
     (void)shutdown(s->fd, SHUT_WR);
@@ -97,6 +104,7 @@ static const struct stream_backend sock_backend = {
     .read = sock_read,
     .write = sock_write,
     .want = sock_want,
+    .input_waits = sock_input_waits,
     .shutdown = sock_shutdown,
     .close = sock_close,
     .addr = sock_addr,

@@ -202,7 +202,8 @@ void smtpd_session_cut(struct smtpd_session *s)
 /* ---- input ---- */
 
 /* A TLS hello, HTTP, or another protocol spoken to a mail port: a reply would only help an attack
- * that has a browser talk to us. */
+ * that has a browser talk to us. Judged by the first octets, as a hello need not have a line end.
+ */
 static bool is_other_protocol(const char *p, size_t n)
 {
     static const char *const verb[] = {"GET ",     "POST ",    "PUT ",    "HEAD ",
@@ -232,6 +233,12 @@ static size_t take_line(struct smtpd_session *s, const char *p, size_t n, struct
 static size_t command_input(struct smtpd_session *s, const char *p, size_t n)
 {
     struct str line;
+    if (!s->spoke && is_other_protocol(p, n)) {
+        LOG(INFO, NULL, "smtpd-not-smtp", LC("client", s->ip),
+            LS("said", str_n(p, n < 80 ? n : 80)));
+        smtpd_close(s);
+        return n;
+    }
     size_t used = take_line(s, p, n, &line);
     if (used == 0 || line.p == NULL)
         return used;
@@ -241,15 +248,17 @@ static size_t command_input(struct smtpd_session *s, const char *p, size_t n)
                     SMTP_COMMAND_LINE_MAX);
         return used;
     }
-    if (!s->spoke && is_other_protocol(p, n)) {
-        LOG(INFO, NULL, "smtpd-not-smtp", LC("client", s->ip), LS("said", line));
-        smtpd_close(s);
-        return used;
-    }
     s->spoke = true;
     stream_deadline(s->stream, s->conf->smtpd.command_timeout_ms);
     smtpd_command(s, line, used < n);
     return used;
+}
+
+static void early_talker(struct smtpd_session *s)
+{
+    LOG(INFO, NULL, "smtpd-early-talker", LC("client", s->ip));
+    smtpd_say(s, 554, "5.5.0", "%s Error: you spoke before the banner", s->conf->hostname);
+    smtpd_close(s);
 }
 
 static size_t on_data(void *arg, char *data, size_t n)
@@ -264,9 +273,7 @@ static size_t on_data(void *arg, char *data, size_t n)
         } else if (s->state == SMTPD_DATA) {
             step = smtpd_data_input(s, data + used, n - used);
         } else if (s->state == SMTPD_GREETING) {
-            LOG(INFO, NULL, "smtpd-early-talker", LC("client", s->ip));
-            smtpd_say(s, 554, "5.5.0", "%s Error: you spoke before the banner", s->conf->hostname);
-            smtpd_close(s);
+            early_talker(s);
         }
         if (step == 0)
             break; /* incomplete line, or the spool is writing, or closing */
@@ -348,12 +355,19 @@ static void on_banner_timer(struct loop_timer *t)
     smtpd_session_settle(s);
 }
 
+/* Our own applications and forests are greeted at once. A stranger may have to wait; with no wait
+ * the input is looked at once, so that what talks without listening is turned away all the same. */
 void smtpd_session_attach(struct smtpd_session *s, struct stream *stream)
 {
     s->stream = stream;
     loop_timer_init(&s->banner_timer, s->d->loop, on_banner_timer);
-    if (s->origin == MAIL_FROM_INTERNET && s->conf->smtpd.banner_delay_ms > 0)
-        loop_timer_set(&s->banner_timer, s->conf->smtpd.banner_delay_ms);
-    else
+    if (s->origin != MAIL_FROM_INTERNET)
         banner(s);
+    else if (s->conf->smtpd.banner_delay_ms > 0)
+        loop_timer_set(&s->banner_timer, s->conf->smtpd.banner_delay_ms);
+    else if (!stream_input_waits(stream))
+        banner(s);
+    else
+        early_talker(s);
+    smtpd_session_settle(s);
 }

@@ -198,7 +198,8 @@ def idle(r, n):
     made = []
     for i in range(n):
         s = socket.create_connection(("127.0.0.1", r.port), 60, source_address=(f"127.0.3.{i % 250 + 1}", 0))
-        s.sendall(b"EHLO idle.test\r\n")
+        if s.recv(100).startswith(b"220 "):
+            s.sendall(b"EHLO idle.test\r\n")
         made.append(s)
     return made
 

@@ -208,7 +208,8 @@ struct sockaddr_storage peer_address(const char *ip)
     return sa;
 }
 
-void world_open(struct world *w, const char *ip, size_t chunk)
+/* A service, and a client whose connection was not yet taken. */
+static void world_make(struct world *w, const char *ip, size_t chunk)
 {
     struct err e = {0};
     struct smtp_reply refusal;
@@ -236,6 +237,19 @@ void world_open(struct world *w, const char *ip, size_t chunk)
     assert_non_null(w->session);
     stream_pair_fake(w->loop, chunk, &smtpd_stream_limits, &client_events, w, &w->client,
                      &smtpd_stream_events, w->session, &w->server);
+}
+
+void world_open(struct world *w, const char *ip, size_t chunk)
+{
+    world_make(w, ip, chunk);
+    smtpd_session_attach(w->session, w->server);
+}
+
+void world_open_talking(struct world *w, const char *ip, const char *said)
+{
+    world_make(w, ip, 0);
+    assert_true(stream_write(w->client, said, strlen(said)));
+    stream_flush(w->client);
     smtpd_session_attach(w->session, w->server);
 }
 

@@ -54,6 +54,8 @@ struct world {
 struct sockaddr_storage peer_address(const char *ip);
 /* Connects a client from that address. chunk: octets on their way at a time; 0: all. */
 void world_open(struct world *w, const char *ip, size_t chunk);
+/* The same, of a client that talks before it is greeted. */
+void world_open_talking(struct world *w, const char *ip, const char *said);
 void world_close(struct world *w);
 /* Reads another configuration: `from` in the text becomes `to`. */
 void world_reload(struct world *w, const char *from, const char *to);

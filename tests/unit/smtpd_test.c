@@ -210,11 +210,33 @@ static void test_timeouts(void **state)
                  "192.0.2.7", 0);
 }
 
+/* What talks without listening is turned away without a wait, if it comes from outside. */
+static void test_early_talk(void **state)
+{
+    static const struct {
+        const char *ip, *said, *answer;
+    } row[] = {
+        {"192.0.2.7", "EHLO x\r\n", "554 5.5.0"},
+        {"192.0.2.7", "E", "554 5.5.0"},
+        {"192.0.2.7", "", "220 "},
+        {"10.1.2.3", "EHLO x\r\n", "220 "},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(row); i++) {
+        struct world w;
+        world_open_talking(&w, row[i].ip, row[i].said);
+        settle(&w);
+        expect(&w, row[i].answer, row[i].said);
+        assert_int_equal(w.closed, row[i].answer[0] == '5');
+        world_close(&w);
+    }
+}
+
 static void test_nonsense(void **state)
 {
     (void)state;
     run_dialogue(D("S:220", "R:GET / HTTP/1.1\r\nHost: x\r\n\r\n", "CLOSED"), "192.0.2.7", 0);
-    run_dialogue(D("S:220", "R:\x16\x03\x01\n", "CLOSED"), "192.0.2.7", 0);
+    both(D("S:220", "R:\x16\x03\x01", "CLOSED"), "192.0.2.7"); /* no LF in it */
     both(D(HELLO, "C:", "S:500", "C: ", "S:500", "C:\x01\x02", "S:500", "C:MAIL FROM:a@b", "S:501",
            "C:xxx", "S:500", "C:yyy", "S:500", "S:421 4.7.0", "CLOSED"),
          "192.0.2.7");
@@ -244,6 +266,7 @@ int main(void)
         cmocka_unit_test(test_spool_says_no),
         cmocka_unit_test(test_commit_is_waited_for),
         cmocka_unit_test(test_timeouts),
+        cmocka_unit_test(test_early_talk),
         cmocka_unit_test(test_nonsense),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
