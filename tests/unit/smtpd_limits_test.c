@@ -1,9 +1,8 @@
 /*
- * smtpd_limits_test.c - what clients may take from an inbound service (size, memory, connections),
- * who they are taken for, and how the service ends.
+ * smtpd_limits_test.c - what clients may take from an inbound service (size, time, memory,
+ * connections), who they are taken for, and how the service ends.
  */
 #include "tests/unit/smtpd_stage.h"
-
 #include <stdio.h>
 
 #include "base/assert.h"
@@ -68,6 +67,31 @@ static void test_size_to_the_octet(void **state)
         world_close(&w);
     }
     mem_free(body);
+}
+
+/* ---- time ---- */
+
+/* Content that comes steadily, and faster than data_rate_min, for longer than message_timeout. */
+static void test_message_timeout(void **state)
+{
+    struct world w;
+    (void)state;
+    world_open(&w, "192.0.2.7", 0);
+    w.conf->smtpd.message_timeout_ms = 60000;
+    say_until_data(&w);
+    char *body = lines_of_x(7200);
+    for (int s = 0; s <= 60; s += 10) {
+        say(&w, str_n(body, 7200));
+        if (w.heard.n != 0)
+            fail_msg("cut after %d s", s);
+        clock_fake_advance(s < 60 ? 10000 : 1000);
+    }
+    say(&w, str_n(body, 7200));
+    expect(&w, "421 4.4.2", "message_timeout");
+    assert_int_equal(smtpd_sessions(w.smtpd), 0);
+    assert_int_equal(w.accepted, 0);
+    mem_free(body);
+    world_close(&w);
 }
 
 /* ---- memory ---- */
@@ -490,6 +514,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_size),
         cmocka_unit_test(test_size_to_the_octet),
+        cmocka_unit_test(test_message_timeout),
         cmocka_unit_test(test_memory_at_mail),
         cmocka_unit_test(test_memory_at_rcpt),
         cmocka_unit_test(test_memory_spills_early),
