@@ -26,6 +26,7 @@
 #include "relay/daemon/bind.h"
 #include "relay/daemon/control_ops.h"
 #include "relay/daemon/cutover.h"
+#include "relay/io/descriptors.h"
 
 #define STOP_TIMEOUT_MS 25000
 #define REOPEN_MS       30000 /* between two tries to open a source that a reload could not open */
@@ -47,24 +48,16 @@ static void raise_descriptor_limit(void)
         LOG(WARN, NULL, "descriptor-limit", LU("wanted", r.rlim_max));
 }
 
-/* How many clients there are descriptors for. A part is kept from them, for deliveries, spool, log
- * and control; and every worker has a few of its own. */
+/* How many clients there are descriptors for. */
 static unsigned clients_possible(const struct conf *c, unsigned n_worker)
 {
-    struct rlimit r;
-    if (getrlimit(RLIMIT_NOFILE, &r) != 0 || r.rlim_cur == RLIM_INFINITY)
-        return 0;
-    rlim_t kept = 64 + n_worker * 8;
-    if (kept < r.rlim_cur / 4)
-        kept = r.rlim_cur / 4;
-    if (kept > r.rlim_cur / 2)
-        kept = r.rlim_cur / 2;
-    rlim_t most = r.rlim_cur - kept < UINT_MAX ? r.rlim_cur - kept : UINT_MAX;
-    if (most < c->smtpd.connections_max)
-        LOG(WARN, NULL, "descriptor-limit", LU("descriptors", r.rlim_cur),
+    uint64_t limit = descriptor_limit();
+    unsigned most = descriptor_shares(limit, n_worker).clients;
+    if (limit != 0 && most < c->smtpd.connections_max)
+        LOG(WARN, NULL, "descriptor-limit", LU("descriptors", limit),
             LI("connections_max", c->smtpd.connections_max), LU("clients_possible", most),
             LC("hint", "raise LimitNOFILE or lower connections_max"));
-    return (unsigned)most;
+    return most;
 }
 
 static bool make_directories(const struct conf *c, struct err *e)

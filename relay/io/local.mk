@@ -3,6 +3,7 @@ noinst_LIBRARIES += libio.a
 libio_a_SOURCES = \
 	relay/io/addr.c relay/io/addr_int.h \
 	relay/io/connect.c \
+	relay/io/descriptors.c relay/io/descriptors.h \
 	relay/io/dns_cache.c relay/io/dns_channel.c relay/io/dns_int.h relay/io/dns_parse.c \
 	relay/io/listen.c relay/io/listener.c relay/io/listener.h \
 	relay/io/loop.c relay/io/loop.h relay/io/loop_int.h \
@@ -11,8 +12,10 @@ libio_a_SOURCES = \
 	relay/io/stream_fake.c relay/io/stream_out.c relay/io/stream_sock.c
 
 if HAVE_CMOCKA
-check_PROGRAMS += tests/unit/io_dns_test tests/unit/io_listener_test tests/unit/io_loop_test \
-	tests/unit/io_resolver_test tests/unit/io_stream_test
+check_PROGRAMS += tests/unit/io_descriptors_test tests/unit/io_dns_test \
+	tests/unit/io_listener_test tests/unit/io_loop_test tests/unit/io_resolver_test tests/unit/io_stream_test
+tests_unit_io_descriptors_test_SOURCES = tests/unit/io_descriptors_test.c
+tests_unit_io_descriptors_test_LDADD = $(IO_TEST_LIBS)
 tests_unit_io_dns_test_SOURCES = tests/unit/io_dns_test.c tests/unit/io_dns_build.h
 tests_unit_io_dns_test_LDADD = $(IO_TEST_LIBS)
 tests_unit_io_resolver_test_SOURCES = tests/unit/io_resolver_test.c tests/unit/io_dns_build.h

@@ -22,17 +22,15 @@
 #include "relay/smtpc/smtpc.h"
 
 #include <ifaddrs.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/assert.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "relay/io/descriptors.h"
 #include "relay/smtpc/smtpc_int.h"
 
-#define OUT_MAX      (1u << 20)
-#define SESSIONS_MIN 64
-#define SESSIONS_MAX 4096
+#define OUT_MAX (1u << 20)
 
 static void client_sweep(struct loop_task *t)
 {
@@ -53,18 +51,10 @@ void client_bury(struct smtpc *c, struct session *s)
 
 /* ---- all destinations together ---- */
 
-/* A quarter of the descriptors for all workers' outbound sessions: intake, the spool and the
- * directory have their own. */
 static unsigned client_sessions_max(const struct conf *conf)
 {
-    struct rlimit lim;
     long workers = conf->workers != 0 ? (long)conf->workers : sysconf(_SC_NPROCESSORS_ONLN);
-    if (getrlimit(RLIMIT_NOFILE, &lim) != 0 || lim.rlim_cur > 1u << 20)
-        return SESSIONS_MAX;
-    unsigned max = (unsigned)lim.rlim_cur / 4 / (unsigned)(workers > 0 ? workers : 1);
-    if (max < SESSIONS_MIN)
-        return SESSIONS_MIN;
-    return max < SESSIONS_MAX ? max : SESSIONS_MAX;
+    return descriptor_shares(descriptor_limit(), workers > 0 ? (unsigned)workers : 1).outbound;
 }
 
 bool client_has_room(struct smtpc *c)
