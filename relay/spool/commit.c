@@ -271,7 +271,7 @@ static void marks_again(struct commit *c)
 void commit_segment_failed(struct spool *s, const struct err *e)
 {
     struct commit *c = &s->commit;
-    spool_alarm(s, "spool-write-failed", NULL, e);
+    spool_fault(s, "spool-write-failed", e);
     stats_inc(STAT_spool_sync_errors);
     marks_again(c);
     end_segment(s, c->active, c->active->synced, true);
@@ -282,7 +282,7 @@ void commit_segment_failed(struct spool *s, const struct err *e)
         c->batch->sync = true;
         if (batch_write(s, c->batch, c->active, &again))
             return;
-        spool_alarm(s, "spool-write-failed", NULL, &again);
+        spool_fault(s, "spool-write-failed", &again);
         stats_inc(STAT_spool_sync_errors);
         end_segment(s, c->active, DISK_RECORDS_BEGIN, true);
     }

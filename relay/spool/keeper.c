@@ -56,6 +56,8 @@ void keeper_poll_space(struct spool *s)
         s->no_space = false;
     bool low = free_bytes < (full ? s->conf.reserve_resume_bytes : s->conf.reserve_bytes);
     bool now = low || inodes_out || s->no_space;
+    if (full && !now && s->fault_of_space)
+        s->fault[0] = '\0';
     spool_unlock(s);
     if (now == full)
         return;
@@ -96,7 +98,7 @@ void keeper_make_segments(struct spool *s)
         if (atomic_load(&s->stopping) || !segment_make(s, &e)) {
             s->make_retry_ms = now + atomic_load(&keeper_poll_ms);
             if (!atomic_load(&s->stopping) && !s->make_failed)
-                spool_alarm(s, "spool-no-segment", NULL, &e);
+                spool_fault(s, "spool-no-segment", &e);
             made(s, false);
             return;
         }
@@ -223,7 +225,7 @@ static void free_segment(struct spool *s, struct segment *g)
         spool_unlock(s);
         ok = g->unread ? put_aside(s, g, &e) : segment_write_free(s, g, &e);
         if (!ok)
-            spool_alarm(s, "spool-recycle-failed", NULL, &e);
+            spool_fault(s, "spool-recycle-failed", &e);
     }
     spool_lock(s);
     g->state = ok ? SEGMENT_LEAVING : SEGMENT_SEALED;

@@ -225,7 +225,7 @@ static bool make_durable(struct spool_large *l, uint64_t content_size)
     if (r != 0) {
         stats_inc(STAT_spool_sync_errors);
         err_set(&l->err, ERR_SYSTEM, why, "cannot sync a large message");
-        spool_alarm(l->s, "spool-write-failed", NULL, &l->err);
+        spool_fault(l->s, "spool-write-failed", &l->err);
         return false;
     }
     return file_sync_dir(l->s->ops, spool_path(l->s, dir, "large", ""), &l->err);

@@ -13,10 +13,13 @@
 #include <string.h>
 #include <sys/file.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 
 #define MB (UINT64_C(1024) * 1024)
+
+_Atomic int spool_fault_shown_ms = 10 * 60 * 1000;
 
 char *spool_path(const struct spool *s, char dst[PATH_MAX], const char *sub, const char *name)
 {
@@ -31,15 +34,39 @@ char *spool_large_path(const struct spool *s, char dst[PATH_MAX], uint64_t id)
     return spool_path(s, dst, "large", text);
 }
 
-void spool_alarm(struct spool *s, const char *event, const char *id, const struct err *e)
+static void alarm_log(const char *event, const char *id, const struct err *e)
 {
     static struct log_limit limit;
     int64_t suppressed = 0;
+    if (id != NULL || log_limit_pass(&limit, 1000, &suppressed))
+        LOG(ERROR, id, event, LC("reason", e->text), LI("suppressed", suppressed));
+}
+
+void spool_alarm(struct spool *s, const char *event, const char *id, const struct err *e)
+{
     spool_lock(s);
     snprintf(s->last_error, sizeof(s->last_error), "%.199s", e->text);
     spool_unlock(s);
-    if (id != NULL || log_limit_pass(&limit, 1000, &suppressed))
-        LOG(ERROR, id, event, LC("reason", e->text), LI("suppressed", suppressed));
+    alarm_log(event, id, e);
+}
+
+void spool_fault(struct spool *s, const char *event, const struct err *e)
+{
+    spool_lock(s);
+    snprintf(s->fault, sizeof(s->fault), "%.199s", e->text);
+    s->fault_of_space = e->errnum == ENOSPC || e->errnum == EDQUOT;
+    s->fault_ms = clock_mono_ms();
+    s->fault_syncs = s->syncs;
+    spool_unlock(s);
+    alarm_log(event, NULL, e);
+}
+
+/* Under the lock. One that came once is to be seen, too, by who looks some minutes later. */
+static bool fault_is_over(const struct spool *s)
+{
+    return s->fault[0] == '\0' ||
+           (s->syncs != s->fault_syncs &&
+            clock_mono_ms() - s->fault_ms >= atomic_load(&spool_fault_shown_ms));
 }
 
 /* ---- ids ---- */
@@ -368,6 +395,6 @@ void spool_status(struct spool *s, struct spool_status *out)
     out->appended = s->appended;
     out->quarantined = s->quarantined;
     out->full = atomic_load(&s->full);
-    memcpy(out->last_error, s->last_error, sizeof(out->last_error));
+    memcpy(out->last_error, fault_is_over(s) ? s->last_error : s->fault, sizeof(out->last_error));
     spool_unlock(s);
 }

@@ -174,6 +174,10 @@ struct spool {
     uint64_t syncs, appended, quarantined, disk_free;
     _Atomic bool no_space; /* something was refused for want of space */
     char last_error[200];
+    char fault[200]; /* of writing */
+    bool fault_of_space;
+    int64_t fault_ms;
+    uint64_t fault_syncs; /* syncs that had succeeded when it came */
 
     struct commit commit;
     struct chan *large_in, *keeper_in;
@@ -196,6 +200,10 @@ static inline void spool_unlock(struct spool *s)
 
 /* Logs an alarm, keeps it for status. Not under the lock. */
 void spool_alarm(struct spool *s, const char *event, const char *id, const struct err *e);
+/* The same for a disk that does not take what is written. It is over some time after the last one,
+ * if something was synced since; one for want of space when there is room. */
+extern _Atomic int spool_fault_shown_ms;
+void spool_fault(struct spool *s, const char *event, const struct err *e);
 
 /* A thread with all signals blocked. */
 bool thread_start(pthread_t *t, void *(*main_fn)(void *), void *arg);

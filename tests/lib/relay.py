@@ -49,15 +49,17 @@ class Relay:
 
     # ---- files ----
 
-    def section(self, name, lines):
+    def options(self, name, lines):
         """An option that the test gives replaces ours: the relay refuses an option given twice."""
-        given = {x.split("=")[0].strip(): x for x in lines + self.sections.get(name, [])}
-        return f"{name} {{\n" + "".join(f"    {x}\n" for x in given.values()) + "}\n"
+        return {x.split("=")[0].strip(): x for x in lines + self.sections.get(name, [])}.values()
+
+    def section(self, name, lines):
+        return f"{name} {{\n" + "".join(f"    {x}\n" for x in self.options(name, lines)) + "}\n"
 
     def write_conf(self):
-        text = f'hostname = "relay.{DOMAIN}"\nuser = ""\nstate_directory = "{self.dir}/state"\nworkers = 2\n'
-        text += 'application_hosts = { "127.0.2.0/24" }\n'
-        text += "".join(x + "\n" for x in self.sections.get("", []))
+        text = "".join(x + "\n" for x in self.options("", [
+            f'hostname = "relay.{DOMAIN}"', 'user = ""', f'state_directory = "{self.dir}/state"', "workers = 2",
+            'application_hosts = { "127.0.2.0/24" }']))
         text += f'listener "in" {{ address = {{ "127.0.0.1:{self.port}" }} }}\n'
         for i, (name, hosts) in enumerate(self.forests.items(), 1):
             text += f'forest "{name}" {{\n    peers = {{ "127.0.1.{i}" }}\n'
@@ -227,6 +229,13 @@ class Relay:
 
     def counter(self, name):
         return self.ask("status", counters=True)["counters"][name]
+
+    def alarms(self):
+        """{what: alarm}: the list on top of `status`."""
+        return {a["what"]: a for a in self.ask("status")["alarms"]}
+
+    def until_no_alarm(self):
+        until(lambda: f"no alarm: {self.alarms()}", lambda: not self.alarms())
 
     def wait_empty(self, seconds=None):
         until(lambda: f"the queue to be empty: {self.ask('queue.list')['items']}", lambda: self.queue_length() == 0, seconds)

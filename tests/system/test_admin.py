@@ -331,6 +331,9 @@ def test_reload(stuck, sinks):
         assert all(w in text for w in words), text
         assert r.goes_to("anna") == "forest:A"
     assert r.ctl_json("status")["reloads_failed"] == 3
+    assert r.alarms()["reload-failed"]["command"] == "causewayctl reload"
+    code, text = r.ctl("status")
+    assert code == 0 and "ATTENTION" in text and "the last reload was refused" in text, text
     os.unlink(r.conf)
     code, text = r.ctl("reload")
     assert code == 1 and r.conf in text and "No such file" in text, text
@@ -338,6 +341,7 @@ def test_reload(stuck, sinks):
         f.write(good.replace("workers = 2", "workers = 3"))
     code, text = r.ctl("reload")
     assert code == 0 and "restart" in text and "workers" in text, text
+    assert r.alarms() == {}
     assert r.ctl_json("reload")["needs_restart"] == "workers"
     assert r.ctl_json("status")["workers"] == 2
 

@@ -164,6 +164,8 @@ def test_server_dies_and_comes_back(world):
     w.a.wait(1)
     code, text = w.relay.ctl("directory")
     assert code == 0 and "failing" in text and "connect" in text, text
+    alarm = w.relay.alarms()["failing"]
+    assert alarm["about"] == "ldap" and "its last complete state is used" in alarm["text"], alarm
     w.slapd.start()
     w.slapd.delete("gone")
     w.slapd.modify("bob", extensionAttribute1="B")
@@ -172,6 +174,7 @@ def test_server_dies_and_comes_back(world):
     until("gone to be unknown", lambda: w.rcpt("gone")[0] == 550)
     until("new to be known", lambda: w.rcpt("new")[0] == 250)
     w.until_state("current")
+    w.relay.until_no_alarm()
     w.slapd.stop()
     w.until_state("failing")
     assert w.rcpt("gone")[0] == 550
@@ -219,10 +222,13 @@ def test_unknown_recipients_once_the_view_is_old(world):
     assert "4.3.0" in text and "ldap" in text, text
     assert w.rcpt("anna")[0] == 250
     w.until_state("stale")
+    alarm = w.relay.alarms()["stale"]
+    assert alarm["about"] == "ldap" and "451" in alarm["text"], alarm
     w.send("stale", "anna")
     w.a.wait(1)
     w.slapd.start()
     until("550 again", lambda: w.rcpt("nobody")[0] == 550)
+    w.relay.until_no_alarm()
 
 
 def test_server_hangs(world):

@@ -37,10 +37,6 @@ def until_held(relay, vanish, name="people"):
           lambda: state(relay, name).get("held", {}).get("vanish") == vanish)
 
 
-def alarms(relay):
-    return {a["what"]: a for a in relay.ask("status")["alarms"]}
-
-
 class Stage:
     """A relay with the forests A and B and an LDIF source; everybody is in A."""
 
@@ -82,7 +78,7 @@ def test_half_a_file(stage):
     stage.a.wait(1)
     s = state(r)
     assert s["state"] == "held" and s["entries"] == 60 and s["held"]["entries"] == 60
-    alarm = alarms(r)["held"]
+    alarm = r.alarms()["held"]
     assert alarm["command"] == "causewayctl directory pending people" and "30 of 60" in alarm["text"]
     code, text = r.ctl("status")
     assert code == 0 and "ATTENTION" in text and "directory pending people" in text, text
@@ -99,7 +95,7 @@ def test_half_a_file(stage):
     assert code == 0 and "applied, with generation" in text, text
     s = state(r)
     assert s["entries"] == 31 and s["vanished"] == 30 and "held" not in s
-    assert "held" not in alarms(r) and "30 entries" in alarms(r)["vanished"]["text"]
+    assert "held" not in r.alarms() and "30 entries" in r.alarms()["vanished"]["text"]
     assert "directory-vanished entries=30" in r.log()
     send(r, "in its grace period", NAMES[59])
     stage.a.wait(2)
@@ -233,7 +229,7 @@ def test_other_sources_go_on(stage):
     write_other(("carl", "B"), (NAMES[59], "B"))
     until("carl to move", lambda: r.goes_to("carl") == "forest:B")
     until("the conflict to be told", lambda: state(r, "other")["conflicts"] == 1)
-    assert "directory-conflict address=m59@" in r.log() and "conflicts" in alarms(r)
+    assert "directory-conflict address=m59@" in r.log() and "conflicts" in r.alarms()
     shown = {a["address"]: a["to"] for a in r.ctl_json("directory", "pending", "people")["addresses"]}
     assert shown[address(NAMES[59])] == "B" and shown[address(NAMES[58])] == ""
     assert r.ctl("directory", "accept", "people")[0] == 0

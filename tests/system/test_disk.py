@@ -1,5 +1,6 @@
 """Disk full and disk broken: intake stops with 4xx and nothing is lost; it resumes by itself. PROMISES "Faults"."""
 import os
+import shutil
 import subprocess
 import time
 
@@ -16,12 +17,13 @@ FAST = ["retry_min = 1s", "retry_max = 2s", "dest_backoff_min = 100ms", "dest_ba
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A tmpfs of 64 MB; needs root."""
+    """A tmpfs of 64 MB and 100 inodes; needs root."""
     if os.geteuid() != 0:
         pytest.skip("only root can mount a small tmpfs")
     path = tmp_path / "disk"
     path.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "none", str(path)], check=False).returncode != 0:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m,nr_inodes=100", "none", str(path)],
+                      check=False).returncode != 0:
         pytest.skip("this machine does not allow mounting a tmpfs")
     yield path
     subprocess.run(["umount", "-l", str(path)], check=True)
@@ -59,13 +61,27 @@ def test_full_disk(relay, sinks, small_disk):
     free = os.statvfs(small_disk)
     # Of the reserve (16 MB) three segments may have been made ready, for marks and bounces; no mail ate it.
     assert free.f_bavail * free.f_frsize > 3 << 20, "the reserve was eaten"
-    # A connection opened now is told at MAIL.
+    # A connection opened now is told at MAIL, and whoever looks is told by `status`.
     with Client(r.port) as c:
         assert c.cmd("MAIL FROM:<s@sender.test>")[0] == 452
+    assert "452" in r.alarms()["spool-full"]["text"]
+    code, text = r.ctl("status")
+    assert code == 0 and "ATTENTION" in text and "the spool is full" in text, text
     sink.start()
     r.wait_empty()
     assert sorted(k for k, _ in sink.keys()) == sorted(acked)
     until("intake to resume", lambda: mail_is_taken(r.port))
+    r.until_no_alarm()
+    assert "ATTENTION" not in r.ctl("status")[1]
+
+
+def send(r, key):
+    with Client(r.port) as c:
+        code = c.cmd("MAIL FROM:<s@sender.test>")
+        if code[0] == 250:
+            assert c.cmd(f"RCPT TO:<{ANNA}>")[0] == 250
+            code = c.content(message(key))
+        return code
 
 
 def mail_is_taken(port):
@@ -95,6 +111,45 @@ def test_full_disk_survives_a_restart(relay, sinks, small_disk):
     r.wait_empty()
     assert {k for k, _ in sink.keys()} == set(acked)
     until("intake to resume", lambda: mail_is_taken(r.port))
+
+
+def test_inodes_run_out(relay, sinks, small_disk):
+    """Room for bytes and none for files: 452 in DATA at the true end, with nothing left behind, and 452 at MAIL; what
+    was taken is delivered, and intake resumes when there are some again."""
+    sink = sinks()
+    sink.stop()
+    r = relay(forests={"A": [sink.port]}, people={"anna": "A"}, sections={"queue": FAST})
+    r.spool = str(small_disk / "spool")
+    r.write_conf()
+    r.start()
+    large = b"x" * 70 + b"\r\n"
+    with Client(r.port) as c:
+        assert c.send("s@sender.test", ANNA, message("small"))[0] == 250
+        assert c.send("s@sender.test", ANNA, message("large", large * 5000))[0] == 250
+        c.envelope("s@sender.test", ANNA)
+        assert c.cmd("DATA")[0] == 354
+        ballast, n = small_disk / "ballast", 0
+        ballast.mkdir()
+        while os.statvfs(small_disk).f_favail:
+            (ballast / str(n)).touch()
+            n += 1
+        c.raw(message("refused", large * 5000) + b".\r\n")
+        assert c.reply()[0] == 452
+        assert c.cmd("NOOP")[0] == 250
+    with Client(r.port) as c:
+        until("MAIL to be refused", lambda: c.cmd("RSET")[0] == 250 and c.cmd("MAIL FROM:<s@sender.test>")[0] == 452)
+    assert "spool-full" in r.alarms()
+    assert os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize > 20 << 20, "it was to be the inodes"
+    sink.start()
+    r.wait_empty()
+    shutil.rmtree(ballast)
+    until("intake to resume", lambda: mail_is_taken(r.port))
+    r.until_no_alarm()
+    with Client(r.port) as c:
+        assert c.send("s@sender.test", ANNA, message("after", large * 5000))[0] == 250
+    r.wait_empty()
+    assert sorted(k for k, _ in sink.keys()) == ["after", "large", "small"]
+    until("no large file to be left", lambda: not os.listdir(small_disk / "spool/large"))
 
 
 @pytest.mark.parametrize("error,code", [("EIO", 451), ("ENOSPC", 452)])
@@ -138,15 +193,20 @@ def test_sync_fails_for_good(relay, sinks):
     r.start()
     open(arm, "w", encoding="ascii").close()
     for i in range(5):
-        with Client(r.port) as c:
-            code = c.cmd("MAIL FROM:<s@sender.test>")
-            if code[0] == 250:
-                c.cmd(f"RCPT TO:<{ANNA}>")
-                code = c.content(message(f"never{i}"))
-            assert 400 <= code[0] < 500, code
+        code = send(r, f"never{i}")
+        assert 400 <= code[0] < 500, code
     assert sink.keys() == []
     assert r.is_running()
     assert " error " in r.log()
+    assert "Input/output error" in r.alarms()["spool-error"]["text"]
+    code, text = r.ctl("status")
+    assert code == 0 and "ATTENTION" in text and "Input/output error" in text, text
+    os.unlink(arm)  # the disk is mended
+    until("intake to resume", lambda: send(r, "after")[0] == 250)
+    sink.wait(1)
+    r.wait_empty()
+    assert {k for k, _ in sink.keys()} == {"after"}
+    assert "spool-error" in r.alarms(), "nobody can have seen it yet"
 
 
 def test_slow_disk_answers_noop(relay, sinks):

@@ -78,7 +78,13 @@ static void test_failed_sync(void **state)
     assert_non_null(strstr(st.last_error, "Input/output error"));
     assert_int_equal(read_back(&r, a, 300, 1), 0);
     assert_int_equal(read_back(&r, c, 300, 1), 1);
+    int shown = atomic_exchange(&spool_fault_shown_ms, 0);
     assert_int_equal(append(&r, d, 1, 300), SPOOL_OK);
+    spool_status(r.s, &st);
+    assert_string_equal(st.last_error, "");
+    atomic_store(&spool_fault_shown_ms, shown);
+    spool_status(r.s, &st);
+    assert_non_null(strstr(st.last_error, "Input/output error")); /* not long enough ago */
     rig_reopen(&r, &l);
     assert_int_equal(l.n, 2);
     assert_true(l.v[0].id == a && l.v[1].id == d);
