@@ -1,17 +1,24 @@
 """What a new admin gets wrong at the start: each ends with one sentence that says what, where, and what would be right."""
 import contextlib
+import glob
+import grp
 import os
+import pwd
+import random
 import re
 import shutil
 import socket
+import stat
 import subprocess
+import sys
+import tempfile
 
 import pytest
 
 from certificate import certificate
 from client import Client, message
 from dirwatch import LIBRARIES_LEAK
-from relay import DOMAIN, build_dir
+from relay import DOMAIN, Relay, build_dir
 from wait import free_port, until
 
 
@@ -92,15 +99,115 @@ def test_control_socket_in_use(relay):
 
 
 def test_no_such_user(relay):
-    r = relay(forests={"A": [free_port()]}, sections={})
-    with open(r.conf, encoding="utf-8") as f:
-        text = f.read()
-    with open(r.conf, "w", encoding="utf-8") as f:
-        f.write(text.replace('user = ""', 'user = "nobodyhere"'))
+    r = relay(forests={"A": [free_port()]}, sections={"": ['user = "nobodyhere"']})
     if os.geteuid() != 0:
         pytest.skip("only root changes its user")
     said = refused(r)
     assert '"nobodyhere"' in said and "useradd" in said, said
+
+
+@pytest.fixture
+def nobodys():
+    """A relay(...) that root starts and `nobody` runs, in a folder that others may enter (pytest's are closed)."""
+    if os.geteuid() != 0:
+        pytest.skip("only root changes its user")
+    folder, made = tempfile.mkdtemp(prefix="causeway-nobody-"), []
+    os.chmod(folder, 0o755)
+
+    def make(control=(), **kw):
+        made.append(Relay(folder + "/r", people={"anna": "A"}, **kw, sections={
+            "": ['user = "nobody"'], "control": list(control), "queue": ["retry_min = 200ms", "dest_backoff_min = 200ms"]}))
+        return made[-1]
+    yield make
+    for r in made:
+        r.finish()
+    shutil.rmtree(folder)
+
+
+def privileged_port():
+    """A free one that only root may bind."""
+    while True:
+        port = random.randrange(600, 1024)
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                pass
+
+
+def gave_up_root(r):
+    """In every thread, for good, and nothing that it made is root's."""
+    user = pwd.getpwnam("nobody")
+    threads = glob.glob(f"/proc/{r.process.pid}/task/*/status")
+    assert len(threads) > 2
+    for path in threads:
+        with open(path, encoding="ascii") as f:
+            has = dict(x.rstrip("\n").split(":\t") for x in f if ":\t" in x)
+        assert has["Uid"].split() == [str(user.pw_uid)] * 4, has
+        assert has["Gid"].split() == [str(user.pw_gid)] * 4, has
+        assert {int(x) for x in has["Groups"].split()} == set(os.getgrouplist("nobody", user.pw_gid)), has
+        for name in ("CapEff", "CapPrm", "CapInh", "CapAmb"):
+            assert int(has[name], 16) == 0, (name, has)
+        assert has["NoNewPrivs"] == "1", has
+    made = [r.control]
+    for top in (r.spool, r.dir + "/state"):
+        made += [top] + [os.path.join(at, x) for at, folders, files in os.walk(top) for x in folders + files]
+    assert len(made) > 6
+    for path in made:
+        s = os.lstat(path)
+        assert (s.st_uid, s.st_gid) == (user.pw_uid, user.pw_gid), path
+        assert stat.S_IMODE(s.st_mode) & 0o077 == 0, f"{path} is open to others: {s.st_mode:o}"
+
+
+def test_root_is_given_up(nobodys, sinks):
+    """Once the sockets are bound; mail flows, and a reload and a restart work for the user as well."""
+    sink = sinks()
+    r = nobodys(forests={"A": [sink.port]})
+    r.port = privileged_port()
+    r.write_conf()
+    r.start()
+    for n, again in enumerate((lambda: r.ctl("reload"), r.kill, r.terminate, lambda: None), 1):
+        gave_up_root(r)
+        with Client(r.port) as c:
+            assert c.send("s@sender.test", f"anna@{DOMAIN}", message(f"m{n}", b"x\r\n" * 200_000))[0] == 250
+        sink.wait(n)
+        r.wait_empty()
+        again()
+        if not r.is_running():
+            r.start()
+    assert r.ask("status")["reloads_failed"] == 0 and "reloaded " in r.log()
+    assert "running-as-root" not in r.log()
+
+
+def can_ask(r, *groups):
+    """Whether a process of the user "daemon", in these groups only, may use the control socket."""
+    user = pwd.getpwnam("daemon")
+    done = subprocess.run([sys.executable, "-c", "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])",
+                           r.control], user=user.pw_uid, group=user.pw_gid, extra_groups=groups, cwd="/",
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 0 or "PermissionError" in done.stderr, done.stderr
+    return done.returncode == 0
+
+
+@pytest.mark.parametrize("group", [None, "mail"])
+def test_who_may_use_the_control_socket(nobodys, group):
+    """Root and the daemon's user; with control.socket_group also the members of that group, and nobody else."""
+    r = nobodys(forests={"A": [free_port()]}, control=[f'socket_group = "{group}"'] if group else [])
+    r.start()
+    s = os.stat(r.control)
+    assert s.st_uid == pwd.getpwnam("nobody").pw_uid
+    assert stat.S_IMODE(s.st_mode) == (0o660 if group else 0o600)
+    members = grp.getgrnam("mail").gr_gid
+    assert not group or s.st_gid == members
+    assert can_ask(r, members) == bool(group)
+    assert not can_ask(r, grp.getgrnam("news").gr_gid)
+
+
+def test_no_such_socket_group(nobodys):
+    r = nobodys(forests={"A": [free_port()]}, control=['socket_group = "nobodyhere"'])
+    said = refused(r)
+    assert "control.socket_group" in said and '"nobodyhere"' in said, said
 
 
 def test_spool_that_cannot_be_made(relay):
