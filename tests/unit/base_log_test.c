@@ -245,6 +245,81 @@ static void log_counts_what_is_lost(void **state)
     assert_int_equal(stats_read(STAT_log_dropped), dropped + 3);
 }
 
+/* What would go to the system log. These stand in front of the library's; the last is syslog() when
+ * it is fortified. */
+static struct {
+    char ident[20], line[5000];
+    int facility, priority, n;
+} sys;
+
+void openlog(const char *ident, int option, int facility);
+void syslog(int priority, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void __syslog_chk(int priority, int flag, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static void sys_take(int priority, const char *fmt, va_list ap)
+{
+    sys.priority = priority;
+    sys.n++;
+    vsnprintf(sys.line, sizeof(sys.line), fmt, ap);
+}
+
+void openlog(const char *ident, int option, int facility)
+{
+    (void)option;
+    snprintf(sys.ident, sizeof(sys.ident), "%s", ident);
+    sys.facility = facility;
+}
+
+void syslog(int priority, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    sys_take(priority, fmt, ap);
+    va_end(ap);
+}
+
+void __syslog_chk(int priority, int flag, const char *fmt, ...)
+{
+    va_list ap;
+    (void)flag;
+    va_start(ap, fmt);
+    sys_take(priority, fmt, ap);
+    va_end(ap);
+}
+
+/* Each at once, at its priority; no time and no level, which the system log adds; nothing on
+ * standard error, and no value is a format. */
+static void log_to_syslog(void **state)
+{
+    (void)state;
+    setenv("JOURNAL_STREAM", "8:1", 1);
+    capture(LOG_TEXT, LOG_DEBUG_);
+    log_setup(LOG_TO_SYSLOG, LOG_TEXT, LOG_DEBUG_);
+    assert_string_equal(sys.ident, "causeway");
+    assert_int_equal(sys.facility, 2 << 3); /* mail */
+    LOG(ERROR, "q1", "event", LC("k", "%s%n two"), LI("n", -5));
+    assert_string_equal(sys.line, "q1 event k=\"%s%n two\" n=-5");
+    assert_int_equal(sys.priority, 3);
+    LOG(WARN, NULL, "event");
+    assert_string_equal(sys.line, "- event");
+    assert_int_equal(sys.priority, 4);
+    LOG(INFO, NULL, "event");
+    assert_int_equal(sys.priority, 6);
+    LOG(DEBUG, NULL, "event");
+    assert_int_equal(sys.priority, 7);
+    log_setup(LOG_TO_SYSLOG, LOG_JSON, LOG_INFO_);
+    LOG(DEBUG, NULL, "unseen");
+    assert_int_equal(sys.n, 4);
+    LOG(INFO, "q2", "event");
+    assert_int_equal(sys.n, 5);
+    assert_int_equal(sys.line[0], '{');
+    assert_non_null(strstr(sys.line, "\"id\":\"q2\""));
+    assert_string_equal(capture_end(), "");
+    log_setup(LOG_TO_STDERR, LOG_TEXT, LOG_INFO_);
+    unsetenv("JOURNAL_STREAM");
+}
+
 static void *log_and_end(void *arg)
 {
     for (int i = 0; i < 200; i++)
@@ -309,6 +384,7 @@ int main(void)
         cmocka_unit_test(log_gathers),
         cmocka_unit_test(log_long_value_is_cut),
         cmocka_unit_test(log_counts_what_is_lost),
+        cmocka_unit_test(log_to_syslog),
         cmocka_unit_test(log_threads_keep_lines_whole),
         cmocka_unit_test(log_limit),
     };
