@@ -37,6 +37,31 @@ def test_smuggling(up, end):
     assert len(sink.kept) == (2 if code[0] == 250 else 1)
 
 
+@pytest.mark.parametrize("end", [b"\n.\n", b"\n.\r\n", b"\r.\r", b"\r\n.\n", b"\r\n.\r", b"\r.\r\n"])
+@pytest.mark.parametrize("normalise", ["no", "yes"])
+def test_bare_newlines(relay, sinks, normalise, end):
+    """Refused, or by bare_newline_normalise mended on the way in: the next hop gets neither bare CR nor bare LF. A dot
+    after a bare one is content; after CRLF it is the sender's stuffing."""
+    sink = sinks()
+    r = relay(forests={"A": [sink.port]}, people={"anna": "A"},
+              sections={"smtpd": [f"bare_newline_normalise = {normalise}"]}).start()
+    with Client(r.port) as c:
+        c.envelope("s@sender.test", ANNA)
+        assert c.cmd("DATA")[0] == 354
+        c.raw(message("bare") + b"one" + end + b"two\nthree\rfour\n\nfive\r\r\nsix\r\n.\r\n")
+        assert c.reply()[0] == (250 if normalise == "yes" else 550)
+        assert c.send("s@sender.test", ANNA, message("after"))[0] == 250
+    until("the next message", lambda: ("after", ANNA) in sink.keys())
+    r.wait_empty()
+    assert sorted(k for k, _ in sink.keys()) == (["after", "bare"] if normalise == "yes" else ["after"])
+    if normalise == "yes":
+        data = next(k.data for k in sink.kept if k.key == "bare")
+        whole = data.replace(b"\r\n", b"")
+        assert b"\r" not in whole and b"\n" not in whole, data
+        dot = b"" if end.startswith(b"\r\n") else b"."
+        assert data.endswith(b"\r\none\r\n" + dot + b"\r\ntwo\r\nthree\r\nfour\r\n\r\nfive\r\n\r\nsix\r\n"), data
+
+
 def test_dots_round_trip(up):
     """Dot-stuffing is exact, in and out, whatever the edges."""
     r, sink = up

@@ -32,6 +32,11 @@ def send(r, key="m", source="127.0.0.1"):
         return c.send("s@sender.test", ANNA, message(key)) if c.banner[0] == 220 else c.banner
 
 
+def can_talk(r, source):
+    with Client(r.port, source=source) as c:
+        return c.banner[0] == 220
+
+
 # ---- one client ----
 
 def test_connections_per_client(up):
@@ -51,6 +56,22 @@ def test_connections_per_client(up):
     for c in three + forest:
         c.close()
     until("all to arrive", lambda: {k for k, _ in sink.keys()} == {"other", "again", "inside"})
+
+
+@pytest.mark.parametrize("trusted", ["127.0.1.1", "127.0.2.7"], ids=["forest", "application host"])
+def test_connections_per_trusted_client(up, trusted):
+    """They have a limit of their own, which is none by default."""
+    r, _ = up("connections_per_client = 1", "connections_per_client_trusted = 2")
+    two = [Client(r.port, source=trusted) for _ in range(2)]
+    with Client(r.port, source=trusted, greet=False) as c:
+        code, text = c.reply()
+        assert code == 421 and trusted in text
+        assert c.line() == b""
+    with Client(r.port):
+        assert send(r)[0] == 421  # from the internet, for whom it is 1
+    two.pop().close()
+    until("room for one more", lambda: can_talk(r, trusted))
+    two.pop().close()
 
 
 def test_connections_in_all(up):

@@ -20,10 +20,10 @@ def refuses(reply, stage="RCPT"):
 class Mail:
     """SARA (forest B) sends to anna (forest A, which does what `script` says)."""
 
-    def __init__(self, relay, sinks, script, queue=(), **kw):
+    def __init__(self, relay, sinks, script, queue=(), dsn=(), **kw):
         self.a, self.b = sinks(script=script, **kw), sinks()
         self.r = relay(forests={"A": [self.a.port], "B": [self.b.port]}, people={"anna": "A", "sara": "B"},
-                       sections={"queue": FAST + list(queue)}).start()
+                       sections={"queue": FAST + list(queue), "dsn": list(dsn)}).start()
 
     def send(self, params="", rcpt=ANNA, sender=SARA, body=b"Hello.\r\n"):
         with Client(self.r.port) as c:
@@ -96,6 +96,17 @@ def test_return_and_envelope_id(relay, sinks):
     m = mail.notice(2)
     assert b"secret words" in mail.b.kept[1].data
     assert "Original-Envelope-Id" not in m.about
+
+
+def test_large_messages_are_returned_without_their_content(relay, sinks):
+    """RET=FULL or not: above return_size_max it is the header."""
+    mail = Mail(relay, sinks, refuses("550 5.1.1 no"), dsn=["return_size_max = 10K"])
+    for n, (lines, kind) in enumerate([(100, "message/rfc822"), (1000, "text/rfc822-headers")], 1):
+        mail.send(params=" RET=FULL", body=b"secret words\r\n" * lines)
+        m = mail.notice(n)
+        assert m.original.get_content_type() == kind
+        assert mail.b.kept[-1].data.count(b"secret words") == (lines if kind == "message/rfc822" else 0)
+        assert "Subject: orig" in m.original.as_string() and "X-Key: orig" in m.original.as_string()
 
 
 def test_original_recipient(relay, sinks):
