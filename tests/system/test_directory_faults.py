@@ -155,6 +155,35 @@ def test_later_sync_breaks_off(stage, kind, what):
     w.until_entries("hr", PEOPLE - 2)
 
 
+PAGES = PEOPLE // ROUND
+
+
+@pytest.mark.parametrize("page", range(1, PAGES + 1))
+@pytest.mark.parametrize("where", ["entry", "done"])
+def test_ad_size_limit_on_each_page(stage, ad, where, page):
+    """In the first sync and in a later one. Then nothing is known that comes after it, and nothing is a deletion."""
+    server = stage.server(script=fault(ad, SIZE_LIMIT, where, page))
+    w = stage.watch(stage.conf(ad, server))
+    w.until_state("hr", "failing")
+    w.until_error("hr", "limit")
+    assert {s.page for s in server.asked if s.kind == KINDS[ad]} == set(range(1, page + 1))
+    assert w.place("nobody@x.test") == "not-found-yet" and w.status("hr")[3] == "0"
+    heal(server)
+    w.until_state("hr", "current")
+    w.until_entries("hr", PEOPLE)
+    must_reload(ad, server, fault(ad, SIZE_LIMIT, where, page))
+    server.entries.delete("u0000")
+    asked = server.count(KINDS[ad])
+    w.until_state("hr", "failing")
+    until("some more attempts", lambda: server.count(KINDS[ad]) > asked + 2 * page)
+    for i in range(1, PEOPLE):
+        assert w.place(f"u{i:04d}@x.test") == "found old"
+    heal(server)
+    w.until("u0000@x.test", "not-found")
+    w.until_state("hr", "current")
+    w.until_entries("hr", PEOPLE - 1)
+
+
 @pytest.mark.parametrize("left", [0, PEOPLE // 3])
 def test_an_answer_that_lacks_most_people_waits_for_a_person(stage, kind, left):
     """The server says that this is all. It is a mass change, which ends when another answer has them all again."""

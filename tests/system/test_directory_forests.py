@@ -1,11 +1,14 @@
 """Mail between forests whose directories are real: two Active Directory domains (Samba) and an OpenLDAP server, all
 followed by one relay. People appear, change, are moved from forest to forest, and go; servers go and come back."""
+import os
 import signal
+import time
 
 import pytest
 
 from client import Client, message
 from dirwatch import source
+from load import Load, all_delivered
 from relay import DOMAIN
 from samba_dc import Samba
 from slapd import BASE, Slapd, person
@@ -246,3 +249,33 @@ def test_a_directory_dies_in_its_first_sync(world):
     world.until_current()
     assert world.rcpt("bob") == 250
     assert world.rcpt("nobody") == 550
+
+
+def test_first_sync_in_bulk_beside_mail(world):
+    """B's thousands come in for the first time while mail flows to A: nobody is refused, cut or kept waiting, and it all
+    arrives."""
+    sanitized = any(x in os.path.basename(os.environ["CAUSEWAY_BUILD"]) for x in ("asan", "tsan"))
+    world.b.dc.load(3000)
+    world.up(world.a.mailbox("anna"), world.b.mailbox("bob"), start=False)
+    world.a.dc.start()
+    world.until_rcpt("anna", 250)
+    load, worst, during = Load(world.relay.port, clients=2), 0, 0
+    until("some mail", lambda: len(load.accepted) > 20)
+    world.b.dc.start()
+    until("the sync to begin", lambda: world.states()["ad-B"] in ("syncing", "current"))
+    began, before = time.monotonic(), len(load.accepted)
+    with Client(world.relay.port) as c:
+        while world.states()["ad-B"] != "current":
+            asked = time.monotonic()
+            assert c.cmd("NOOP")[0] == 250
+            worst, during = max(worst, time.monotonic() - asked), len(load.accepted) - before
+            assert asked - began < 60, world.relay.ask("directory.status")
+    load.stop()
+    print(f"{during} messages in {time.monotonic() - began:.1f} s, slowest NOOP {1000 * worst:.1f} ms")
+    assert load.refused == [] and load.cut == [] and load.no_entry == 0
+    assert during > 20 and worst < (0.5 if sanitized else 0.1)
+    assert world.rcpt("bob") == 250
+    entries = next(s["entries"] for s in world.relay.ask("directory.status")["items"] if s["name"] == "ad-B")
+    assert entries >= 3001
+    got = all_delivered(world.a.sink, load, world.relay)
+    assert sum(got.values()) == len(load.accepted)
