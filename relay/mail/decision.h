@@ -41,8 +41,9 @@ struct decision {
     struct smtp_reply reply; /* for REFUSE and DEFER */
     uint64_t generation;     /* of the directory view it was made from */
     const char *rule;        /* short name of the rule that decided, static text */
-    uint64_t key_hash; /* of the address by which the directory tells of changes to the entry that
-                          was found (hash64 of its key); 0 = the recipient's own */
+    uint64_t key_hash; /* of a key in the directory that the decision depends on besides the
+                          recipient's own: changes of either change it (hash64 of an address key,
+                          dir_other_hash() of another); 0 = none */
     bool alarm;        /* a fault of the directories that a person must mend: log a warning */
 };
 

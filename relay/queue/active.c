@@ -221,13 +221,14 @@ struct pick {
     uint64_t generation;
 };
 
-void active_decide(struct qactive *act, const struct qrcpt *r, struct arena *a,
-                   struct decision *out)
+void active_decide(struct qactive *act, uint32_t number, struct arena *a, struct decision *out)
 {
     struct queue *q = act->q;
+    const struct qrcpt *r = rcpt_at(q, number);
     struct str refused_by = r->refused != 0 ? dest_at(q, r->refused)->name : STR_NULL;
     *out = (struct decision){0};
     q->ops.decide(q->ops.ctx, &act->env, r->index, refused_by, a, out);
+    rcpt_also_by(q, number, out->key_hash);
 }
 
 static void log_refusal(const struct qactive *act, const struct qrcpt *r,
@@ -286,8 +287,7 @@ static bool pick_one(struct qactive *act, uint32_t number, struct pick *p)
     struct qrcpt *r = rcpt_at(q, number);
     struct decision dec;
     r->flags &= (uint8_t)~RCPT_RECHECK;
-    active_decide(act, r, &act->a, &dec);
-    rcpt_rekey(q, number, dec.key_hash, act->env.rcpt[r->index].address);
+    active_decide(act, number, &act->a, &dec);
     if (dec.kind == DECISION_REFUSE) {
         rcpt_set_dest(q, r, NULL);
         log_refusal(act, r, &dec);
@@ -363,7 +363,7 @@ void active_recheck(struct qactive *act)
             continue;
         struct decision dec;
         arena_reset(&q->scratch);
-        active_decide(act, r, &q->scratch, &dec);
+        active_decide(act, i, &q->scratch, &dec);
         if (same_answer(q, r, &dec))
             continue;
         stats_inc(STAT_queue_rerouted);
@@ -385,7 +385,7 @@ bool delivery_confirm(struct delivery *d)
     for (unsigned i = 0; i < d->n_rcpt; i++) {
         struct decision dec;
         arena_reset(&q->scratch);
-        active_decide(act, rcpt_at(q, qd->rcpt[i]), &q->scratch, &dec);
+        active_decide(act, qd->rcpt[i], &q->scratch, &dec);
         if (dec.kind != DECISION_DELIVER || dec.dest.kind != d->dest.kind ||
             !str_eq(dec.dest.name, d->dest.name) || !str_eq(dec.address, d->rcpt[i].address))
             return false;

@@ -320,10 +320,10 @@ void queue_status(const struct queue *q, struct queue_status *out)
         .parked = q->n_in_state[QUEUE_PARKED],
         .held = q->n_in_state[QUEUE_HELD],
     };
-    out->memory_bytes =
-        sizeof(*q) + slab_memory(&q->msgs) + slab_memory(&q->rcpts) + slab_memory(&q->dests) +
-        slab_memory(&q->replies) + (q->reply_bytes - q->replies.live * sizeof(struct qreply)) +
-        sizeof(uint32_t) *
-            ((size_t)q->by_id.cap + q->by_key.cap + q->by_dest.cap + q->by_reply.cap) +
-        sizeof(void *) * ((size_t)q->due.cap + q->reopen.cap);
+    out->memory_bytes = sizeof(*q) + slab_memory(&q->msgs) + slab_memory(&q->rcpts) +
+                        slab_memory(&q->dests) + slab_memory(&q->replies) +
+                        (q->reply_bytes - q->replies.live * sizeof(struct qreply)) +
+                        sizeof(uint32_t) * ((size_t)q->by_id.cap + q->by_key.cap + q->by_alias.cap +
+                                            q->by_dest.cap + q->by_reply.cap) +
+                        sizeof(void *) * ((size_t)q->due.cap + q->reopen.cap);
 }

@@ -5,7 +5,8 @@
  * Linear hashing (Litwin 1980) grows by one bucket per insertion, so that a queue of a million
  * messages never stops to rehash. Recipients with the same address key hang on the first of them:
  * a mailbox with a hundred thousand queued messages is one entry of its chain, and any of them
- * leaves in constant time.
+ * leaves in constant time. A recipient that depends on a second key, too, has an alias there: an
+ * item of the same slab that stands for it.
  *
  * Owner: the queue's worker. Slabs never shrink; freed items are used again first.
  */
@@ -162,6 +163,14 @@ static uint32_t *key_link(struct queue *q, uint32_t i)
 {
     return &rcpt_at(q, i)->bucket_next;
 }
+static uint64_t alias_hash(const struct queue *q, uint32_t i)
+{
+    return mix(rcpt_at(q, i)->alias_of);
+}
+static uint32_t *alias_link(struct queue *q, uint32_t i)
+{
+    return &rcpt_at(q, i)->alias_next;
+}
 static uint64_t dest_hash(const struct queue *q, uint32_t i)
 {
     return dest_at(q, i)->hash;
@@ -180,6 +189,7 @@ static uint32_t *reply_link(struct queue *q, uint32_t i)
 }
 
 static const struct lhash_type type_id = {id_hash, id_link}, type_key = {key_hash, key_link},
+                               type_alias = {alias_hash, alias_link},
                                type_dest = {dest_hash, dest_link},
                                type_reply = {reply_hash, reply_link};
 
@@ -191,6 +201,7 @@ void index_init(struct queue *q)
     slab_init(&q->replies, sizeof(struct qreply));
     lhash_init(&q->by_id, &type_id);
     lhash_init(&q->by_key, &type_key);
+    lhash_init(&q->by_alias, &type_alias);
     lhash_init(&q->by_dest, &type_dest);
     lhash_init(&q->by_reply, &type_reply);
 }
@@ -199,6 +210,7 @@ void index_free(struct queue *q)
 {
     lhash_free(&q->by_id);
     lhash_free(&q->by_key);
+    lhash_free(&q->by_alias);
     lhash_free(&q->by_dest);
     lhash_free(&q->by_reply);
     slab_free_all(&q->msgs);
@@ -294,22 +306,53 @@ static void key_leave(struct queue *q, struct qrcpt *r, uint32_t number)
     }
 }
 
-void rcpt_rekey(struct queue *q, uint32_t number, uint64_t hash, struct str address)
+/* ---- a second key ---- */
+
+static uint32_t alias_find(const struct queue *q, uint32_t number)
+{
+    uint32_t i = *lhash_chain(&q->by_alias, mix(number));
+    while (rcpt_at(q, i)->alias_of != number) {
+        i = rcpt_at(q, i)->alias_next;
+        ASSERT(i != 0);
+    }
+    return i;
+}
+
+static void alias_drop(struct queue *q, struct qrcpt *r, uint32_t number)
+{
+    if (!(r->flags & RCPT_ALIASED))
+        return;
+    uint32_t i = alias_find(q, number);
+    r->flags &= (uint8_t)~RCPT_ALIASED;
+    lhash_remove(q, &q->by_alias, i);
+    key_leave(q, rcpt_at(q, i), i);
+    slab_put(&q->rcpts, i);
+}
+
+static void alias_add(struct queue *q, struct qrcpt *r, uint32_t number, uint64_t hash)
+{
+    uint32_t i = slab_get(&q->rcpts);
+    struct qrcpt *a = rcpt_at(q, i);
+    a->hash_lo = (uint32_t)hash;
+    a->hash_hi = (uint32_t)(hash >> 32);
+    a->msg = r->msg;
+    a->flags = RCPT_ALIAS;
+    a->alias_of = number;
+    key_enter(q, a, i);
+    lhash_add(q, &q->by_alias, i);
+    r->flags |= RCPT_ALIASED;
+}
+
+void rcpt_also_by(struct queue *q, uint32_t number, uint64_t hash)
 {
     struct qrcpt *r = rcpt_at(q, number);
-    if (hash == 0 && !(r->flags & RCPT_OTHER_KEY))
+    if (hash == 0 && !(r->flags & RCPT_ALIASED))
         return; /* nearly always */
-    r->flags &= (uint8_t)~RCPT_OTHER_KEY;
-    if (hash != 0)
-        r->flags |= RCPT_OTHER_KEY;
-    else
-        hash = rcpt_key_hash(address);
-    if (rcpt_hash(r) == hash)
+    if (r->flags & RCPT_ALIASED && rcpt_hash(rcpt_at(q, alias_find(q, number))) == hash)
         return;
-    key_leave(q, r, number);
-    r->hash_lo = (uint32_t)hash;
-    r->hash_hi = (uint32_t)(hash >> 32);
-    key_enter(q, r, number);
+    alias_drop(q, r, number);
+    if (hash != 0 && hash != rcpt_hash(r))
+        alias_add(q, r, number, hash);
 }
 
 uint32_t rcpt_add(struct queue *q, struct qmsg *m, uint32_t *last, unsigned index,
@@ -342,6 +385,7 @@ void rcpt_done(struct queue *q, uint32_t number)
     rcpt_set_dest(q, r, NULL);
     dest_refer(q, &r->refused, NULL);
     reply_unref(q, &r->reply);
+    alias_drop(q, r, number);
     key_leave(q, r, number);
 
     uint32_t *at = &m->first;

@@ -238,7 +238,7 @@ void queue_directory_changed(struct queue *q, const uint64_t *key_hash, unsigned
     }
     for (unsigned k = 0; k < n; k++) {
         for (uint32_t i = rcpt_by_key(q, key_hash[k]); i != 0; i = rcpt_at(q, i)->same_next) {
-            struct qrcpt *r = rcpt_at(q, i);
+            struct qrcpt *r = rcpt_at(q, rcpt_meant(q, i));
             r->flags |= RCPT_RECHECK;
             recheck_message(q, msg_at(q, r->msg));
         }

@@ -133,7 +133,8 @@ enum rcpt_state {
 };
 enum rcpt_flag {
     RCPT_RECHECK = 1,    /* its directory entry changed: decide, and act if the answer differs */
-    RCPT_OTHER_KEY = 2,  /* it is not hashed by its own address key (decision.key_hash) */
+    RCPT_ALIASED = 2,    /* an alias stands for it under a second key (decision.key_hash) */
+    RCPT_ALIAS = 16,     /* this is one */
     RCPT_REMOVE = 4,     /* by an admin (remove.c), when what is in hand has ended ... */
     RCPT_REMOVE_DSN = 8, /* ... and a report is written */
 };
@@ -144,8 +145,15 @@ struct qrcpt {
     uint32_t same_next;        /* ... the others hang on it, */
     uint32_t same_prev;        /* 0 for the first one */
     uint32_t msg;
-    uint32_t next; /* of the same message */
-    uint32_t park_next, park_prev;
+    union {
+        uint32_t next;     /* of the same message */
+        uint32_t alias_of; /* an alias: the recipient that it stands for */
+    };
+    union {
+        uint32_t park_next;
+        uint32_t alias_next; /* an alias: the next in by_alias */
+    };
+    uint32_t park_prev;
     uint32_t dest;      /* of the last decision; 0 = none */
     uint32_t addr_hash; /* of the address said to the next hop */
     uint32_t reply;     /* last one seen; 0 = none */
@@ -325,7 +333,7 @@ struct queue {
     bool draining, freeing;
 
     struct slab msgs, rcpts, dests, replies;
-    struct lhash by_id, by_key, by_dest, by_reply;
+    struct lhash by_id, by_key, by_alias, by_dest, by_reply;
     struct heap due;    /* struct qmsg.due */
     struct heap reopen; /* struct qdest.reopen */
     size_t reply_bytes;
@@ -375,13 +383,17 @@ uint32_t rcpt_add(struct queue *q, struct qmsg *m, uint32_t *last, unsigned inde
                   struct str address);
 /* The recipient is done: leaves the message. */
 void rcpt_done(struct queue *q, uint32_t number);
-/* First recipient with that key, the others follow by same_next. */
+/* First recipient or alias with that key, the others follow by same_next. */
 uint32_t rcpt_by_key(const struct queue *q, uint64_t hash);
 uint64_t rcpt_key_hash(struct str address);
 
-/* The directory tells of changes to it by another address than it was accepted with, or does no
- * longer (0). */
-void rcpt_rekey(struct queue *q, uint32_t number, uint64_t hash, struct str address);
+/* The recipient also depends on what has this key; 0: on nothing but its own address. */
+void rcpt_also_by(struct queue *q, uint32_t number, uint64_t hash);
+/* Of an item of rcpt_by_key()'s list: the recipient that it is or stands for. */
+static inline uint32_t rcpt_meant(const struct queue *q, uint32_t item)
+{
+    return rcpt_at(q, item)->flags & RCPT_ALIAS ? rcpt_at(q, item)->alias_of : item;
+}
 
 /* active.c */
 bool slot_is_free(const struct queue *q, bool backlog);
@@ -397,9 +409,9 @@ static inline void active_check(struct qactive *act);
 void active_dispatch(struct qactive *act, const uint32_t *rcpt, unsigned n, enum lane lane,
                      bool pulled);
 void active_dispatch_due(struct qactive *act);
-/* The decision of this moment for one recipient. */
-void active_decide(struct qactive *act, const struct qrcpt *r, struct arena *a,
-                   struct decision *out);
+/* The decision of this moment for one recipient; it is woken from now on by what that depends on.
+ */
+void active_decide(struct qactive *act, uint32_t number, struct arena *a, struct decision *out);
 /* Decides for the recipients marked RECHECK; those whose answer differs become DUE. */
 void active_recheck(struct qactive *act);
 bool delivery_confirm(struct delivery *d);

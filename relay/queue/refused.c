@@ -37,7 +37,7 @@ bool refused_try_other(struct qdelivery *qd, unsigned i, const struct smtp_reply
         return false;
     dest_refer(q, &r->refused, qd->dest);
     arena_reset(&q->scratch);
-    active_decide(act, r, &q->scratch, &dec);
+    active_decide(act, qd->rcpt[i], &q->scratch, &dec);
     if (dec.kind != DECISION_DELIVER || dest_find(q, &dec.dest) == qd->dest) {
         dest_refer(q, &r->refused, NULL);
         return false;

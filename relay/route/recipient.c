@@ -4,12 +4,14 @@
  * entry whose legacyExchangeDN it carries, or that has it as an X500: proxy address; else, where
  * the domain allows it, the entry of a plus address's base.
  *
- * Whatever found the entry, what follows goes by an SMTP address of it: `key`.
+ * Whatever found the entry, what follows goes by an SMTP address of it: `key`. What the answer
+ * depends on besides the address as it is written is said in out->key_hash.
  */
 #include "relay/route/route_int.h"
 
 #include "base/escape.h"
 #include "base/hash.h"
+#include "directory/entry.h"
 #include "rewrite/imceaex.h"
 
 static void lookup(const struct route_work *w, struct str key, struct dir_result *r)
@@ -17,12 +19,11 @@ static void lookup(const struct route_work *w, struct str key, struct dir_result
     dir_view_lookup(w->q->view, key, w->q->now_ms, r);
 }
 
-/* From now on the entry goes by this address; the directory's changes name it so, too. */
+/* From now on the entry goes by this address. */
 static void goes_by(struct route_work *w, struct str key)
 {
     w->key = key;
     w->domain = str_from(key, (size_t)(str_rfind(key, '@') + 1));
-    w->out->key_hash = hash64(key.p, key.n);
 }
 
 /* ---- old Exchange addresses ---- */
@@ -67,6 +68,8 @@ static void find_by_old(struct route_work *w, struct dir_result *r)
     str_lower(w->old, lower);
     escape_cstr(w->old, shown, sizeof(shown));
     route_say(w, "it stands for the old Exchange address %s", shown);
+    /* Whoever gets or loses it: the directory's changes name all keys of an entry. */
+    w->out->key_hash = dir_other_hash(DIR_KEY_X500, str_n(lower, w->old.n));
     dir_view_lookup_other(w->q->view, DIR_KEY_X500, str_n(lower, w->old.n), w->q->now_ms, r);
     if (r->found == DIR_NOT_FOUND)
         lookup(w, w->key, r); /* is that final, in this domain, too? */
@@ -101,6 +104,7 @@ static void find_by_base(struct route_work *w, const struct conf_domain *d, stru
     memcpy(w->other_text, w->key.p, at);
     memcpy(w->other_text + at, w->key.p + end, rest);
     goes_by(w, str_n(w->other_text, at + rest));
+    w->out->key_hash = hash64(w->key.p, w->key.n);
     lookup(w, w->key, r);
     route_say(w, "the directory has no such entry; without its detail it is %.*s",
               STR_ARG(str_upto(w->key, w->key.n < 200 ? w->key.n : 200)));

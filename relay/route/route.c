@@ -15,6 +15,7 @@
 
 #include "base/assert.h"
 #include "base/escape.h"
+#include "base/hash.h"
 
 void route_refuse(struct route_work *w, const char *rule, int code, const char *enhanced,
                   const char *text)
@@ -183,7 +184,8 @@ static bool parse_recipient(struct route_work *w)
         route_refuse(w, "syntax", 553, "5.1.3", address_status_text(st));
         return false;
     }
-    if (w->rcpt.domain.n == 0 && !complete_postmaster(w))
+    bool bare = w->rcpt.domain.n == 0;
+    if (bare && !complete_postmaster(w))
         return false;
     w->out->address = arena_str(w->a, w->rcpt.all);
     if (w->out->address.p == NULL)
@@ -192,6 +194,8 @@ static bool parse_recipient(struct route_work *w)
     ASSERT(n != 0); /* an address that was parsed fits */
     w->key = str_n(w->key_text, n);
     w->domain = str_from(w->key, (size_t)(str_rfind(w->key, '@') + 1));
+    if (bare)
+        w->out->key_hash = hash64(w->key.p, w->key.n);
     return true;
 }
 

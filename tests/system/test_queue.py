@@ -139,6 +139,46 @@ def test_retry_where_nothing_waits(relay, sinks, args):
     r.wait_empty()
 
 
+def entry(name, forest, *proxies):
+    return (f"dn: cn={name},dc=more,dc=test\nobjectClass: inetOrgPerson\n"
+            + "".join(f"proxyAddresses: {p}\n" for p in proxies) + f"extensionAttribute1: {forest}\n\n")
+
+
+def test_woken_by_whatever_the_decision_depends_on(relay, sinks, tmp_path):
+    """Queued mail follows its recipient also where another entry than that of the address as written decides: the
+    postmaster's, that of a plus address's base, whoever has an old Exchange address; and an entry that appears for
+    the address itself."""
+    b, more = sinks(), tmp_path / "more.ldif"
+    base = entry("pia", "A", "SMTP:pia@plus.test") + entry("pit", "A", "SMTP:pit@plus.test")
+    more.write_text(base)
+    r = relay(forests={"A": [free_port()], "B": [b.port]}, people={"postmaster": "A"}, sections={"queue": SLOW}, extra=f"""
+domain "plus.test" {{ type = shared  plus_addresses = yes }}
+domain "old.test" {{ type = shared  unknown = forward  forest = A }}
+source "more" {{
+    type = ldif
+    path = "{more}"
+    flag_attribute = "extensionAttribute1"
+    flag_values = {{ "A = A", "B = B" }}
+    mass_change_percent = 100
+}}
+""")
+    r.start()
+    old = "IMCEAEX-_o=Org_cn=late@old.test"
+    with Client(r.port) as c:
+        for to in "postmaster", "pia+x@plus.test", "pit+x@plus.test", old:
+            assert c.send("s@sender.test", [to], message(to, b"body\r\n"))[0] == 250
+    until("nothing to be in hand", lambda: "active" not in states(r) and len(ids(r, "--dest", "forest:A")) == 4)
+    r.flip("postmaster", "B")
+    b.wait(1)
+    changed = more.with_suffix(".new")
+    changed.write_text(base.replace("Attribute1: A", "Attribute1: B", 1) + entry("pit.x", "B", "SMTP:pit+x@plus.test")
+                       + entry("late", "B", "SMTP:late@plus.test", "X500:/o=Org/cn=late"))
+    changed.rename(more)
+    b.wait(4)
+    r.wait_empty()
+    assert {k for k, _ in b.keys()} == {"postmaster", "pia+x@plus.test", "pit+x@plus.test", old}
+
+
 def test_two_destinations(relay, sinks):
     """A message to both forests is found by each of them, and removed only where it was asked for."""
     port = {name: free_port() for name in "AB"}

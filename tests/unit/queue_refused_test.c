@@ -196,15 +196,38 @@ static void test_woken_by_another_key(void **state)
     world_flip(&w, 3, 2, true);
     world_run(&w, 100);
     assert_int_equal(world_count(&w, END_DELIVERED), 3);
-    /* An entry of its own has appeared: that one counts from now on. */
+    /* An entry of its own appears: it has waited for that, too. */
     w.by_other_key = false;
-    queue_act(w.q, id[5], QUEUE_RETRY);
-    world_run(&w, 600000);
-    w.dest[1].be = BE_4XX;
-    world_run(&w, 600000);
     world_flip(&w, 5, 2, true);
     world_run(&w, 100);
     assert_int_equal(world_msg(&w, id[5])->rcpt[0].dest, 2);
+    /* From now on that one counts. */
+    w.dest[1].be = BE_4XX;
+    world_run(&w, 600000);
+    world_flip(&w, 6, 2, true);
+    world_run(&w, 100);
+    assert_int_equal(world_msg(&w, id[6])->rcpt[0].dest, 2);
+    world_close(&w);
+}
+
+/* It depends on another key since it was decided anew, though the answer was the same. */
+static void test_woken_by_a_key_learnt_in_passing(void **state)
+{
+    static struct world w;
+    (void)state;
+    world_init(&w);
+    world_open(&w);
+    w.dest[0].be = BE_4XX;
+    uint64_t id = world_add(&w, 0, 1);
+    world_run(&w, 100);
+    w.by_other_key = true;
+    w.generation++;
+    queue_directory_changed(w.q, NULL, 0, true);
+    world_run(&w, 100);
+    assert_int_equal(w.dest[0].started, 1);
+    world_flip(&w, 0, 1, true);
+    world_run(&w, 100);
+    assert_int_equal(world_msg(&w, id)->rcpt[0].end, END_DELIVERED);
     world_close(&w);
 }
 
@@ -219,6 +242,7 @@ int main(void)
         cmocka_unit_test(test_among_others),
         cmocka_unit_test(test_removed_after_the_refusal),
         cmocka_unit_test(test_woken_by_another_key),
+        cmocka_unit_test(test_woken_by_a_key_learnt_in_passing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
