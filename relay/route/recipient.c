@@ -98,6 +98,8 @@ static void find_by_base(struct route_work *w, const struct conf_domain *d, stru
 {
     size_t at = detail_at(w, str_c(d->plus_separator));
     size_t end = (size_t)str_rfind(w->key, '@'), rest = w->key.n - end;
+    bool maybe_soon = r->found == DIR_NOT_FOUND_YET;
+    struct str own = w->key;
     if (at == 0)
         return;
     w->detail = str_from(local_part(w), at);
@@ -108,6 +110,8 @@ static void find_by_base(struct route_work *w, const struct conf_domain *d, stru
     lookup(w, w->key, r);
     route_say(w, "the directory has no such entry; without its detail it is %.*s",
               STR_ARG(str_upto(w->key, w->key.n < 200 ? w->key.n : 200)));
+    if (r->n_claims == 0 && maybe_soon)
+        lookup(w, own, r); /* an entry of its own may come: nothing is final */
 }
 
 void route_find(struct route_work *w, const struct conf_domain *d, struct dir_result *r)

@@ -116,6 +116,8 @@ static const struct person people[] = {
     {"dash@dash.com", DIR_FOUND, 1, {{1, DIR_MAILBOX, "old", "", "", "", "homeMDB"}}, 0},
     {"imceaex-_o=c_cn=late@contoso.com", DIR_NOT_FOUND_YET, 0, {{0}}, 0},
     {"late.pia@plus.com", DIR_NOT_FOUND_YET, 0, {{0}}, 0},
+    {"own+soon@plus.com", DIR_NOT_FOUND_YET, 0, {{0}}, 0}, /* new in a change that is held */
+    {"pia+soon@plus.com", DIR_NOT_FOUND_YET, 0, {{0}}, 0},
     /* claimed by two */
     {"half@contoso.com",
      DIR_FOUND,
@@ -432,6 +434,8 @@ static const struct {
     {NET, "+pia@plus.com", "unknown-refuse", "550 5.1.1", "<+pia@plus.com>"},
     {NET, "nobody+pia@plus.com", "unknown-refuse", "550 5.1.1", "<nobody+pia@plus.com>"},
     {NET, "late.pia+x@plus.com", "directory-incomplete", "451 4.3.0", "new_ad"},
+    {NET, "own+soon@plus.com", "directory-incomplete", "451 4.3.0", "new_ad"},
+    {NET, "pia+soon@plus.com", "directory", "forest:old", "pia+soon@plus.com"},
     {NET, "\"pia+a b\"@plus.com", "unknown-refuse", "550 5.1.1", "no such"},
     {OLD, "pia+x@plus.com", "loop", "550 5.4.6", "it came from forest old"},
     {NET, "anna+x@contoso.com", "unknown-refuse", "550 5.1.1", "no such"},
