@@ -4,7 +4,9 @@
  * The notification and the marks of the recipients that it reports are one record in the spool:
  * after a crash either both are there or neither. Where nobody wants a report (null sender,
  * NOTIFY=NEVER ...) only the marks are written. A report that cannot be written is not given up:
- * the queue keeps the recipients and comes again.
+ * the queue keeps the recipients and comes again; but those that were delivered have left it, so
+ * their report waits here, ready as it is, until it can be written. Only so many wait, and not
+ * over a restart.
  */
 #include "relay/daemon/worker_int.h"
 
@@ -19,12 +21,16 @@
 
 #define DSN_BYTES_MAX   (32u << 20)
 #define HEADER_READ_MAX 65536
+#define WAITING_MAX     256
 
 struct report {
     struct spool_append append;
-    struct loop_task task; /* when there is nothing to write */
+    struct loop_task task;   /* when there is nothing to write */
+    struct list_node node;   /* of w->waiting_reports */
+    struct loop_timer timer; /* while it is there */
     struct worker *w;
-    void *token;
+    enum queue_report kind;
+    void *token; /* NULL: the queue was told */
     uint64_t orig_id;
     struct buf text, envelope;
     struct iovec iov;
@@ -36,7 +42,6 @@ struct report {
 
 static void report_free(struct report *r)
 {
-    r->w->reports--;
     buf_free(&r->text);
     buf_free(&r->envelope);
     mem_free(r->marks);
@@ -158,6 +163,54 @@ static bool make_envelope(struct report *r, const struct envelope *orig)
 
 /* ---- into the spool ---- */
 
+static void tell_queue(struct report *r, bool ok)
+{
+    r->w->reports--;
+    if (r->token != NULL)
+        queue_report_done(r->w->queue, r->token, ok);
+    r->token = NULL;
+}
+
+static void submit(struct report *r);
+
+static void on_timer(struct loop_timer *t)
+{
+    struct report *r = CONTAINER_OF(t, struct report, timer);
+    struct worker *w = r->w;
+    list_remove(&r->node);
+    w->n_waiting_reports--;
+    w->reports++;
+    r->append.id = spool_next_id(w->deps.spool); /* the one before may be half on disk */
+    submit(r);
+}
+
+static void wait_and_try_again(struct report *r)
+{
+    struct worker *w = r->w;
+    r->n_marks = 0; /* the queue has marked them */
+    list_push_back(&w->waiting_reports, &r->node);
+    w->n_waiting_reports++;
+    loop_timer_init(&r->timer, w->loop, on_timer);
+    loop_timer_set(&r->timer, w->conf->queue.retry_min_ms);
+}
+
+static void give_up(struct report *r)
+{
+    char orig_text[14];
+    spool_id_text(r->orig_id, orig_text);
+    LOG(WARN, orig_text, "dsn-given-up");
+    report_free(r);
+}
+
+void worker_reports_free(struct worker *w)
+{
+    for (struct list_node *n; (n = list_pop_front(&w->waiting_reports)) != NULL;) {
+        struct report *r = CONTAINER_OF(n, struct report, node);
+        loop_timer_clear(&r->timer);
+        give_up(r);
+    }
+}
+
 static void append_done(struct chan_node *node)
 {
     struct report *r =
@@ -175,8 +228,13 @@ static void append_done(struct chan_node *node)
     } else {
         LOG(WARN, orig_text, "dsn-not-written", LC("why", r->append.err.text));
     }
-    queue_report_done(w->queue, r->token, ok);
-    report_free(r);
+    tell_queue(r, ok);
+    if (ok || r->kind != QUEUE_REPORT_SUCCESS)
+        report_free(r);
+    else if (w->n_waiting_reports < WAITING_MAX)
+        wait_and_try_again(r);
+    else
+        give_up(r);
 }
 
 static void nothing_to_write(struct loop_task *t)
@@ -184,7 +242,7 @@ static void nothing_to_write(struct loop_task *t)
     struct report *r = CONTAINER_OF(t, struct report, task);
     if (!r->not_made)
         spool_mark(r->w->deps.spool, r->marks, r->n_marks);
-    queue_report_done(r->w->queue, r->token, !r->not_made);
+    tell_queue(r, !r->not_made);
     report_free(r);
 }
 
@@ -205,11 +263,32 @@ static void make_marks(struct report *r, enum queue_report kind, const struct qu
         };
 }
 
+static void submit(struct report *r)
+{
+    struct worker *w = r->w;
+    r->iov = (struct iovec){.iov_base = r->text.p, .iov_len = r->text.n};
+    r->append = (struct spool_append){
+        .node.run = append_done,
+        .reply_to = loop_chan(w->loop),
+        .id = r->append.id,
+        .envelope = buf_str(&r->envelope),
+        .content = &r->iov,
+        .n_content = 1,
+        .content_size = r->text.n,
+        .content_8bit = r->is_8bit,
+        .n_rcpt = 1,
+        .marks = r->marks,
+        .n_marks = r->n_marks,
+    };
+    spool_submit(w->deps.spool, &r->append);
+}
+
 void worker_report(struct worker *w, uint64_t id, const struct envelope *env,
                    enum queue_report kind, const struct queue_end *ends, unsigned n, void *token)
 {
     struct report *r = NEW(struct report);
-    *r = (struct report){.w = w, .token = token, .orig_id = id, .task.fn = nothing_to_write};
+    *r = (struct report){
+        .w = w, .token = token, .kind = kind, .orig_id = id, .task.fn = nothing_to_write};
     w->reports++;
     buf_init(&r->text, DSN_BYTES_MAX);
     buf_init(&r->envelope, 65536);
@@ -227,19 +306,5 @@ void worker_report(struct worker *w, uint64_t id, const struct envelope *env,
         loop_task_add(w->loop, &r->task);
         return;
     }
-    r->iov = (struct iovec){.iov_base = r->text.p, .iov_len = r->text.n};
-    r->append = (struct spool_append){
-        .node.run = append_done,
-        .reply_to = loop_chan(w->loop),
-        .id = r->append.id,
-        .envelope = buf_str(&r->envelope),
-        .content = &r->iov,
-        .n_content = 1,
-        .content_size = r->text.n,
-        .content_8bit = r->is_8bit,
-        .n_rcpt = 1,
-        .marks = r->marks,
-        .n_marks = r->n_marks,
-    };
-    spool_submit(w->deps.spool, &r->append);
+    submit(r);
 }

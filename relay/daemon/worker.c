@@ -75,6 +75,7 @@ static bool make_parts(struct worker *w, struct err *e)
 
 static void free_parts(struct worker *w)
 {
+    worker_reports_free(w);
     for (unsigned i = 0; i < w->n_listener; i++)
         if (w->listener[i].listener != NULL)
             listener_free(&w->listener[i].listener);
@@ -101,6 +102,7 @@ struct worker *worker_new(unsigned index, const struct worker_deps *deps,
     w->index = index;
     w->deps = *deps;
     w->conf = conf_ref(deps->conf);
+    list_init(&w->waiting_reports);
     if (!make_parts(w, e)) {
         free_parts(w);
         worker_free(&w);

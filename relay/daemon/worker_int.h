@@ -30,7 +30,9 @@ struct worker {
     struct dir_view *view;
     unsigned n_listener;
     struct worker_listener *listener;
-    unsigned reports; /* in the hands of the spool */
+    unsigned reports;            /* in the hands of the spool */
+    struct list waiting_reports; /* that could not be written (report.c) */
+    unsigned n_waiting_reports;
     bool stopping;
     int64_t stop_by_ms;
     struct loop_timer stop_timer;
@@ -46,5 +48,7 @@ struct queue_conf worker_queue_conf(const struct conf *c);
 /* report.c: delivery status notifications; see struct queue_ops.report. */
 void worker_report(struct worker *w, uint64_t id, const struct envelope *env,
                    enum queue_report kind, const struct queue_end *ends, unsigned n, void *token);
+/* Gives up those that wait. */
+void worker_reports_free(struct worker *w);
 
 #endif

@@ -100,7 +100,8 @@ void queue_add(struct queue *q, uint64_t id, struct str envelope, uint64_t conte
 void queue_add_recovered(struct queue *q, uint64_t id, struct str envelope, uint64_t content_size,
                          bool content_8bit, const uint8_t *rcpt_done, bool held,
                          bool delay_notified);
-/* ok = false: it could not be written; the recipients are tried again later. */
+/* ok = false: it could not be written; the recipients are tried again later (SUCCESS: they are
+ * done, and the report is the callee's concern). */
 void queue_report_done(struct queue *q, void *token, bool ok);
 
 /* The directory changed. Wakes exactly the waiting and parked messages with a recipient among them.

@@ -1,10 +1,12 @@
 """DSNs as the sender gets them, read by parsers nobody here wrote: Python's email and flufl.bounce."""
 import email
 import email.policy
+import os
 
 import pytest
 from flufl.bounce import all_failures
 
+import faults
 from client import Client, message
 from relay import DOMAIN
 from wait import until
@@ -141,6 +143,30 @@ def test_success_is_reported_once_by_who_is_last(relay, sinks):
     m = mail.notice()
     assert m.per[0]["Action"] == "relayed" and m.per[0]["Status"].startswith("2.")
     assert all_failures(email.message_from_bytes(mail.b.kept[0].data)) == (set(), set())
+
+
+def test_success_that_cannot_be_written_at_first(relay, sinks):
+    """The recipient is done and the disk fails just then: the report comes when the disk takes it."""
+    arm = []
+
+    def script(stage, _detail, _session):
+        if stage == "dot":
+            open(arm[0], "w", encoding="ascii").close()
+    a, b = sinks(script=script, extensions=("PIPELINING",)), sinks()
+    r = relay(forests={"A": [a.port], "B": [b.port]}, people={"anna": "A", "sara": "B"}, sections={"queue": FAST})
+    arm.append(os.path.join(r.dir, "arm"))
+    r.env = faults.env("write", 1, "errno:EIO", path="/spool/segment/", arm=arm[0])
+    r.start()
+    with Client(r.port) as c:
+        assert c.send(SARA, [SARA], message("before"))[0] == 250
+        b.wait(1)
+        until("nothing else to be written", lambda: r.ctl_json("status")["spool"]["segments_free"] >= 2)
+        assert c.send(SARA, [f"<{ANNA}> NOTIFY=SUCCESS"], message("orig"))[0] == 250
+    m = parse(b.wait(2)[1].data)
+    assert "dsn-not-written" in r.log()
+    assert m.per[0]["Action"] == "relayed" and "Subject: orig" in m.original.as_string()
+    r.wait_empty()
+    assert len(b.kept) == 2 and len(a.kept) == 1
 
 
 def test_delay(relay, sinks):
