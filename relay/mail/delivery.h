@@ -32,6 +32,7 @@ struct delivery_rcpt {
     struct str address; /* for RCPT TO */
     enum outcome outcome;
     bool at_rcpt; /* the reply is the one to RCPT: about this recipient, not about the message */
+    bool ours;    /* the reply is the transport's own; remote_host has no part in it */
     struct smtp_reply
         *reply; /* set with the outcome; points into the delivery's `replies` or shared */
 };

@@ -26,6 +26,12 @@ static const struct smtp_reply *reply_of(const struct qdelivery *qd, unsigned i)
     return r != NULL ? r : &qd->d.session_reply;
 }
 
+/* Who said it; "" = we ourselves. */
+static const char *host_of(const struct qdelivery *qd, unsigned i)
+{
+    return qd->d.rcpt[i].ours ? "" : qd->d.remote_host;
+}
+
 static void log_outcome(const struct qdelivery *qd, unsigned i, const char *event)
 {
     const struct delivery *d = &qd->d;
@@ -236,11 +242,11 @@ static void take_deferred(struct qdelivery *qd, unsigned i, uint32_t *shared)
     reply_unref(q, &r->reply);
     if (reply_of(qd, i) == &qd->d.session_reply) {
         if (*shared == 0)
-            *shared = reply_ref(q, &qd->d.session_reply, qd->d.remote_host);
+            *shared = reply_ref(q, &qd->d.session_reply, host_of(qd, i));
         r->reply = *shared;
         reply_at(q, *shared)->refs++;
     } else {
-        r->reply = reply_ref(q, reply_of(qd, i), qd->d.remote_host);
+        r->reply = reply_ref(q, reply_of(qd, i), host_of(qd, i));
     }
     act->attempted = true;
     qd->dest->deferred++;
@@ -284,7 +290,7 @@ static void take_rcpt(struct qdelivery *qd, unsigned i, uint32_t *shared)
         if (refused_try_other(qd, i, reply_of(qd, i)))
             return;
         log_outcome(qd, i, "failed");
-        fail_add(act, qd->rcpt[i], false, reply_of(qd, i), qd->d.remote_host, qd->d.rcpt[i].address,
+        fail_add(act, qd->rcpt[i], false, reply_of(qd, i), host_of(qd, i), qd->d.rcpt[i].address,
                  0);
         return;
     case OUTCOME_REROUTE:

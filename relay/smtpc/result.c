@@ -16,7 +16,7 @@ void result_reset(struct job *j)
     for (unsigned i = 0; i < d->n_rcpt; i++) {
         d->rcpt[i].outcome = OUTCOME_NONE;
         d->rcpt[i].reply = NULL;
-        d->rcpt[i].at_rcpt = false;
+        d->rcpt[i].at_rcpt = d->rcpt[i].ours = false;
     }
     d->session_reply.code = 0;
     j->n_replies = 0;
@@ -66,6 +66,13 @@ void result_rest(struct job *j, enum outcome outcome, const struct smtp_reply *r
         d->rcpt[i].at_rcpt = false;
         d->rcpt[i].reply = &d->session_reply;
     }
+}
+
+void result_rest_ours(struct job *j, enum outcome outcome, const struct smtp_reply *reply)
+{
+    for (unsigned i = result_next_open(j, 0); i < j->d->n_rcpt; i = result_next_open(j, i + 1))
+        j->d->rcpt[i].ours = true;
+    result_rest(j, outcome, reply);
 }
 
 void result_reroute(struct job *j)

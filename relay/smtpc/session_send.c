@@ -147,7 +147,7 @@ static void content_failed(struct session *s, const struct err *e)
     LOG(ERROR, j->d->id_text, "content-unreadable", LC("why", e->text));
     smtp_reply_set(&r, 451, "4.3.0", "the message cannot be read from the spool");
     s->cur.job = NULL;
-    result_rest(j, OUTCOME_DEFERRED, &r);
+    result_rest_ours(j, OUTCOME_DEFERRED, &r);
     dest_finish(s->dest, j, DEST_OK);
     session_close(s, false);
 }
@@ -232,6 +232,7 @@ static void refuse_address(struct session *s, struct job *j, unsigned i)
     else
         return;
     result_rcpt(j, i, OUTCOME_FAILED, &r);
+    j->d->rcpt[i].ours = true;
 }
 
 /* What this host cannot take, said by ourselves. */
@@ -244,17 +245,17 @@ static void refuse_locally(struct session *s, struct job *j)
         smtp_reply_set(&r, 552, "5.3.4", "the message has %llu octets, %s accepts %llu",
                        (unsigned long long)d->content_size, s->host,
                        (unsigned long long)s->caps.size_max);
-        result_rest(j, OUTCOME_FAILED, &r);
+        result_rest_ours(j, OUTCOME_FAILED, &r);
     } else if (d->content_8bit && !s->caps.eightbit && env->origin != MAIL_FROM_LOCAL) {
         /* RFC 6152 3: convert or return; signed mail must not be converted. A notice of ours could
          * not be returned to anybody: it goes as it is, most hosts take it. */
         smtp_reply_set(&r, 554, "5.6.3", "the message has 8-bit text, %s does not offer 8BITMIME",
                        s->host);
-        result_rest(j, OUTCOME_FAILED, &r);
+        result_rest_ours(j, OUTCOME_FAILED, &r);
     } else if ((env->smtputf8 || str_class(env->sender) >= 0x80) && !s->caps.smtputf8) {
         smtp_reply_set(&r, 553, "5.6.7", "the message needs SMTPUTF8, %s does not offer it",
                        s->host);
-        result_rest(j, OUTCOME_FAILED, &r);
+        result_rest_ours(j, OUTCOME_FAILED, &r);
     }
     for (unsigned i = result_next_open(j, 0); i < d->n_rcpt; i = result_next_open(j, i + 1))
         refuse_address(s, j, i);
@@ -306,7 +307,7 @@ bool session_begin(struct session *s, struct slot *sl, struct job *j)
         struct smtp_reply r;
         LOG(ERROR, d->id_text, "content-unreadable", LC("why", e.text));
         smtp_reply_set(&r, 451, "4.3.0", "the message cannot be read from the spool");
-        result_rest(j, OUTCOME_DEFERRED, &r);
+        result_rest_ours(j, OUTCOME_DEFERRED, &r);
         dest_finish(s->dest, j, DEST_OK);
         return false;
     }

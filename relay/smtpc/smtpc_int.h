@@ -317,6 +317,8 @@ enum outcome result_of(const struct smtp_reply *r);
 void result_rcpt(struct job *j, unsigned i, enum outcome outcome, const struct smtp_reply *reply);
 /* The same result for all that have none yet. */
 void result_rest(struct job *j, enum outcome outcome, const struct smtp_reply *reply);
+/* The same, said by ourselves. */
+void result_rest_ours(struct job *j, enum outcome outcome, const struct smtp_reply *reply);
 /* The decision has changed before anything was sent. */
 void result_reroute(struct job *j);
 /* It took longer than it may; the reply is the last failed host's if there is one. */

@@ -87,6 +87,17 @@ def test_code_wins_over_a_contradicting_status(relay, sinks):
     assert mail.notice().per[0]["Status"].startswith("5.")
 
 
+def test_what_we_refuse_ourselves(relay, sinks):
+    """The next hop never said it: the notice does not put our words into its mouth."""
+    mail = Mail(relay, sinks, None, extensions=("PIPELINING",))
+    mail.send(params=" BODY=8BITMIME", body="Grüße\r\n".encode())
+    m = mail.notice()
+    assert m.per[0]["Action"] == "failed" and m.per[0]["Status"] == "5.6.3"
+    assert m.per[0]["Remote-MTA"] is None and m.per[0]["Diagnostic-Code"].startswith("X-Causeway;")
+    assert "The relay itself reports" in m.human and "does not offer 8BITMIME" in m.human
+    assert mail.a.kept == []
+
+
 def test_return_and_envelope_id(relay, sinks):
     mail = Mail(relay, sinks, refuses("550 5.1.1 no"))
     body = b"secret words\r\n"

@@ -549,6 +549,7 @@ static void test_refused_locally(void **state)
         go();
         assert_outcome(M, 0, OUTCOME_FAILED);
         assert_string_equal(M->dr[0].reply->enhanced, rows[i].status);
+        assert_true(M->dr[0].ours);
         assert_false(peer_said(P, "MAIL"));
         end();
     }
