@@ -265,14 +265,15 @@ static void unproven_release(struct queue *q, struct qdelivery *qd)
         return;
     qd->unproven = false;
     q->n_unproven--;
-    for (int l = 0; l < LANES; l++) {
-        struct list_node *n = list_pop_front(&q->unproven_wait[l]);
-        if (n == NULL)
-            continue;
-        list_push_back(&q->pull[l], n);
-        queue_wake(q);
-        return;
-    }
+    queue_wake(q); /* for dest_admit_unproven() */
+}
+
+void dest_admit_unproven(struct queue *q, enum lane lane)
+{
+    struct list_node *n =
+        q->n_unproven < unproven_max(q) ? list_pop_front(&q->unproven_wait[lane]) : NULL;
+    if (n != NULL)
+        list_push_back(&q->pull[lane], n);
 }
 
 void dest_ready(struct queue *q, struct qdelivery *qd)

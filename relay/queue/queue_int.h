@@ -264,6 +264,10 @@ void dest_verdict(struct queue *q, struct qdelivery *qd, enum dest_verdict v, ui
 void dest_probe_now(struct queue *q, struct qdest *d);
 /* The same at the word of an admin, who knows more than the attempts in hand. */
 void dest_retry(struct queue *q, struct qdest *d);
+/* One that waits because it is not known to be well may go on if there is room for such. Asked for
+ * at each step and not once for each place that becomes free: the one whose turn it is may have no
+ * use for it. */
+void dest_admit_unproven(struct queue *q, enum lane lane);
 /* Membership in the lists of work, after any change. */
 void dest_update(struct queue *q, struct qdest *d);
 void rcpt_park(struct queue *q, uint32_t number, enum lane lane, bool front);

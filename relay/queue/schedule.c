@@ -169,6 +169,7 @@ static bool step_due(struct queue *q)
 /* The first recipient on the destination's list, and those of the same message right behind it. */
 static bool step_pull(struct queue *q, enum lane lane)
 {
+    dest_admit_unproven(q, lane);
     if (list_is_empty(&q->pull[lane]) || !slot_is_free(q, lane == LANE_BACKLOG))
         return false;
     struct list_node *n = list_pop_front(&q->pull[lane]);

@@ -236,6 +236,32 @@ static void test_many_dead_destinations_leave_room_for_the_living(void **state)
     world_close(&w);
 }
 
+/* The room that a destination of unknown health leaves is for the next one, if the one whose turn
+ * it is has no use for it. */
+static void test_room_for_the_unproven_is_passed_on(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w);
+    w.conf.active_max = 8;
+    world_open(&w);
+    for (unsigned i = 0; i < 8; i++) {
+        w.entry[i] = i;
+        w.dest[i].be = i < 4 ? BE_HANG : BE_WELL;
+        world_add(&w, i, 1);
+        world_run(&w, 10);
+    }
+    assert_int_equal(w.in_hand, 4); /* half of the active set */
+    world_flip(&w, 4, ENTRY_DEFER, false);
+    world_flip(&w, 5, ENTRY_REFUSE, false);
+    world_release(&w, 0);
+    world_run(&w, 100);
+    assert_int_equal(w.dest[4].started + w.dest[5].started, 0);
+    assert_int_equal(w.dest[6].confirmed, 1);
+    assert_int_equal(w.dest[7].confirmed, 1);
+    world_close(&w);
+}
+
 static void test_ready_destinations_take_turns(void **state)
 {
     (void)state;
@@ -674,6 +700,7 @@ int main(void)
         cmocka_unit_test(test_the_probe_is_not_always_the_same_message),
         cmocka_unit_test(test_sick_destination_slows_nobody),
         cmocka_unit_test(test_many_dead_destinations_leave_room_for_the_living),
+        cmocka_unit_test(test_room_for_the_unproven_is_passed_on),
         cmocka_unit_test(test_ready_destinations_take_turns),
         cmocka_unit_test(test_fresh_mail_overtakes_a_backlog),
         cmocka_unit_test(test_backlog_is_not_starved_by_fresh_mail),
