@@ -304,6 +304,20 @@ static int show_message(struct show *s, json_t *m, struct buf *out)
     return 0;
 }
 
+static void write_recovering(json_t *o, struct buf *out)
+{
+    if (json_is_true(json_object_get(o, "recovering")))
+        buf_append_c(out, "the spool is still being read after the start: this is about what was "
+                          "found so far (see causewayctl status)\n");
+}
+
+/* 1: not everything that was asked for was done. */
+static int action_code(json_t *o)
+{
+    return json_array_size(json_object_get(o, "not_found")) > 0 ||
+           json_is_true(json_object_get(o, "recovering"));
+}
+
 static int show_action(json_t *o, struct buf *out)
 {
     json_t *missing = json_object_get(o, "not_found"), *id;
@@ -314,7 +328,8 @@ static int show_action(json_t *o, struct buf *out)
     {
         buf_printf(out, "not in the queue: %s\n", string(id));
     }
-    return json_array_size(missing) > 0 ? 1 : 0;
+    write_recovering(o, out);
+    return action_code(o);
 }
 
 /* ---- what the directory says ---- */
@@ -582,6 +597,7 @@ static int show_list_end(struct show *s, json_t *result, struct buf *out)
     else if (json_is_false(complete))
         buf_printf(out, "... and more: the first %" PRIu64 " are shown (--limit 0 shows all)\n",
                    s->items);
+    write_recovering(result, out);
     return 0;
 }
 
@@ -591,7 +607,7 @@ int show_result(struct show *s, json_t *o, struct buf *out)
         json_result(s, o, out);
         if (s->command == CONTROL_doctor)
             return show_doctor_code(o);
-        return json_array_size(json_object_get(o, "not_found")) > 0 ? 1 : 0;
+        return s->command == CONTROL_queue_list ? 0 : action_code(o);
     }
     switch (s->command) {
     case CONTROL_status:

@@ -108,6 +108,7 @@ void control_queue_export(void *ctx, struct control_req *r, const struct control
     struct export *x = NEW(struct export);
     *x = (struct export){.r = r, .id = args->id[0]};
     buf_init(&x->piece, PREFIX_MAX);
+    bool recovering = recovery_is_running(d->recovery);
     x->reader = spool_reader_open(d->spool, x->id, &e);
     if (x->reader != NULL && begin_with_envelope(x, &e)) {
         export_step(x, r);
@@ -115,7 +116,7 @@ void control_queue_export(void *ctx, struct control_req *r, const struct control
     }
     spool_id_text(x->id, id);
     if (x->reader == NULL && e.class != ERR_CORRUPT)
-        control_error(r, CONTROL_ERR_NOT_FOUND, "there is no message %s in the queue", id);
+        control_not_queued(r, x->id, recovering);
     else
         control_error(r, CONTROL_ERR_FAILED, "message %s cannot be read: %s", id, e.text);
     export_free(x);

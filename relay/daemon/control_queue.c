@@ -30,6 +30,13 @@ static void put_count(json_t *o, const char *key, uint64_t n)
     put(o, key, json_integer((json_int_t)n));
 }
 
+/* The spool is still being read: what is not in a queue may be yet to come. */
+static void put_recovering(json_t *o, bool recovering)
+{
+    if (recovering)
+        put(o, "recovering", json_true());
+}
+
 /* ---- rounds: one question to all workers ---- */
 
 struct round;
@@ -129,6 +136,7 @@ static void list_finish(struct walk *w, bool complete)
     json_t *o = json_object();
     put_count(o, "count", w->count);
     put(o, "complete", json_boolean(complete));
+    put_recovering(o, w->recovering);
     control_reply(w->r, o);
 }
 
@@ -155,7 +163,8 @@ struct act_ctx {
     uint64_t *id;
     size_t n, from; /* the slice in hand begins at `from` */
     uint64_t done;
-    bool by_name; /* few, given one by one: each is logged */
+    bool recovering; /* when it began */
+    bool by_name;    /* few, given one by one: each is logged */
     json_t *missing;
 };
 
@@ -253,13 +262,14 @@ static void act_next(struct act_ctx *c)
     put_count(o, "matched", c->n);
     put_count(o, "done", c->done);
     put(o, "not_found", c->missing);
+    put_recovering(o, c->recovering);
     control_reply(c->r, o);
     mem_free(c->id);
     mem_free(c);
 }
 
 static void act_on(struct daemon *d, struct control_req *r, const struct control_args *args,
-                   const uint64_t *id, size_t n)
+                   const uint64_t *id, size_t n, bool recovering)
 {
     struct act_ctx *c = NEW(struct act_ctx);
     *c = (struct act_ctx){.d = d,
@@ -267,6 +277,7 @@ static void act_on(struct daemon *d, struct control_req *r, const struct control
                           .action = action_of(r, args),
                           .dest = args->filter.dest,
                           .n = n,
+                          .recovering = recovering,
                           .by_name = args->n_id != 0,
                           .missing = json_array()};
     c->reopen = c->action == QUEUE_RETRY && (args->all || c->dest != NULL);
@@ -290,20 +301,21 @@ static bool collect_take(struct walk *w, const struct seen *m, const struct enve
 static void collect_finish(struct walk *w, bool complete)
 {
     if (complete)
-        act_on(w->d, w->r, w->args, w->id, w->n_id);
+        act_on(w->d, w->r, w->args, w->id, w->n_id, w->recovering);
     else
         control_reply(w->r, NULL); /* nobody listens any more: nothing is done */
 }
 
 void control_queue_act(void *ctx, struct control_req *r, const struct control_args *args)
 {
+    struct daemon *d = ctx;
     bool by_filter = args->all || !control_filter_is_empty(&args->filter);
     if (args->n_id != 0 && by_filter) {
         control_error(r, CONTROL_ERR_ARGUMENT, "give queue IDs, or a filter, not both");
     } else if (args->n_id != 0) {
-        act_on(ctx, r, args, args->id, args->n_id);
+        act_on(d, r, args, args->id, args->n_id, recovery_is_running(d->recovery));
     } else if (by_filter) {
-        struct walk *w = walk_new(ctx, r, args);
+        struct walk *w = walk_new(d, r, args);
         w->take = collect_take;
         w->finish = collect_finish;
         walk_start(w);
@@ -317,6 +329,7 @@ void control_queue_act(void *ctx, struct control_req *r, const struct control_ar
 struct show_ctx {
     struct control_req *r;
     uint64_t id;
+    bool recovering; /* when it was asked */
 };
 struct show_part {
     uint64_t id;
@@ -366,11 +379,15 @@ static json_t *show(struct daemon *d, const struct show_part *p)
     return o;
 }
 
-static void not_queued(struct control_req *r, uint64_t id)
+void control_not_queued(struct control_req *r, uint64_t id, bool recovering)
 {
     char text[14];
     spool_id_text(id, text);
-    control_error(r, CONTROL_ERR_NOT_FOUND, "there is no message %s in the queue", text);
+    if (recovering)
+        control_error(r, CONTROL_ERR_UNAVAILABLE,
+                      "message %s was not found so far: the spool is still being read", text);
+    else
+        control_error(r, CONTROL_ERR_NOT_FOUND, "there is no message %s in the queue", text);
 }
 
 static void finish_show(struct round *round, void *ctx)
@@ -386,15 +403,17 @@ static void finish_show(struct round *round, void *ctx)
     if (o != NULL)
         control_reply(c->r, o);
     else
-        not_queued(c->r, c->id);
+        control_not_queued(c->r, c->id, c->recovering);
     mem_free(c);
 }
 
 void control_queue_show(void *ctx, struct control_req *r, const struct control_args *args)
 {
+    struct daemon *d = ctx;
     struct show_ctx *c = NEW(struct show_ctx);
-    *c = (struct show_ctx){.r = r, .id = args->id[0]};
-    round_start(ctx, sizeof(struct show_part), init_show, ask_show, finish_show, c);
+    *c = (struct show_ctx){
+        .r = r, .id = args->id[0], .recovering = recovery_is_running(d->recovery)};
+    round_start(d, sizeof(struct show_part), init_show, ask_show, finish_show, c);
 }
 
 /* ---- queue.dests ---- */

@@ -114,6 +114,7 @@ struct walk *walk_new(struct daemon *d, struct control_req *r, const struct cont
     w->r = r;
     w->args = args;
     w->now_ms = clock_wall_ms();
+    w->recovering = recovery_is_running(d->recovery);
     return w;
 }
 

@@ -26,7 +26,8 @@ struct walk {
     bool (*take)(struct walk *w, const struct seen *m, const struct envelope *env);
     void (*finish)(struct walk *w, bool complete);
     bool wants_envelope;
-    bool must_wait; /* set by take: the client's buffer is full */
+    bool recovering; /* when it began: messages may come that it passed by */
+    bool must_wait;  /* set by take: the client's buffer is full */
     uint64_t count, limit;
     uint64_t *id; /* collected, for actions */
     size_t n_id, cap_id;

@@ -37,6 +37,7 @@ struct recovery {
     pthread_t thread;
     struct spool_recovery_stats stats;
     bool ok;
+    _Atomic uint64_t so_far; /* messages */
     _Atomic bool done;
 };
 
@@ -89,6 +90,7 @@ static void found(void *arg, const struct spool_recovered *m)
         found(arg, m);
         return;
     }
+    atomic_fetch_add_explicit(&r->so_far, 1, memory_order_relaxed);
     if (++b->n == BATCH_MESSAGES)
         send_batch(r);
 }
@@ -99,6 +101,7 @@ static void *run(void *arg)
     struct err e = {0};
     r->ok = spool_recover(r->spool, found, r, &r->stats, &e);
     send_batch(r);
+    atomic_store_explicit(&r->done, true, memory_order_release);
     if (!r->ok)
         LOG(ERROR, NULL, "recovery-failed", LC("why", e.text));
     LOG(INFO, NULL, "recovered", LU("messages", r->stats.messages),
@@ -106,7 +109,6 @@ static void *run(void *arg)
         LU("quarantined", r->stats.quarantined), LU("torn", r->stats.torn),
         LI("ms", r->stats.took_ms));
     log_flush();
-    atomic_store_explicit(&r->done, true, memory_order_release);
     return NULL;
 }
 
@@ -126,10 +128,18 @@ struct recovery *recovery_start(struct spool *s, struct worker **workers, unsign
     return r;
 }
 
+bool recovery_is_running(const struct recovery *r)
+{
+    return !atomic_load_explicit(&r->done, memory_order_acquire);
+}
+
 bool recovery_is_done(const struct recovery *r, struct spool_recovery_stats *stats, bool *ok)
 {
-    if (!atomic_load_explicit(&r->done, memory_order_acquire))
+    if (recovery_is_running(r)) {
+        *stats = (struct spool_recovery_stats){
+            .messages = atomic_load_explicit(&r->so_far, memory_order_relaxed)};
         return false;
+    }
     *stats = r->stats;
     *ok = r->ok;
     return true;

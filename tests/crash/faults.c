@@ -5,10 +5,11 @@
  *   FAULT_CALLS  comma separated: write,sync,rename,unlink,send,open (groups, see below)
  *   FAULT_AT     the N-th call of these, counted over all threads and from the start, is the one; 0
  * = none FAULT_DO     kill (before the call), kill-after, kill-half (a write or send of half the
- * bytes, then death), or errno:EIO / errno:ENOSPC (the call fails; with FAULT_MORE=n that many
- * times, -1 = for ever) FAULT_PATH   only calls on a descriptor or path whose name contains this
- *   FAULT_ARM    nothing is counted before a file of this name exists
- *   FAULT_COUNT  a file that holds the number of counted calls, as 8 bytes, kept up to date
+ * bytes, then death), errno:EIO / errno:ENOSPC (the call fails; with FAULT_MORE=n that many
+ * times, -1 = for ever), or wait (the call is made when FAULT_ARM's file is gone) FAULT_PATH   only
+ * calls on a descriptor or path whose name contains this FAULT_ARM    nothing is counted before a
+ * file of this name exists FAULT_COUNT  a file that holds the number of counted calls, as 8 bytes,
+ * kept up to date
  *
  * Counting is global over threads, which strace's injection is not: so every call can be hit in
  * turn.
@@ -41,7 +42,8 @@ enum action {
     A_KILL,
     A_KILL_AFTER,
     A_KILL_HALF,
-    A_ERRNO
+    A_ERRNO,
+    A_WAIT
 };
 
 static unsigned groups;
@@ -90,6 +92,8 @@ __attribute__((constructor)) static void setup(void)
         action = A_KILL_HALF;
     else if (strncmp(todo, "errno:", 6) == 0)
         action = A_ERRNO, fail_errno = errno_of(todo + 6);
+    else if (strcmp(todo, "wait") == 0)
+        action = A_WAIT;
     if (file != NULL) {
         int fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
         /* By number: our own calls do not count. */
@@ -140,6 +144,11 @@ static enum action hit(unsigned group, int fd, const char *path)
         return A_NONE;
     if (action == A_KILL)
         die();
+    if (action == A_WAIT) {
+        while (arm != NULL && access(arm, F_OK) == 0)
+            usleep(1000);
+        return A_NONE;
+    }
     return action;
 }
 

@@ -1,8 +1,10 @@
 """The queue in an admin's hands: causewayctl queue ..., on a relay whose forest is away."""
+import os
 import re
 
 import pytest
 
+import faults
 from client import Client, message
 from relay import DOMAIN
 from wait import free_port, until
@@ -84,11 +86,40 @@ def test_held_over_a_restart(away):
     a = start()
     r.start()
     a.wait(5)
-    until("recovery", lambda: len(ids(r)) == 5)
+    until("recovery", lambda: r.ctl_json("status")["recovery"]["done"])
     assert states(r) == {"held"}
     assert r.ctl_json("queue", "release", "--all")["done"] == 5
     a.wait(10)
     r.wait_empty()
+
+
+def test_while_the_spool_is_read(away):
+    """After a start nobody is told that a command was about all of the queue, or that a message that is yet to come
+    is not there."""
+    r, _, _ = away
+    some = ids(r)[0]
+    r.kill()
+    arm = os.path.join(r.dir, "arm")
+    orphan = os.path.join(r.spool, "large", "0000000000001")  # its removal is the last step of recovery
+    for path in arm, orphan:
+        open(path, "w", encoding="ascii").close()
+    r.env = faults.env("unlink", 1, "wait", path="/large/", arm=arm)
+    r.start()
+    until("the messages to be found", lambda: r.ctl_json("status")["recovery"]["messages"] == 10)
+    code, text = r.ctl("status")
+    assert code == 0 and "recovering: 10 messages so far" in text
+    code, text = r.ctl("queue", "show", some)
+    assert code == 1 and "the spool is still being read" in text and "there is no message" not in text
+    for args in ["hold", "--all"], ["hold", some], ["retry", "--all"]:
+        code, text = r.ctl("queue", *args)
+        assert code == 1 and "the spool is still being read" in text, text
+    assert r.ask("queue.release", all=True)["recovering"] is True
+    code, text = r.ctl("queue", "list")
+    assert code == 0 and "the spool is still being read" in text
+    os.unlink(arm)
+    until("recovery", lambda: r.ctl_json("status")["recovery"]["done"])
+    assert "recovering" not in r.ask("queue.hold", all=True)
+    assert len(ids(r)) == 10 and states(r) == {"held"}
 
 
 def test_remove_and_tell(away):
