@@ -183,6 +183,7 @@ struct conf_file { /* one that the configuration names */
     enum conf_file_kind kind;
     const char *path;
     char *where; /* "causeway.conf:12: source \"ldap\".ca_file" */
+    const struct conf_source *source; /* whose option it is; NULL: no source's */
 };
 
 struct conf {
@@ -272,6 +273,8 @@ struct conf *conf_parse(const char *text, const char *name, struct err *e);
  * daemon has or will have the same rights. False and *e: what is missing or cannot be read, as
  * above. What may be in order is told in `notes` (may be NULL for the daemon), a line each. */
 bool conf_files_look(const struct conf *c, bool as_daemon, struct buf *notes, struct err *e);
+/* The same for one of them. */
+bool conf_file_look(const struct conf_file *f, bool as_daemon, struct buf *notes, struct err *e);
 struct conf *conf_ref(struct conf *c);
 void conf_unref(struct conf **c);
 /* What a reload from `a` to `b` cannot apply without a restart: names of such options, comma

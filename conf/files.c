@@ -5,9 +5,10 @@
  * configuration is loaded its paths are gathered with their places in it. They are looked at later
  * and as often as wanted, because it matters by whom: the daemon is no longer root then.
  *
- * A file that a source needs to log on must be there: without it the source can do nothing, and
- * that is found out when the admin looks. A file that is watched may come later. What the daemon
- * makes itself need not be there, but must not be in the way.
+ * A file that a source needs to log on must be there: without it the source can do nothing. That is
+ * an error when the admin looks, and when a reload changes that source; a daemon that starts goes
+ * on with what the source said last (daemon.c). A file that is watched may come later. What the
+ * daemon makes itself need not be there, but must not be in the way.
  */
 #include "conf/load.h"
 
@@ -45,6 +46,7 @@ static void add(struct conf_load *l, const struct conf_place *p, enum conf_file_
     c->file[c->n_file++] =
         (struct conf_file){.kind = kind,
                            .path = path,
+                           .source = p->option->section == CONF_S_source ? p->base : NULL,
                            .where = mem_printf("%s:%d: %s%s%s%s%s%s", l->name, p->line, s->word,
                                                s->titled ? " \"" : "", title, s->titled ? "\"" : "",
                                                s->word[0] != '\0' ? "." : "", p->option->name)};
@@ -140,16 +142,18 @@ static bool look_made(const struct conf_file *f, struct err *e)
     return ok;
 }
 
-bool conf_files_look(const struct conf *c, bool as_daemon, struct buf *notes, struct err *e)
+bool conf_file_look(const struct conf_file *f, bool as_daemon, struct buf *notes, struct err *e)
 {
     ASSERT(as_daemon || notes != NULL);
-    for (unsigned i = 0; i < c->n_file; i++) {
-        const struct conf_file *f = &c->file[i];
-        bool ok = f->kind == CONF_FILE_READ      ? look_read(f, as_daemon, notes, e)
-                  : f->kind == CONF_FILE_WATCHED ? look_watched(f, notes, e)
-                                                 : look_made(f, e);
-        if (!ok)
+    return f->kind == CONF_FILE_READ      ? look_read(f, as_daemon, notes, e)
+           : f->kind == CONF_FILE_WATCHED ? look_watched(f, notes, e)
+                                          : look_made(f, e);
+}
+
+bool conf_files_look(const struct conf *c, bool as_daemon, struct buf *notes, struct err *e)
+{
+    for (unsigned i = 0; i < c->n_file; i++)
+        if (!conf_file_look(&c->file[i], as_daemon, notes, e))
             return false;
-    }
     return true;
 }

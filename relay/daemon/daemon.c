@@ -23,6 +23,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "directory/rules.h"
 #include "relay/daemon/bind.h"
 #include "relay/daemon/control_ops.h"
 #include "relay/daemon/cutover.h"
@@ -200,6 +201,26 @@ const char *daemon_without_source(const struct conf *c)
     return NULL;
 }
 
+/* One source's file that is gone, say while it is being replaced, must not stop the mail of all:
+ * the source fails, and is routed by what it said last. It is an error only where a reload brings
+ * or changes that source. `before`: what is in force; NULL at the start. */
+static bool look_at_files(const struct conf *c, const struct conf *before, struct err *e)
+{
+    for (unsigned i = 0; i < c->n_file; i++) {
+        const struct conf_source *s = c->file[i].source;
+        bool as_it_was = before == NULL;
+        if (conf_file_look(&c->file[i], true, NULL, e))
+            continue;
+        for (unsigned k = 0; s != NULL && !as_it_was && k < before->n_source; k++)
+            as_it_was = rules_source_same(&before->source[k], s);
+        if (s == NULL || !as_it_was)
+            return false;
+        LOG(ERROR, s->name, "directory-source-file", LC("why", e->text),
+            LC("effect", "the source fails until it can be read; what it said last is used"));
+    }
+    return true;
+}
+
 bool daemon_start(struct daemon *d, const char *conf_path, struct err *e)
 {
     struct worker_socket **sockets = NULL;
@@ -216,7 +237,7 @@ bool daemon_start(struct daemon *d, const char *conf_path, struct err *e)
     if (!bind_all(d->conf, d->n_worker, &sockets, &per_worker, e))
         return false;
     bool ok = make_directories(d->conf, e) && control_ops_bind(d, e) &&
-              privileges_drop(d->conf, e) && conf_files_look(d->conf, true, NULL, e) &&
+              privileges_drop(d->conf, e) && look_at_files(d->conf, NULL, e) &&
               start_service(d, sockets, per_worker, e);
     bind_free(sockets, d->n_worker);
     if (!ok)
@@ -240,7 +261,7 @@ void daemon_run(struct daemon *d)
 bool daemon_reload(struct daemon *d, struct buf *note, struct err *e)
 {
     struct conf *c = conf_load(d->conf_path, e);
-    if (c == NULL || !conf_files_look(c, true, NULL, e)) {
+    if (c == NULL || !look_at_files(c, d->conf, e)) {
         conf_unref(&c);
         d->reloads_failed++;
         d->reload_failed = true;
