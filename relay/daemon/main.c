@@ -6,6 +6,7 @@
  */
 #include <getopt.h>
 #include <pwd.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -82,15 +83,29 @@ static int sample(void)
     return ok ? 0 : 1;
 }
 
+/* SIGHUP, which kills who does not watch for it, waits until the service runs: a reload may be
+ * asked for as soon as the process is there. The threads that are made meanwhile never take it. */
+static void hold_reload(int how)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGHUP);
+    pthread_sigmask(how, &set, NULL);
+}
+
 static int serve(const char *path)
 {
     struct daemon d;
     struct err e = {0};
+    hold_reload(SIG_BLOCK);
     bool ok = daemon_start(&d, path, &e);
-    if (ok)
+    if (ok) {
+        hold_reload(SIG_UNBLOCK);
         daemon_run(&d);
-    else
+        hold_reload(SIG_BLOCK);
+    } else {
         fprintf(stderr, "causewayd: %s\n", e.text);
+    }
     daemon_close(&d);
     return ok ? 0 : 1;
 }

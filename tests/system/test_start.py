@@ -210,6 +210,24 @@ def test_no_such_socket_group(nobodys):
     assert "control.socket_group" in said and '"nobodyhere"' in said, said
 
 
+def test_reload_before_it_has_started(relay):
+    """A service manager may ask as soon as the process is there: it is done when the relay has started."""
+    r = relay(forests={"A": [free_port()]}, people={"anna": "A"})
+    with open(r.conf, encoding="utf-8") as f:
+        text = f.read()
+    os.unlink(r.conf)
+    os.mkfifo(r.conf)
+    r.spawn()
+    with open(r.conf, "w", encoding="utf-8") as f:  # returns when the relay begins to read
+        r.reload()
+        f.write(text)
+    until("the start", lambda: " started " in r.log())
+    with open(r.conf, "w", encoding="utf-8") as f:
+        f.write(text)
+    until("the reload", lambda: " reloaded " in r.log())
+    assert r.terminate() == 0
+
+
 def test_spool_that_cannot_be_made(relay):
     r = relay(forests={"A": [free_port()]})
     r.spool = "/proc/nothing/spool"
