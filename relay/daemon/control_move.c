@@ -359,7 +359,7 @@ void control_undo(void *ctx, struct control_req *r, const struct control_args *a
     if (w != NULL && !pending && refused_by_blackout(d, r, a->force))
         return;
     if (w != NULL && w->written && n.left != 0) {
-        control_write_undo(d, r, w, key);
+        control_write_undo(d, r, w, key, a->force);
         return;
     }
     if (!directory_undo_wave(d->directory, id, key, str_c(control_who(r)), &e)) {

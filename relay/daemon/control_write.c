@@ -20,6 +20,7 @@
 
 #define SLICE_MS  250
 #define NOTED_MAX 1000 /* failures told one by one */
+#define WITHOUT_NAMED 5
 
 struct writing {
     struct daemon *d;
@@ -33,8 +34,9 @@ struct writing {
     bool reads, more;
     struct str why;
     uint32_t wave;
-    bool undo;
+    bool undo, force;
     struct str key; /* undo: of the one address */
+    const char *without; /* undo: the first of those that no source has any more */
 };
 
 static void put(json_t *o, const char *key, json_t *value)
@@ -108,7 +110,7 @@ static struct writing *writing_new(struct daemon *d, struct control_req *r,
                                    const struct dir_view *v)
 {
     struct writing *w = NEW(struct writing);
-    *w = (struct writing){.d = d, .r = r};
+    *w = (struct writing){.d = d, .r = r, .without = ""};
     w->conf = conf_ref((struct conf *)dir_view_conf(v));
     arena_init(&w->arena, 65536, 0);
     return w;
@@ -320,6 +322,14 @@ static void finish_undo(struct writing *w)
                       "%u of %u objects could not be written; the first: %s. The wave is active "
                       "still: undo it again",
                       o.failed, w->n, o.why);
+    } else if (w->n_without != 0 && !w->force) {
+        control_error(
+            w->r, CONTROL_ERR_FAILED,
+            "%u of %u objects are not in the directories any more, or their source has "
+            "no flag_values entry for the forest. The others were taken back; the wave is "
+            "active still: undo it again when that is mended, or with --force, which "
+            "leaves these out for good: %s",
+            w->n_without, w->n_without + w->n, w->without);
     } else if (!directory_undo_wave(w->d->directory, w->wave, w->key, str_c(control_who(w->r)),
                                     &e)) {
         control_error(w->r, CONTROL_ERR_FAILED, "%s", e.text);
@@ -359,12 +369,24 @@ static void collect_undone(void *arg, unsigned source, const char *value, const 
     u->found = true;
 }
 
+/* "anna@example.org (source corp), ..." */
+static void note_without(struct writing *w, const struct wave_address *a, struct str source)
+{
+    if (w->n_without++ < WITHOUT_NAMED)
+        w->without =
+            arena_printf(&w->arena, "%s%s%.*s (source %.*s)", w->without,
+                         w->without[0] != '\0' ? ", " : "", STR_ARG(a->key), STR_ARG(source));
+    else if (w->n_without == WITHOUT_NAMED + 1)
+        w->without = arena_printf(&w->arena, "%s, ...", w->without);
+}
+
 void control_write_undo(struct daemon *d, struct control_req *r, const struct wave *wave,
-                        struct str key)
+                        struct str key, bool force)
 {
     struct dir_view *v = directory_view(d->directory);
     struct writing *w = writing_new(d, r, v);
     w->undo = true;
+    w->force = force;
     w->wave = wave->id;
     w->key = key.n != 0 ? arena_str(&w->arena, key) : STR_NULL;
     for (unsigned i = 0; i < wave->n; i++) {
@@ -376,12 +398,13 @@ void control_write_undo(struct daemon *d, struct control_req *r, const struct wa
         u.source = str_split(&u.previous, ':');
         if (forest != CONF_NONE)
             each_target(v, a->key, forest, collect_undone, &u);
-        w->n_without += !u.found;
+        if (!u.found)
+            note_without(w, a, u.source);
     }
     dir_view_unref(&v);
     if (w->n_without != 0)
-        LOG(WARN, NULL, "undo-incomplete", LU("wave", w->wave), LU("addresses", w->n_without),
-            LC("why", "no source that was written to has the address any more"));
+        LOG(WARN, NULL, "undo-incomplete", LU("wave", w->wave), LU("objects", w->n_without),
+            LC("which", w->without));
     w->writer = flag_writer_new(w->conf, w->change, w->n);
     next_slice(w);
 }

@@ -14,8 +14,9 @@ json_t *control_write_fact(const struct dir_view *v, struct str key, int forest)
 /* Both end the request, now or later. */
 void control_write_move(struct daemon *d, struct control_req *r, const struct move_plan *p,
                         const struct control_args *a);
-/* key empty: the whole wave. */
+/* key empty: the whole wave. While there is an object that no source has any more the wave stays
+ * active, unless forced. */
 void control_write_undo(struct daemon *d, struct control_req *r, const struct wave *w,
-                        struct str key);
+                        struct str key, bool force);
 
 #endif

@@ -483,6 +483,38 @@ def test_write_succeeds_in_one_of_two_sources(ldap):
     assert states(r) == ["undone"]
 
 
+def test_undo_of_what_is_gone(ldap):
+    """What cannot be written back is named, and the wave stays until it can be, or until that is forced."""
+    r, slapd = ldap()
+    assert r.ctl("move", *map(address, ("anna", "bob", "carl")), "--to", "B", "--write")[0] == 0
+    until_in(r, "B", "anna", "bob", "carl")
+    slapd.delete("anna")
+    until("anna to be gone", lambda: r.ask("directory.status")["items"][0]["vanished"] == 1)
+    code, text = r.ctl("undo")
+    assert code == 1 and "1 of 3" in text and f"{address('anna')} (source ldap)" in text and "--force" in text, text
+    assert [flag(slapd, x) for x in ("bob", "carl")] == ["A", "A"]
+    assert states(r) == ["active"]
+    code, text = r.ctl("undo", "--force")
+    assert code == 0, text
+    assert states(r) == ["undone"]
+
+
+def test_undo_of_a_forest_without_a_flag(ldap):
+    r, slapd = ldap()
+    assert r.ctl("move", address("anna"), "--to", "B", "--write")[0] == 0
+    until_in(r, "B", "anna")
+    r.source = r.source.replace('"A = A", "B = B"', '"A = A"')
+    r.write_conf()
+    assert r.ctl("reload")[0] == 0
+    code, text = r.ctl("undo")
+    assert code == 1 and "flag_values" in text and states(r) == ["active"], text
+    r.source = r.source.replace('"A = A"', '"A = A", "B = B"')
+    r.write_conf()
+    assert r.ctl("reload")[0] == 0
+    until_in(r, "B", "anna")
+    assert r.ctl("undo")[0] == 0 and flag(slapd, "anna") == "A"
+
+
 def test_write_without_a_flag(start):
     """A file cannot be written to; nothing happens."""
     r = start()
