@@ -256,11 +256,16 @@ void directory_start(struct directory *d)
         source_start(d->source[i]);
 }
 
-void directory_stop(struct directory *d)
+void directory_ask_stop(struct directory *d)
 {
     for (unsigned i = 0; i < d->n; i++)
         if (d->source[i] != NULL && d->source[i]->running)
             source_ask_stop(d->source[i]);
+}
+
+void directory_stop(struct directory *d)
+{
+    directory_ask_stop(d);
     for (unsigned i = 0; i < d->n; i++)
         if (d->source[i] != NULL)
             source_stop(d->source[i]);

@@ -41,7 +41,8 @@ void directory_reload(struct directory *d, const struct conf *c);
 /* Tries again to open those sources whose files a reload could not open: until then what they said
  * last is used, and nobody is unknown. False: some are still missing. Main thread. */
 bool directory_reopen(struct directory *d);
-void directory_stop(struct directory *d); /* joins the threads */
+void directory_ask_stop(struct directory *d); /* does not wait */
+void directory_stop(struct directory *d);     /* joins the threads */
 void directory_close(struct directory **d);
 
 /* Moves by hand (override.h): journalled and synced, then published in one generation, with all

@@ -293,7 +293,21 @@ void daemon_stop(struct daemon *d)
     loop_stop(d->loop);
 }
 
-/* Those who call workers stop first, then the workers, then what the workers call. */
+/* All threads are asked first: one that is in the middle of something, say the connection to a
+ * directory server that is silent, must not add its time to that of the others. */
+static void ask_all_to_stop(struct daemon *d)
+{
+    for (unsigned i = 0; d->worker != NULL && i < d->n_worker; i++)
+        if (d->worker[i] != NULL)
+            worker_stop(d->worker[i], STOP_TIMEOUT_MS);
+    if (d->jobs != NULL)
+        jobs_ask_stop(d->jobs);
+    if (d->directory != NULL)
+        directory_ask_stop(d->directory);
+}
+
+/* Then the workers end, whom clients and next hops wait for; those who call workers, which is
+ * without effect by then; and what all of them use. */
 void daemon_close(struct daemon *d)
 {
     bool had_service = d->recovery != NULL;
@@ -301,17 +315,15 @@ void daemon_close(struct daemon *d)
     cutover_stop(&d->cutover);
     if (d->directory != NULL)
         loop_timer_clear(&d->reopen);
+    ask_all_to_stop(d);
+    for (unsigned i = 0; d->worker != NULL && i < d->n_worker; i++)
+        if (d->worker[i] != NULL)
+            worker_join(d->worker[i]);
     jobs_free(&d->jobs);
     if (d->recovery != NULL)
         recovery_free(&d->recovery);
     if (d->directory != NULL)
         directory_stop(d->directory);
-    for (unsigned i = 0; d->worker != NULL && i < d->n_worker; i++)
-        if (d->worker[i] != NULL)
-            worker_stop(d->worker[i], STOP_TIMEOUT_MS);
-    for (unsigned i = 0; d->worker != NULL && i < d->n_worker; i++)
-        if (d->worker[i] != NULL)
-            worker_join(d->worker[i]);
     if (d->loop != NULL)
         chan_drain(loop_chan(d->loop)); /* answers to control requests that nobody waits for */
     if (d->spool != NULL)

@@ -118,13 +118,18 @@ bool jobs_must_stop(const struct jobs *j)
     return atomic_load_explicit(&j->stopping, memory_order_acquire);
 }
 
+void jobs_ask_stop(struct jobs *j)
+{
+    atomic_store_explicit(&j->stopping, true, memory_order_release);
+}
+
 void jobs_free(struct jobs **jp)
 {
     struct jobs *j = *jp;
     *jp = NULL;
     if (j == NULL)
         return;
-    atomic_store_explicit(&j->stopping, true, memory_order_release);
+    jobs_ask_stop(j);
     if (j->started) {
         chan_send(j->in, &j->wake);
         pthread_join(j->thread, NULL);

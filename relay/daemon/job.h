@@ -31,6 +31,8 @@ struct jobs *jobs_new(struct chan *back);
 bool job_run(struct jobs *j, job_run_fn *run, job_done_fn *done, void *arg, struct err *e);
 /* From the background thread: stop after the step in hand. */
 bool jobs_must_stop(const struct jobs *j);
+/* Does not wait: what jobs_free() waits for ends soon. */
+void jobs_ask_stop(struct jobs *j);
 /* Waits for the job that runs now. The `done` of all that are left are in the main loop's channel
  * then, which the caller drains (they do not touch the jobs). */
 void jobs_free(struct jobs **j);

@@ -45,7 +45,7 @@ static void take_batch(struct worker *w, void *arg)
 {
     struct batch *b = arg;
     struct queue *q = worker_queue(w);
-    for (unsigned i = 0; i < b->n; i++) {
+    for (unsigned i = 0; q != NULL && i < b->n; i++) { /* NULL: it has stopped */
         const struct item *m = &b->item[i];
         queue_add_recovered(q, m->id, str_n(b->bytes.p + m->env_off, m->env_n), m->content_size,
                             m->content_8bit, (const uint8_t *)b->bytes.p + m->done_off, m->held,

@@ -4,7 +4,8 @@
  * Start: worker_new() builds the parts from the bottom up; the thread only runs the loop. Stop:
  * listeners close, sessions that are idle are told 421, transactions and deliveries in hand finish,
  * appends in the spool come back; when nothing is left, or the bound has passed, the loop stops and
- * the parts are freed from the top down, on the worker's thread.
+ * the parts are freed from the top down, on the worker's thread. What sources and the recovery tell
+ * it later is taken when the worker is freed, and finds no queue.
  */
 #include "relay/daemon/worker_int.h"
 
@@ -239,7 +240,8 @@ void worker_reload(struct worker *w, struct conf *conf)
 static void do_directory_changed(struct worker *w, void *arg)
 {
     struct dir_change *c = arg;
-    queue_directory_changed(w->queue, c->key_hash, c->n, c->everything);
+    if (w->queue != NULL)
+        queue_directory_changed(w->queue, c->key_hash, c->n, c->everything);
     mem_free(c);
 }
 

@@ -39,7 +39,8 @@ bool worker_start(struct worker *w, struct err *e);
  */
 void worker_stop(struct worker *w, int64_t timeout_ms);
 /* Waits for the thread, which frees all but the loop: the spool may still have something to say.
- * Nobody may call the worker any more. */
+ * Of other threads' calls only changes of the directory and recovered mail may come now: they do
+ * nothing. */
 void worker_join(struct worker *w);
 /* After spool_close(). */
 void worker_free(struct worker **w);

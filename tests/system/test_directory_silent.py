@@ -1,0 +1,87 @@
+"""A directory server that takes the connection and says nothing: whoever waits for it keeps nobody else waiting."""
+import select
+import socket
+
+import pytest
+
+from client import Client
+from relay import DOMAIN
+from wait import until
+
+SOURCE = """source "people" {{
+    type = ldif
+    path = "{ldif}"
+    forest = "A"
+    flag_attribute = "extensionAttribute1"
+    flag_values = {{ "A = A" }}
+}}
+source "ldap" {{
+    type = openldap
+    forest = "A"
+    uri = {{ "ldap://127.0.0.1:{port}" }}
+    tls = none
+    base = "dc=x"
+    bind = external
+}}
+"""
+
+
+class Silent:
+    """Takes connections, reads, and answers nothing."""
+
+    def __init__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.session = None
+
+    def accept(self):
+        self.listener.settimeout(30)
+        self.session, _ = self.listener.accept()
+        self.session.setblocking(False)
+        return self
+
+    def is_waited_for(self):
+        """The one who connected has not given up."""
+        while select.select([self.session], [], [], 0)[0]:
+            if not self.session.recv(1000):
+                return False
+        return True
+
+    def close(self):
+        if self.session is not None:
+            self.session.close()
+        self.listener.close()
+
+
+@pytest.fixture
+def silent():
+    made = []
+
+    def make():
+        made.append(Silent())
+        return made[-1]
+    yield make
+    for s in made:
+        s.close()
+
+
+def staged(relay, sinks, server):
+    """A relay that knows Anna by a file and waits for the server."""
+    r = relay(forests={"A": [sinks().port]}, people={"anna": "A"}, source="")
+    r.source = SOURCE.format(ldif=r.ldif, port=server.port)
+    r.write_conf()
+    r.start(directory=False)
+    until("Anna", lambda: r.knows("anna"))
+    return r
+
+
+def test_stop_does_not_wait_for_it(relay, sinks, silent):
+    """Clients are told at once."""
+    server = silent()
+    r = staged(relay, sinks, server)
+    with Client(r.port) as c:
+        server.accept()
+        r.process.terminate()
+        assert c.reply()[0] == 421
+        assert server.is_waited_for(), "the client was told only when the source had ended"
+    assert r.terminate() == 0
