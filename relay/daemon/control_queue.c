@@ -16,7 +16,6 @@
 #include "relay/daemon/control_walk.h"
 
 #define LIST_DEFAULT  1000
-#define RCPTS_SHOWN   1000
 #define NOT_FOUND_MAX 100
 #define ACT_SLICE     1024
 
@@ -354,10 +353,8 @@ static void ask_show(struct worker *w, void *data)
     str_copy(str_c(m->last_reply != NULL ? m->last_reply : ""), p->seen.last_reply,
              sizeof(p->seen.last_reply));
     m->last_reply = p->seen.last_reply;
-    p->rcpt = mem_array(RCPTS_SHOWN, sizeof(*p->rcpt));
-    p->n = queue_rcpts(worker_queue(w), p->id, p->rcpt, RCPTS_SHOWN);
-    if (p->n > RCPTS_SHOWN)
-        p->n = RCPTS_SHOWN;
+    p->rcpt = mem_array(m->n_rcpt_left + 1, sizeof(*p->rcpt));
+    p->n = queue_rcpts(worker_queue(w), p->id, p->rcpt, m->n_rcpt_left);
 }
 
 static json_t *show(struct daemon *d, const struct show_part *p)

@@ -235,6 +235,19 @@ def test_two_destinations(relay, sinks):
     assert b.kept == []
 
 
+def test_show_all_recipients(relay):
+    """All who wait are shown as waiting, however many they are."""
+    people = {f"p{i}": "A" for i in range(1100)}
+    r = relay(forests={"A": [free_port()]}, people=people, sections={"queue": SLOW, "smtpd": ["recipients_max = 2000"]})
+    r.start()
+    with Client(r.port) as c:
+        assert c.send("s@sender.test", [f"{p}@{DOMAIN}" for p in people], message("many", b"body\r\n"))[0] == 250
+    until("nothing to be in hand", lambda: "active" not in states(r))
+    shown = r.ctl_json("queue", "show", ids(r)[0])
+    assert shown["recipients_left"] == len(people)
+    assert sum(x["state"] in ("waiting", "parked") for x in shown["rcpt"]) == len(people)
+
+
 def test_export(away):
     r, _, _ = away
     some = ids(r, "--sender", "s@sender.test")[0]
