@@ -202,6 +202,7 @@ static void ask_act(struct worker *w, void *data)
 
 static void act_next(struct act_ctx *c);
 
+/* What a filter found and is gone by now was delivered meanwhile: nobody asked for it by name. */
 static void act_note(struct act_ctx *c, uint64_t id, bool found)
 {
     char text[14];
@@ -209,7 +210,7 @@ static void act_note(struct act_ctx *c, uint64_t id, bool found)
     c->done += found;
     if (found && c->by_name)
         LOG(INFO, text, "admin", LC("action", action_name[c->action]), LC("by", control_who(c->r)));
-    else if (!found && json_array_size(c->missing) < NOT_FOUND_MAX)
+    else if (!found && c->by_name && json_array_size(c->missing) < NOT_FOUND_MAX)
         (void)json_array_append_new(c->missing, json_string(text));
 }
 
