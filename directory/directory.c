@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "directory/hashmap.h"
@@ -18,6 +19,7 @@
 #include "directory/source.h"
 
 #define LISTENERS_MAX 16
+#define LEAVE_MS      1000 /* how long a reload waits for sources that end */
 
 struct directory {
     pthread_mutex_t publishing;
@@ -33,7 +35,9 @@ struct directory {
     struct conf *conf;
     char *state_dir;
     unsigned n;
-    struct source **source; /* as in conf; NULL: could not be opened by a reload */
+    struct source **source; /* as in conf; NULL: not opened yet since a reload */
+    unsigned n_leaving;
+    struct source **leaving; /* asked to end by a reload, and not gone yet: they hold their files */
     bool started;
 };
 
@@ -266,6 +270,9 @@ void directory_ask_stop(struct directory *d)
 void directory_stop(struct directory *d)
 {
     directory_ask_stop(d);
+    for (unsigned i = 0; i < d->n_leaving; i++) /* were asked long ago */
+        source_close(&d->leaving[i]);
+    d->n_leaving = 0;
     for (unsigned i = 0; i < d->n; i++)
         if (d->source[i] != NULL)
             source_stop(d->source[i]);
@@ -287,6 +294,7 @@ void directory_close(struct directory **dp)
     pthread_mutex_destroy(&d->view_lock);
     conf_unref(&d->conf);
     mem_free(d->source);
+    mem_free(d->leaving);
     mem_free(d->state_dir);
     mem_free(d);
 }
@@ -306,9 +314,52 @@ static struct source *keep(struct source **old, unsigned n, const struct conf_so
     return NULL;
 }
 
-static struct source *reopen(struct directory *d, unsigned i, struct err *e)
+/* Sources that are there no more, or not as they were. A thread that waits for its server cannot be
+ * ended, and the main thread has others to care for: it stays a moment, and then they leave. */
+static void let_go(struct directory *d, struct source **old, unsigned n)
 {
-    return source_open(d, d->conf, &d->conf->source[i], d->state_dir, e);
+    int64_t end = clock_mono_ms() + LEAVE_MS;
+    for (unsigned i = 0; i < n; i++)
+        if (old[i] != NULL && old[i]->running)
+            source_ask_stop(old[i]);
+    d->leaving = mem_realloc(d->leaving, (d->n_leaving + n) * sizeof(struct source *) + 1);
+    for (unsigned i = 0; i < n; i++) {
+        if (old[i] == NULL)
+            continue;
+        if (source_has_ended(old[i], end - clock_mono_ms()))
+            source_close(&old[i]);
+        else
+            d->leaving[d->n_leaving++] = old[i];
+    }
+}
+
+static void see_off(struct directory *d)
+{
+    unsigned stay = 0;
+    for (unsigned i = 0; i < d->n_leaving; i++)
+        if (source_has_ended(d->leaving[i], 0))
+            source_close(&d->leaving[i]);
+        else
+            d->leaving[stay++] = d->leaving[i];
+    d->n_leaving = stay;
+}
+
+/* Does the one before it still hold this source's files? */
+static bool must_wait(const struct directory *d, unsigned i)
+{
+    for (unsigned k = 0; k < d->n_leaving; k++)
+        if (str_eq_nocase(str_c(d->leaving[k]->c->name), str_c(d->conf->source[i].name)))
+            return true;
+    return false;
+}
+
+/* False: it is not there, and why, unless it has to wait. */
+static bool open_slot(struct directory *d, unsigned i, struct err *e)
+{
+    err_clear(e);
+    if (d->source[i] == NULL && !must_wait(d, i))
+        d->source[i] = source_open(d, d->conf, &d->conf->source[i], d->state_dir, e);
+    return d->source[i] != NULL;
 }
 
 /* The sources are others: shows that, and starts those that are new. */
@@ -331,11 +382,7 @@ void directory_reload(struct directory *d, const struct conf *c)
     for (unsigned i = 0; i < c->n_source; i++)
         now[i] = keep(old, n_old, &c->source[i]);
     /* a changed source has the same files as before: the old one lets go of them first */
-    for (unsigned i = 0; i < n_old; i++)
-        if (old[i] != NULL && old[i]->running)
-            source_ask_stop(old[i]);
-    for (unsigned i = 0; i < n_old; i++)
-        source_close(&old[i]);
+    let_go(d, old, n_old);
     mem_free(old);
     conf_unref(&d->conf);
     d->conf = conf_ref((struct conf *)c);
@@ -343,9 +390,7 @@ void directory_reload(struct directory *d, const struct conf *c)
     d->n = c->n_source;
     for (unsigned i = 0; i < d->n; i++) {
         struct err e;
-        if (now[i] == NULL)
-            now[i] = reopen(d, i, &e);
-        if (now[i] == NULL)
+        if (!open_slot(d, i, &e) && e.class != ERR_NONE)
             LOG(ERROR, c->source[i].name, "directory-source-failed", LC("error", e.text),
                 LC("effect", "what it said last is used; it is tried again"));
     }
@@ -355,19 +400,25 @@ void directory_reload(struct directory *d, const struct conf *c)
 bool directory_reopen(struct directory *d)
 {
     unsigned missing = 0, opened = 0;
+    see_off(d);
     for (unsigned i = 0; i < d->n; i++) {
         struct err e;
         if (d->source[i] != NULL)
             continue;
-        d->source[i] = reopen(d, i, &e);
-        opened += d->source[i] != NULL;
-        missing += d->source[i] == NULL;
-        if (d->source[i] != NULL)
+        bool ok = open_slot(d, i, &e);
+        opened += ok;
+        missing += !ok;
+        if (ok)
             LOG(INFO, d->conf->source[i].name, "directory-source-reopened");
     }
     if (opened != 0)
         show_sources(d);
-    return missing == 0;
+    return missing == 0 && d->n_leaving == 0;
+}
+
+bool directory_waits(const struct directory *d)
+{
+    return d->n_leaving != 0;
 }
 
 /* ---- overrides ---- */
@@ -552,10 +603,13 @@ unsigned directory_status(struct directory *d, struct dir_source_status *out, un
             source_status(d->source[i], &out[i]);
             continue;
         }
-        out[i] = (struct dir_source_status){.state = DIR_SOURCE_FAILING};
+        bool waits = must_wait(d, i);
+        out[i] =
+            (struct dir_source_status){.state = waits ? DIR_SOURCE_STARTING : DIR_SOURCE_FAILING};
         str_copy(str_c(c->name), out[i].name, sizeof(out[i].name));
-        str_copy(STR("its files cannot be opened; see the log"), out[i].last_error,
-                 sizeof(out[i].last_error));
+        if (!waits)
+            str_copy(STR("its files cannot be opened; see the log"), out[i].last_error,
+                     sizeof(out[i].last_error));
     }
     return d->n;
 }

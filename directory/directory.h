@@ -39,8 +39,11 @@ void directory_start(struct directory *d);
 /* New configuration: sources that did not change go on untouched. */
 void directory_reload(struct directory *d, const struct conf *c);
 /* Tries again to open those sources whose files a reload could not open: until then what they said
- * last is used, and nobody is unknown. False: some are still missing. Main thread. */
+ * last is used, and nobody is unknown. False: some are still missing, or others have not ended yet.
+ * Main thread. */
 bool directory_reopen(struct directory *d);
+/* Has a reload left sources that must end first? They do so in seconds. */
+bool directory_waits(const struct directory *d);
 void directory_ask_stop(struct directory *d); /* does not wait */
 void directory_stop(struct directory *d);     /* joins the threads */
 void directory_close(struct directory **d);

@@ -333,6 +333,21 @@ void source_interrupt(struct source *s)
     ASSERT(n == (ssize_t)sizeof(one));
 }
 
+bool source_has_ended(struct source *s, int64_t ms)
+{
+    struct timespec until;
+    if (!s->running)
+        return true;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += (ms > 0 ? ms : 0) * 1000000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    if (pthread_timedjoin_np(s->thread, NULL, &until) != 0)
+        return false;
+    s->running = false;
+    return true;
+}
+
 void source_stop(struct source *s)
 {
     if (!s->running)

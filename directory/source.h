@@ -52,6 +52,9 @@ void source_retouch(struct source *s, const struct conf_source *c);
 void source_ask_stop(struct source *s);
 /* Makes run() end; any thread. */
 void source_interrupt(struct source *s);
+/* After source_ask_stop(): whether source_close() would not have to wait; waits up to `ms` for it.
+ */
+bool source_has_ended(struct source *s, int64_t ms);
 void source_stop(struct source *s);
 void source_close(struct source **s);
 /* A copy of the status; STALE is worked out here. */

@@ -31,6 +31,7 @@
 
 #define STOP_TIMEOUT_MS 25000
 #define REOPEN_MS       30000 /* between two tries to open a source that a reload could not open */
+#define LEAVE_MS        50    /* likewise, while the one before it ends */
 
 static unsigned count_workers(const struct conf *c)
 {
@@ -153,11 +154,17 @@ static bool watch_signals(struct daemon *d, struct err *e)
 
 /* ---- start ---- */
 
+/* Sources that end, or that could not be opened, are looked at again. */
+static void reopen_later(struct daemon *d)
+{
+    loop_timer_set(&d->reopen, directory_waits(d->directory) ? LEAVE_MS : REOPEN_MS);
+}
+
 static void on_reopen(struct loop_timer *t)
 {
     struct daemon *d = CONTAINER_OF(t, struct daemon, reopen);
     if (!directory_reopen(d->directory))
-        loop_timer_set(t, REOPEN_MS);
+        reopen_later(d);
 }
 
 static bool start_service(struct daemon *d, struct worker_socket **sockets, unsigned per_worker,
@@ -275,7 +282,7 @@ bool daemon_reload(struct daemon *d, struct buf *note, struct err *e)
     for (unsigned i = 0; i < d->n_worker; i++)
         worker_reload(d->worker[i], c);
     directory_reload(d->directory, c);
-    loop_timer_set(&d->reopen, REOPEN_MS);
+    reopen_later(d);
     conf_unref(&d->conf);
     d->conf = c;
     cutover_look(d->cutover);

@@ -110,6 +110,10 @@ static void reload(struct directory *d, const char *path)
         return;
     }
     directory_reload(d, c);
+    while (directory_waits(d)) {
+        poll(NULL, 0, 10);
+        directory_reopen(d);
+    }
     conf_unref(&c);
     SAY("reloaded\n");
 }

@@ -85,3 +85,21 @@ def test_stop_does_not_wait_for_it(relay, sinks, silent):
         assert c.reply()[0] == 421
         assert server.is_waited_for(), "the client was told only when the source had ended"
     assert r.terminate() == 0
+
+
+def test_reload_does_not_wait_for_it(relay, sinks, silent):
+    """The admin names another server because this one is silent; the relay answers, and then asks the other."""
+    server, other = silent(), silent()
+    r = staged(relay, sinks, server)
+    server.accept()
+    r.source = SOURCE.format(ldif=r.ldif, port=other.port)
+    r.write_conf()
+    code, said = r.ctl("reload")
+    assert code == 0, said
+    status = {s["name"]: s for s in r.ask("directory.status")["items"]}
+    assert server.is_waited_for(), "the reload waited for the old source"
+    assert status["ldap"]["state"] == "starting" and r.goes_to("anna") == "forest:A", status
+    other.accept()
+    assert not server.is_waited_for()
+    server.session.close()
+    assert r.terminate() == 0

@@ -411,6 +411,8 @@ static void do_reload(struct random_world *w, const struct step *s)
     conf_unref(&w->conf);
     w->conf = conf_of(&w->settings);
     directory_reload(w->directory, w->conf);
+    while (directory_waits(w->directory))
+        directory_reopen(w->directory);
     maps_make(w);
     settings_apply(w);
 }
