@@ -28,7 +28,7 @@
 #define OUT_HIGH       (256u << 10) /* control_item() says "enough" */
 #define OUT_MAX        (32u << 20)  /* a handler that does not listen loses its client */
 #define IDLE_MS        300000
-#define UNREAD_MS      60000
+#define UNREAD_MS      60000 /* looked at so often: has it taken anything since? */
 #define FINISH_MS      500
 #define LINES_PER_TURN 16
 
@@ -46,6 +46,7 @@ struct client {
     struct stream *stream; /* NULL: closed, to be freed at the end of the callback */
     struct control_req *req;
     bool paused, eof;
+    size_t unread;  /* what waited to be read when its deadline was set */
     unsigned depth; /* callbacks that still look at it */
     char who[64];
 };
@@ -101,6 +102,12 @@ static void client_close(struct client *c, bool finish)
 
 /* ---- output ---- */
 
+static void client_must_read(struct client *c)
+{
+    c->unread = stream_pending(c->stream);
+    stream_deadline(c->stream, UNREAD_MS);
+}
+
 /* One line: a status and its value, with the request's tag. */
 static void client_say(struct client *c, json_t *tag, json_t *o)
 {
@@ -115,7 +122,7 @@ static void client_say(struct client *c, json_t *tag, json_t *o)
     size_t n = strlen(text);
     text[n] = '\n'; /* in place of the NUL: one write, one line */
     if (stream_write(c->stream, text, n + 1)) {
-        stream_deadline(c->stream, UNREAD_MS);
+        client_must_read(c);
     } else {
         LOG(WARN, "", "control-client-slow", LC("who", c->who),
             LU("bytes", stream_pending(c->stream)));
@@ -377,6 +384,7 @@ static void on_drain(void *arg)
 {
     struct client *c = arg;
     client_hold(c);
+    c->unread = 0;
     stream_deadline(c->stream, 0);
     if (c->req != NULL)
         req_wake(c->req);
@@ -386,7 +394,11 @@ static void on_drain(void *arg)
 
 static void on_timeout(void *arg)
 {
-    client_close(arg, false);
+    struct client *c = arg;
+    if (stream_pending(c->stream) < c->unread)
+        client_must_read(c); /* it reads, slowly */
+    else
+        client_close(c, false);
 }
 
 /* ---- coming ---- */

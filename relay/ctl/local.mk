@@ -5,6 +5,7 @@ libctl_a_SOURCES = \
 	relay/ctl/client.c relay/ctl/client.h \
 	relay/ctl/cmdline.c relay/ctl/cmdline.h \
 	relay/ctl/help.c relay/ctl/completion.c \
+	relay/ctl/output.c relay/ctl/output.h \
 	relay/ctl/load.c relay/ctl/load.h \
 	relay/ctl/show.c relay/ctl/show.h relay/ctl/show_doctor.c \
 	relay/ctl/show_moves.c relay/ctl/show_int.h \

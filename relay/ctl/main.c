@@ -15,6 +15,7 @@
 #include "relay/ctl/client.h"
 #include "relay/ctl/cmdline.h"
 #include "relay/ctl/load.h"
+#include "relay/ctl/output.h"
 #include "relay/ctl/show.h"
 #include "relay/spool/spool.h"
 
@@ -36,29 +37,22 @@ static int complain(const struct err *e)
     return 1;
 }
 
-/* Nobody reads any more (`| head`): false. */
-static bool put_out(struct buf *out)
-{
-    bool ok = fwrite(out->p != NULL ? out->p : "", 1, out->n, stdout) == out->n;
-    buf_clear(out);
-    return ok;
-}
-
 struct request {
     struct show show;
-    struct buf out;
+    struct buf out; /* the next for `output` */
+    struct output *output;
 };
 
 static bool take_item(void *arg, json_t *item)
 {
     struct request *r = arg;
     show_item(&r->show, item, &r->out);
-    return put_out(&r->out);
+    return output_put(r->output, &r->out); /* false: nobody reads any more */
 }
 
 static int ask(const struct cmdline *c)
 {
-    struct request r = {.out = BUF_INIT(OUT_MAX)};
+    struct request r = {.out = BUF_INIT(OUT_MAX), .output = output_new(STDOUT_FILENO)};
     struct err e = {0};
     json_t *result;
     bool refused;
@@ -76,12 +70,13 @@ static int ask(const struct cmdline *c)
         json_decref(result);
     } else {
         show_refused(&r.show, &r.out); /* what stands in the way, before the word about it */
-        (void)put_out(&r.out);
-        (void)fflush(stdout);
+        (void)output_put(r.output, &r.out);
+        (void)output_flush(r.output);
         (void)complain(&e);
     }
-    if (!put_out(&r.out) || fflush(stdout) != 0)
+    if (!output_put(r.output, &r.out) || !output_flush(r.output))
         code = failed;
+    output_free(&r.output);
     show_free(&r.show);
     buf_free(&r.out);
     return code;
@@ -128,7 +123,7 @@ static int help(const struct cmdline *c)
 {
     struct buf out = BUF_INIT(1u << 20);
     help_write(c->command, &out);
-    bool ok = put_out(&out) && fflush(stdout) == 0;
+    bool ok = fwrite(out.p, 1, out.n, stdout) == out.n && fflush(stdout) == 0;
     buf_free(&out);
     return ok ? 0 : 1;
 }

@@ -218,6 +218,22 @@ def test_export(relay, sinks, size):
     assert p.stderr == b""
 
 
+def test_answer_is_read_while_nobody_reads_ours(relay):
+    """`causewayctl ... | less`: the daemon is not kept waiting, and would close the connection after a minute."""
+    r = relay(forests={"A": [free_port()]}, people={"anna": "A"}, sections={"queue": SLOW}).start()
+    with Client(r.port) as c:
+        code = c.send("s@sender.test", [ANNA], message("big", b"0123456789\r\n" * 200_000))
+    number = re.search(r"queued as (\S+)", code[1]).group(1)
+    with subprocess.Popen([os.path.join(build_dir(), "causewayctl"), "--socket", r.control, "queue", "export", number],
+                          stdout=subprocess.PIPE) as p:
+        assert p.stdout.read(1) == b"R"  # of Return-Path: it is connected
+        until("the answer to be read", lambda: not any(
+            os.readlink(f"/proc/{p.pid}/fd/{x}").startswith("socket:") for x in os.listdir(f"/proc/{p.pid}/fd")))
+        assert p.poll() is None, "it waits for us"
+        assert p.stdout.read().count(b"0123456789\r\n") == 200_000
+    assert p.returncode == 0
+
+
 def test_dests(stuck):
     r = stuck
     got = {d["dest"]: d for d in r.ctl_json("queue", "dests")["dests"]}
