@@ -204,21 +204,33 @@ struct dns_channel *dns_channel_open(struct loop *l, const struct resolver_conf 
                              .tries = conf->tries > 0 ? conf->tries : 1,
                              .sock_state_cb = on_sock_state,
                              .sock_state_cb_data = c};
-    int status;
+    int flags = ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB, status;
+    char *csv = conf->servers != NULL ? dns_servers_csv(conf->servers) : NULL;
+    char *system_file = conf->system_file != NULL ? str_dup(str_c(conf->system_file)) : NULL;
 
     pthread_once(&library_once, library_init);
+    if (system_file != NULL) {
+        o.resolvconf_path = system_file;
+        flags |= ARES_OPT_RESOLVCONF;
+    }
+    if (conf->system_port != 0) {
+        o.udp_port = o.tcp_port = conf->system_port;
+        flags |= ARES_OPT_UDP_PORT | ARES_OPT_TCP_PORT;
+    }
     c->loop = l;
     list_init(&c->socks);
     loop_timer_init(&c->timer, l, on_timer);
-    status = ares_init_options(&c->ares, &o,
-                               ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB);
+    status = ares_init_options(&c->ares, &o, flags);
+    mem_free(system_file);
     if (status != ARES_SUCCESS) {
         err_set(e, ERR_SYSTEM, 0, "DNS resolver: %s", ares_strerror(status));
+        mem_free(csv);
         mem_free(c);
         return NULL;
     }
-    if (conf->servers != NULL &&
-        ares_set_servers_ports_csv(c->ares, conf->servers) != ARES_SUCCESS) {
+    status = csv != NULL ? ares_set_servers_ports_csv(c->ares, csv) : ARES_SUCCESS;
+    mem_free(csv);
+    if (status != ARES_SUCCESS) {
         err_set(e, ERR_CONFIG, 0,
                 "DNS servers \"%s\": right would be addresses, as in "
                 "\"192.0.2.53,192.0.2.54:5353\"",

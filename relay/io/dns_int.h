@@ -53,6 +53,17 @@ void dns_merge_addr(const struct dns_addr_set *a, const struct dns_addr_set *aaa
 /* Lower case without the dot at the end; false if it cannot be the name of a domain or host. */
 bool dns_name_normalise(struct str name, char dst[DNS_NAME_MAX]);
 
+/* ---- whom to ask ---- */
+
+/* The list without what c-ares does not understand. mem_free() it. */
+char *dns_servers_csv(const char *list);
+struct dns_file { /* a state of the system's file */
+    uint64_t device, inode, size;
+    int64_t s, ns;
+};
+/* Is it another than was seen last? Takes note of it. */
+bool dns_file_changed(const char *path, struct dns_file *seen);
+
 /* ---- c-ares ---- */
 
 struct dns_channel;

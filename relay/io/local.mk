@@ -4,7 +4,7 @@ libio_a_SOURCES = \
 	relay/io/addr.c relay/io/addr_int.h \
 	relay/io/connect.c \
 	relay/io/descriptors.c relay/io/descriptors.h \
-	relay/io/dns_cache.c relay/io/dns_channel.c relay/io/dns_int.h relay/io/dns_parse.c \
+	relay/io/dns_cache.c relay/io/dns_channel.c relay/io/dns_int.h relay/io/dns_parse.c relay/io/dns_servers.c \
 	relay/io/listen.c relay/io/listener.c relay/io/listener.h \
 	relay/io/loop.c relay/io/loop.h relay/io/loop_int.h \
 	relay/io/resolver.c relay/io/resolver.h \

@@ -22,6 +22,7 @@
 
 #include "base/assert.h"
 #include "base/hash.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/stats.h"
 #include "relay/io/addr_int.h"
@@ -31,12 +32,19 @@ enum {
     BUCKETS = 256,         /* for questions in flight */
     QUESTIONS_MAX = 10000, /* in flight, joined ones not counted */
     V6_CHECK_MS = 60000,
+    FILE_CHECK_MS = 5000, /* between two looks at the system's file */
 };
 
 struct resolver {
     struct loop *loop;
     struct dns_channel *channel;
+    struct dns_channel *old; /* to servers that are asked no more, or NULL */
+    struct loop_timer old_timer;
     struct resolver_conf conf;
+    bool by_system; /* who the servers are is in this file: */
+    const char *file;
+    struct dns_file file_seen;
+    int64_t file_checked_ms;
     int64_t limit_ms;
     struct dns_cache *cache;
     struct list asked[BUCKETS]; /* questions that can be joined */
@@ -277,6 +285,39 @@ static void query(struct question *q, int type, dns_reply_fn *fn)
     dns_channel_query(q->r->channel, q->name, type, fn, q);
 }
 
+static void on_old_timer(struct loop_timer *t)
+{
+    dns_channel_close(&CONTAINER_OF(t, struct resolver, old_timer)->old);
+}
+
+/* When the system names other servers, the next questions go to them. What is in flight has the
+ * time to be answered by the old ones; what is known from them is forgotten. */
+static void follow_system(struct resolver *r)
+{
+    int64_t now = loop_now_ms(r->loop);
+    struct dns_channel *other;
+    int64_t limit_ms;
+    struct err e;
+
+    if (!r->by_system || now - r->file_checked_ms < FILE_CHECK_MS)
+        return;
+    r->file_checked_ms = now;
+    if (!dns_file_changed(r->file, &r->file_seen))
+        return;
+    other = dns_channel_open(r->loop, &r->conf, &limit_ms, &e);
+    LOG(INFO, NULL, "dns-servers-changed", LC("file", r->file),
+        LC("result", other != NULL ? "they are asked from now on" : e.text));
+    if (other == NULL)
+        return;
+    if (r->old != NULL)
+        dns_channel_close(&r->old);
+    r->old = r->channel;
+    loop_timer_set(&r->old_timer, r->limit_ms);
+    r->channel = other;
+    r->limit_ms = limit_ms;
+    dns_cache_flush(r->cache);
+}
+
 static struct list *bucket_of(struct resolver *r, enum dns_kind kind, const char *name)
 {
     return &r->asked[(hash64(name, strlen(name)) + (uint64_t)kind) % BUCKETS];
@@ -297,6 +338,7 @@ static void question_ask(struct resolver *r, enum dns_kind kind, const char *nam
 {
     struct question *q = NEW(struct question);
 
+    follow_system(r);
     q->r = r;
     q->kind = kind;
     memcpy(q->name, name, strlen(name) + 1);
@@ -325,6 +367,11 @@ struct resolver *resolver_new(struct loop *l, const struct resolver_conf *c, str
     r->loop = l;
     r->conf = *c;
     r->conf.servers = NULL; /* the caller's */
+    r->by_system = c->servers == NULL;
+    r->file = c->system_file != NULL ? c->system_file : "/etc/resolv.conf";
+    dns_file_changed(r->file, &r->file_seen);
+    r->file_checked_ms = loop_now_ms(l);
+    loop_timer_init(&r->old_timer, l, on_old_timer);
     r->channel = dns_channel_open(l, c, &r->limit_ms, e);
     if (r->channel == NULL) {
         mem_free(r);
@@ -360,6 +407,9 @@ void resolver_free(struct resolver **rp)
         LIST_FOREACH (q, &r->asked[i])
             lookups_free(&CONTAINER_OF(q, struct question, node)->waiting);
     }
+    loop_timer_clear(&r->old_timer);
+    if (r->old != NULL)
+        dns_channel_close(&r->old);
     dns_channel_close(&r->channel); /* calls back for each question, which then goes */
     ASSERT(r->n_questions == 0);
     lookups_free(&r->ready);

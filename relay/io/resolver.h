@@ -20,8 +20,10 @@
 
 struct resolver;
 struct resolver_conf {
-    const char *servers; /* "127.0.0.1:5353,..." or NULL: as the system says */
-    int timeout_ms;      /* per try */
+    const char *servers;     /* "127.0.0.1:5353,..." or NULL: as the system says, */
+    const char *system_file; /* in this file, static; NULL: /etc/resolv.conf */
+    uint16_t system_port;    /* for tests; 0: 53 */
+    int timeout_ms;          /* per try */
     int tries;
     unsigned cache_entries;
     unsigned ttl_min_s, ttl_max_s, ttl_negative_s;

@@ -391,6 +391,65 @@ static void test_bad_servers(void **state)
     assert_non_null(strstr(e.text, "not an address"));
 }
 
+/* Every form that conf_check_servers() lets through. */
+static void test_forms_of_servers(void **state)
+{
+    static const char *const form[] = {
+        "192.0.2.53",   "192.0.2.53, 192.0.2.54:5353",    "[2001:db8::53]",     "[2001:db8::53]:53",
+        "2001:db8::53", " 192.0.2.53 ,\t[2001:db8::53] ", "[::1]:53,127.0.0.1", "[192.0.2.53]:53",
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(form); i++) {
+        struct resolver_conf conf = {.servers = form[i], .timeout_ms = 1, .tries = 1};
+        struct err e = {0};
+        struct resolver *one = resolver_new(l, &conf, &e);
+        if (one == NULL)
+            fail_msg("%s: %s", form[i], e.text);
+        resolver_free(&one);
+    }
+}
+
+static void write_file(const char *path, const char *text)
+{
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+}
+
+/* The system's file names a server that is gone, and later another; then none. */
+static void test_system_file_changes(void **state)
+{
+    static char path[200];
+    struct resolver_conf conf = {
+        .system_file = path, .timeout_ms = 50, .tries = 1, .cache_entries = 10, .ttl_max_s = 300};
+    struct sockaddr_in sin;
+    socklen_t len = sizeof(sin);
+
+    (void)state;
+    snprintf(path, sizeof(path), "/tmp/io_resolver_test.%ld", (long)getpid());
+    assert_int_equal(getsockname(server_fd, (struct sockaddr *)&sin, &len), 0);
+    conf.system_port = ntohs(sin.sin_port);
+    resolver_free(&r);
+    write_file(path, "nameserver 127.0.0.99\n");
+    r = resolver_new(l, &conf, NULL);
+    assert_non_null(r);
+    assert_int_equal(ask_mx("example.org").status, RESOLVE_TEMPORARY);
+    struct seen in_flight = {0};
+    resolve_mx(r, STR("one.example"), on_answer, &in_flight);
+    write_file(path, "# by hand\nnameserver 127.0.0.1\n");
+    assert_int_equal(ask_mx("example.org").status, RESOLVE_TEMPORARY); /* not looked at yet */
+    clock_fake_advance(5000);
+    assert_int_equal(ask_mx("example.org").status, RESOLVE_OK);
+    assert_int_equal(in_flight.n, 1);
+    assert_int_equal(in_flight.status, RESOLVE_TEMPORARY);
+    write_file(path, "nameserver 127.0.0.99\n");
+    clock_fake_advance(5000);
+    assert_int_equal(ask_mx("example.net").status, RESOLVE_TEMPORARY);
+    assert_int_equal(ask_mx("example.org").status, RESOLVE_TEMPORARY); /* from the cache no more */
+    assert_int_equal(unlink(path), 0);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 int main(void)
 {
@@ -404,6 +463,8 @@ int main(void)
         T(test_silence_ends_in_a_bounded_time),
         T(test_free_with_lookups_in_hand),
         T(test_bad_servers),
+        T(test_forms_of_servers),
+        T(test_system_file_changes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
