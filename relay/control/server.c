@@ -22,6 +22,7 @@
 #include "base/mem.h"
 #include "base/stats.h"
 #include "relay/control/control_int.h"
+#include "relay/control/facts.h"
 #include "relay/io/listener.h"
 #include "relay/io/stream.h"
 
@@ -131,10 +132,14 @@ static void client_say(struct client *c, json_t *tag, json_t *o)
     free(text);
 }
 
+/* The message may quote what is not UTF-8, such as a line of a configuration in Latin-1. */
 static json_t *error_object(enum control_error code, const char *message)
 {
-    return json_pack("{s:b, s:{s:s, s:s}}", "ok", 0, "error", "code", control_error_code(code),
-                     "message", message);
+    json_t *text = json_string(message);
+    if (text == NULL)
+        text = fact_text(str_c(message));
+    return json_pack("{s:b, s:{s:s, s:o}}", "ok", 0, "error", "code", control_error_code(code),
+                     "message", text);
 }
 
 const char *control_error_code(enum control_error e)
@@ -206,8 +211,6 @@ void control_error(struct control_req *r, enum control_error e, const char *fmt,
     (void)vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
     json_t *o = error_object(e, text);
-    if (o == NULL) /* the text is not UTF-8 */
-        o = error_object(e, "the reason cannot be shown");
     log_change(r, control_error_code(e), text);
     req_end(r, o);
 }
@@ -301,8 +304,7 @@ static void client_nonsense(struct client *c, const char *why)
 {
     stats_inc(STAT_control_bad_clients);
     LOG(WARN, "", "control-nonsense", LC("who", c->who), LC("why", why));
-    json_t *o = error_object(CONTROL_ERR_REQUEST, why);
-    client_say(c, NULL, o != NULL ? o : error_object(CONTROL_ERR_REQUEST, "not a request"));
+    client_say(c, NULL, error_object(CONTROL_ERR_REQUEST, why));
     client_close(c, true);
 }
 

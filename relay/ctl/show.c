@@ -213,9 +213,11 @@ static int show_status(json_t *o, struct buf *out)
                " workers\n           up %s, since %s UTC\n",
                text_of(o, "version"), text_of(o, "hostname"), number_of(o, "pid"),
                number_of(o, "workers"), up, when(o, "started", since));
-    if (number_of(o, "reloads_failed") > 0)
-        buf_printf(out, "           %" PRId64 " reloads failed; the configuration is of %s UTC\n",
-                   number_of(o, "reloads_failed"), when(o, "reloaded", since));
+    int64_t failed = number_of(o, "reloads_failed");
+    if (failed > 0)
+        buf_printf(out, "           %" PRId64 " reload%s failed; the configuration is of %s UTC\n",
+                   failed, failed == 1 ? "" : "s",
+                   when(o, text_of(o, "reloaded")[0] != '\0' ? "reloaded" : "started", since));
     if (r != NULL && !json_is_true(json_object_get(r, "done")))
         buf_printf(out, "           recovering: %" PRId64 " messages so far\n",
                    number_of(r, "messages"));

@@ -362,6 +362,24 @@ def test_reload(stuck, sinks):
     assert r.ctl_json("status")["workers"] == 2
 
 
+def test_reload_of_a_file_that_is_not_utf8(stuck):
+    """What is wrong and where is said all the same."""
+    r = stuck
+    with open(r.conf, "a", encoding="latin-1") as f:
+        f.write('source "x" {\n    type = ldif\n    path = "/x"\n    forest = "Z\xfcrich"\n}\n')
+    code, text = r.ctl("reload")
+    assert code == 1 and "Z\\xFCrich" in text and r.conf in text and "forest" in text, text
+
+
+def test_status_after_a_failed_reload(stuck):
+    r = stuck
+    with open(r.conf, "a", encoding="utf-8") as f:
+        f.write("hostnam = x\n")
+    assert r.ctl("reload")[0] == 1
+    line, = [x for x in r.ctl("status")[1].splitlines() if "the configuration is of" in x]
+    assert re.search(r"1 reload failed; the configuration is of \d{4}-", line), line
+
+
 def test_version_and_stop(stuck):
     r = stuck
     assert "protocol 1" in r.ctl("version")[1]
