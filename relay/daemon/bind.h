@@ -17,5 +17,9 @@ void bind_free(struct worker_socket **sockets, unsigned n_worker); /* the arrays
 bool privileges_drop(const struct conf *c, struct err *e);
 /* Hands the directory to that user (spool, state, socket), while we are still root. */
 bool privileges_own(const struct conf *c, const char *path, struct err *e);
+/* The group that control.socket_group names. False and *e: there is none of that name. */
+bool privileges_socket_group(const struct conf *c, gid_t *gid, struct err *e);
+/* May we give it what is ours? Root may, and who is in it. */
+bool privileges_may_give(gid_t gid);
 
 #endif

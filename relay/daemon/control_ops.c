@@ -8,7 +8,6 @@
 #include "relay/daemon/control_ops.h"
 
 #include <errno.h>
-#include <grp.h>
 #include <libgen.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -255,15 +254,22 @@ static void op_stop(void *ctx, struct control_req *r, const struct control_args 
 
 /* ---- the socket ---- */
 
+/* Mail goes on where only the socket's group cannot be had. */
 static bool give_to_group(const struct conf *c, struct err *e)
 {
+    gid_t gid;
     if (c->control.socket_group[0] == '\0')
         return true;
-    const struct group *g = getgrnam(c->control.socket_group);
-    if (g == NULL)
-        return err_set(e, ERR_CONFIG, 0, "control.socket_group: group \"%s\" does not exist",
-                       c->control.socket_group);
-    if (chown(c->control.socket, (uid_t)-1, g->gr_gid) != 0 || chmod(c->control.socket, 0660) != 0)
+    if (!privileges_socket_group(c, &gid, e))
+        return false;
+    if (!privileges_may_give(gid)) {
+        LOG(ERROR, NULL, "control-socket-group", LC("group", c->control.socket_group),
+            LC("why", "the daemon was not started by root, and its user is not in the group"),
+            LC("effect", "only root and that user may use causewayctl"),
+            LC("hint", "add the user to the group, or name it in the unit: SupplementaryGroups="));
+        return true;
+    }
+    if (chown(c->control.socket, (uid_t)-1, gid) != 0 || chmod(c->control.socket, 0660) != 0)
         return err_set(e, ERR_SYSTEM, errno, "cannot give %s to group \"%s\"", c->control.socket,
                        c->control.socket_group);
     return true;

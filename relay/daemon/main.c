@@ -33,6 +33,25 @@ static const char usage[] =
     "Signals: TERM and INT finish what is in hand and stop; HUP reads the configuration again.\n"
     "See causewayd(8), causeway.conf(5), causewayctl(8).\n";
 
+/* As the daemon's user. A unit starts the daemon as that user, and not as root. */
+static bool look_at_group(const struct conf *c, struct buf *notes, struct err *e)
+{
+    gid_t gid;
+    const char *group = c->control.socket_group;
+    if (group[0] == '\0')
+        return true;
+    if (!privileges_socket_group(c, &gid, e))
+        return false;
+    if (!privileges_may_give(gid))
+        buf_printf(
+            notes,
+            "control.socket_group: the daemon's user is not in group \"%s\": unless root "
+            "starts the daemon, or its unit has SupplementaryGroups=%s, the group cannot use "
+            "causewayctl\n",
+            group, group);
+    return true;
+}
+
 /* Files are looked at as the daemon will: not as root. */
 static bool look_at_files(const struct conf *c, struct buf *notes, struct err *e)
 {
@@ -41,7 +60,7 @@ static bool look_at_files(const struct conf *c, struct buf *notes, struct err *e
     bool root = geteuid() == 0, its_user = user != NULL && user->pw_uid == geteuid();
     if (root && c->user[0] != '\0' && !privileges_drop(c, &why))
         buf_printf(notes, "files were looked at as root: %s\n", why.text);
-    return conf_files_look(c, root || its_user, notes, e);
+    return look_at_group(c, notes, e) && conf_files_look(c, root || its_user, notes, e);
 }
 
 static void print_notes(struct str notes)

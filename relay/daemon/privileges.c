@@ -13,6 +13,8 @@
 
 #include "base/log.h"
 
+#define GROUPS_MAX 1024
+
 struct identity {
     uid_t uid;
     gid_t gid;
@@ -71,4 +73,27 @@ bool privileges_drop(const struct conf *c, struct err *e)
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
     return true;
+}
+
+bool privileges_socket_group(const struct conf *c, gid_t *gid, struct err *e)
+{
+    const char *name = c->control.socket_group;
+    const struct group *g = getgrnam(name);
+    if (g == NULL)
+        return err_set(e, ERR_CONFIG, 0,
+                       "control.socket_group: group \"%s\" does not exist; create it (groupadd "
+                       "--system %s), or name another",
+                       name, name);
+    *gid = g->gr_gid;
+    return true;
+}
+
+bool privileges_may_give(gid_t gid)
+{
+    gid_t mine[GROUPS_MAX];
+    int n = getgroups(GROUPS_MAX, mine);
+    bool may = geteuid() == 0 || getegid() == gid;
+    for (int i = 0; i < n && !may; i++)
+        may = mine[i] == gid;
+    return may;
 }

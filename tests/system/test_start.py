@@ -204,10 +204,32 @@ def test_who_may_use_the_control_socket(nobodys, group):
     assert not can_ask(r, grp.getgrnam("news").gr_gid)
 
 
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="no setpriv")
+@pytest.mark.parametrize("member", [False, True])
+def test_socket_group_of_a_daemon_that_root_did_not_start(nobodys, member):
+    """As a unit starts it. What is not its own group it cannot give the socket to: said, and mail flows."""
+    path = os.path.realpath(os.path.join(build_dir(), "causewayd"))
+    while path != "/":
+        if not os.stat(path).st_mode & 0o001:
+            pytest.skip(f"{path} is closed to nobody")
+        path = os.path.dirname(path)
+    group = grp.getgrnam("mail").gr_gid
+    r = nobodys(forests={"A": [free_port()]}, control=['socket_group = "mail"'])
+    r.wrap = ["setpriv", "--reuid=nobody", "--regid=nogroup", f"--groups={group}" if member else "--clear-groups"]
+    shutil.chown(r.dir, "nobody")
+    code, out, err = causewayd("--check", r.conf)
+    assert code == 0 and 'not in group "mail"' in out and "SupplementaryGroups=mail" in out, out + err
+    r.start()
+    assert ("control-socket-group" in r.log()) != member
+    assert can_ask(r, group) == member
+
+
 def test_no_such_socket_group(nobodys):
     r = nobodys(forests={"A": [free_port()]}, control=['socket_group = "nobodyhere"'])
     said = refused(r)
     assert "control.socket_group" in said and '"nobodyhere"' in said, said
+    code, out, err = causewayd("--check", r.conf)
+    assert code == 1 and "control.socket_group" in err and "groupadd" in err, out + err
 
 
 def test_reload_before_it_has_started(relay):
