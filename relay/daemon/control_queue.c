@@ -497,7 +497,7 @@ static void finish_dests(struct round *round, void *ctx)
     for (unsigned w = 0; w < round->d->n_worker; w++) {
         const struct dests_part *p = round->part[w].data;
         for (unsigned i = 0; i < p->n; i++) {
-            if ((only != NULL && strcmp(only, p->dest[i].dest) != 0) ||
+            if ((only != NULL && !str_eq_nocase(str_c(only), str_c(p->dest[i].dest))) ||
                 was_said(round, w, p->dest[i].dest))
                 continue;
             say_dest(round, c->r, w, &p->dest[i]);

@@ -60,6 +60,7 @@ def test_list_show_dests(away):
     assert code == 0 and len(text.splitlines()) == 11 and all(len(i) == 13 and i in text for i in ids(r))
 
     dest, = [d for d in r.ctl_json("queue", "dests")["dests"] if d["dest"] == "forest:A"]
+    assert [d["dest"] for d in r.ctl_json("queue", "dests", "--dest", "forest:a")["dests"]] == ["forest:A"]
     assert dest["parked"] + len(ids(r, "--state", "waiting")) == 10 and dest["delivered"] == 0
     assert dest["last_error"] != ""
 
