@@ -20,9 +20,14 @@ static bool read_password(const struct conf_source *c, struct buf *out, struct e
         return err_set(e, ERR_CONFIG, 0, "bind_dn needs a password_file");
     if (!file_read_all(c->password_file, out, e))
         return false;
-    while (out->n != 0 && (out->p[out->n - 1] == '\n' || out->p[out->n - 1] == '\r'))
+    const char *end = out->n != 0 ? memchr(out->p, '\n', out->n) : NULL;
+    if (end != NULL)
+        out->n = (size_t)(end - out->p);
+    while (out->n != 0 && out->p[out->n - 1] == '\r')
         out->n--;
-    return out->n != 0 || err_set(e, ERR_CONFIG, 0, "password_file %s is empty", c->password_file);
+    return out->n != 0 ||
+           err_set(e, ERR_CONFIG, 0, "password_file %s has nothing in its first line",
+                   c->password_file);
 }
 
 /* Active Directory says more in its diagnostic message: "..., data 532, v4563". */

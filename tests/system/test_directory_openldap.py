@@ -98,6 +98,13 @@ def test_changes_as_they_happen(stage):
     w.until("u011@x.test", "not-found")
 
 
+def test_password_is_the_first_line(stage, tmp_path):
+    slapd = stage.slapd().start()
+    two = tmp_path / "two"
+    two.write_text("sync\r\nof cn=sync, changed in November\n")
+    stage.watch(stage.conf(slapd, password=two)).until_state("hr", "current")
+
+
 def test_server_restarts(stage):
     """After a restart slapd's session log is empty: it names what is still there (present phase)."""
     slapd = stage.slapd().start()
