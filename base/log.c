@@ -189,7 +189,8 @@ static bool add_text_value(struct buf *line, struct str s)
     return ok && buf_append_char(line, '"');
 }
 
-/* RFC 8259 section 7. Bytes that are not UTF-8 appear as the text \xHH. */
+/* RFC 8259 section 7. Bytes that are not UTF-8 appear as the text \xHH; of what is, also the C1
+ * controls are escaped, which some terminals obey. */
 static bool add_json_string(struct buf *line, struct str s)
 {
     size_t start = line->n;
@@ -207,6 +208,8 @@ static bool add_json_string(struct buf *line, struct str s)
             ok = buf_printf(line, "\\\\x%02X", c);
         else if (c < 0x20 || c == 0x7f)
             ok = buf_printf(line, "\\u%04x", c);
+        else if (c == 0xc2 && (unsigned char)s.p[1] < 0xa0)
+            ok = buf_printf(line, "\\u%04x", (unsigned char)s.p[1]);
         else
             ok = buf_append(line, s.p, len);
         s = str_from(s, len != 0 ? len : 1);

@@ -160,6 +160,7 @@ static void log_json_values(void **state)
         {{"a\r\n\tb\x7f", 6}, "a\\u000d\\u000a\\u0009b\\u007f"},
         {{"n\0l", 3}, "n\\u0000l"},
         {{"\xff\xc3\xbc", 3}, "\\\\xFF\xc3\xbc"},
+        {{"\xc2\x9b\xc2\xa0", 4}, "\\u009b\xc2\xa0"},
         {{"", 0}, ""},
     };
     (void)state;
