@@ -10,7 +10,7 @@
 #include "base/mem.h"
 #include "relay/control/facts.h"
 
-#define PREFIX_MAX (1u << 20)
+#define PREFIX_MAX (8u << 20) /* the most recipients, with the longest addresses, and more */
 
 struct export
 {
@@ -91,10 +91,13 @@ static bool begin_with_envelope(struct export *x, struct err *e)
     arena_init(&a, 4096, 0);
     bool ok = envelope_decode(spool_reader_envelope(x->reader), &a, &env, e);
     if (ok) {
-        buf_printf(&x->piece, "Return-Path: <%.*s>\r\nX-Causeway-Recipients:", STR_ARG(env.sender));
+        ok = buf_printf(&x->piece,
+                        "Return-Path: <%.*s>\r\nX-Causeway-Recipients:", STR_ARG(env.sender));
         for (uint32_t i = 0; i < env.n_rcpt; i++)
-            buf_printf(&x->piece, "%s <%.*s>", i == 0 ? "" : ",\r\n", STR_ARG(env.rcpt[i].address));
-        ok = buf_append_c(&x->piece, "\r\n");
+            ok = ok && buf_printf(&x->piece, "%s <%.*s>", i == 0 ? "" : ",\r\n",
+                                  STR_ARG(env.rcpt[i].address));
+        ok = (ok && buf_append_c(&x->piece, "\r\n")) ||
+             err_set(e, ERR_LIMIT, 0, "it has too many recipients");
     }
     arena_free(&a);
     return ok;

@@ -218,6 +218,17 @@ def test_export(relay, sinks, size):
     assert p.stderr == b""
 
 
+def test_export_names_all_recipients(relay):
+    domain = ".".join(["d" * 60] * 3) + ".test"
+    r = relay(forests={"A": [free_port()]}, sections={"smtpd": ["recipients_max = 10000"], "queue": SLOW}).start()
+    rcpts = [f"{'r' * 58}{i:06}@{domain}" for i in range(4500)]
+    with Client(r.port, source="127.0.2.1") as c:
+        code = c.send("s@sender.test", rcpts, message("many"))
+        assert code[0] == 250, code
+    code, text = r.ctl("queue", "export", re.search(r"queued as (\S+)", code[1]).group(1))
+    assert code == 0 and all(x in text for x in rcpts)
+
+
 def test_answer_is_read_while_nobody_reads_ours(relay):
     """`causewayctl ... | less`: the daemon is not kept waiting, and would close the connection after a minute."""
     r = relay(forests={"A": [free_port()]}, people={"anna": "A"}, sections={"queue": SLOW}).start()
