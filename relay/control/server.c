@@ -10,7 +10,6 @@
  */
 #include "relay/control/control.h"
 
-#include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -23,6 +22,7 @@
 #include "base/stats.h"
 #include "relay/control/control_int.h"
 #include "relay/control/facts.h"
+#include "relay/control/peer.h"
 #include "relay/io/listener.h"
 #include "relay/io/stream.h"
 
@@ -39,6 +39,7 @@ struct control {
     struct control_ops ops;
     struct list clients;
     unsigned n_clients, clients_max;
+    struct peer_names *names;
 };
 
 struct client {
@@ -405,20 +406,16 @@ static void on_timeout(void *arg)
 
 /* ---- coming ---- */
 
-static void peer_name(int fd, char *dst, size_t cap)
+static void peer_name(struct peer_names *names, int fd, char *dst, size_t cap)
 {
     struct ucred cred;
     socklen_t n = sizeof(cred);
-    struct passwd entry, *found = NULL;
-    char text[1024];
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &n) != 0 || n != sizeof(cred))
         (void)snprintf(dst, cap, "unknown");
     else if (cred.uid == 0)
         (void)snprintf(dst, cap, "root");
-    else if (getpwuid_r(cred.uid, &entry, text, sizeof(text), &found) == 0 && found != NULL)
-        (void)snprintf(dst, cap, "%s", entry.pw_name);
     else
-        (void)snprintf(dst, cap, "uid %u", (unsigned)cred.uid);
+        peer_names_get(names, cred.uid, dst, cap);
 }
 
 void control_attach(struct control *s, int fd)
@@ -426,7 +423,7 @@ void control_attach(struct control *s, int fd)
     static const struct stream_limits limits = {.max_in = CONTROL_LINE_MAX + 1, .max_out = OUT_MAX};
     static const struct stream_events events = {on_data, on_eof, on_error, on_drain, on_timeout};
     struct client *c = NEW(struct client);
-    peer_name(fd, c->who, sizeof(c->who));
+    peer_name(s->names, fd, c->who, sizeof(c->who));
     c->control = s;
     c->stream = stream_new(s->loop, fd, &limits, &events, c);
     list_push_back(&s->clients, &c->node);
@@ -453,6 +450,7 @@ struct control *control_new(struct loop *l, int listen_fd, unsigned clients_max,
     s->loop = l;
     s->ops = *ops;
     s->clients_max = clients_max;
+    s->names = peer_names_new();
     list_init(&s->clients);
     if (listen_fd >= 0)
         s->listener = listener_new(l, listen_fd, on_accept, s);
@@ -469,5 +467,6 @@ void control_free(struct control **sp)
         listener_free(&s->listener);
     for (struct list_node *n; (n = list_first(&s->clients)) != NULL;)
         client_close(CONTAINER_OF(n, struct client, node), true);
+    peer_names_free(&s->names);
     mem_free(s);
 }
