@@ -1,8 +1,8 @@
 /*
  * control_queue.c - commands over the queues of all workers.
  *
- * A round asks all workers the same thing at once and joins the answers; a walk (control_walk.h)
- * goes through their messages one worker after the other.
+ * A round (control_round.h) asks all workers the same thing at once and joins the answers; a walk
+ * (control_walk.h) goes through their messages one worker after the other.
  */
 #include "relay/daemon/control_queue.h"
 
@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "relay/control/facts.h"
+#include "relay/daemon/control_round.h"
 #include "relay/daemon/control_walk.h"
 
 #define LIST_DEFAULT  1000
@@ -34,58 +35,6 @@ static void put_recovering(json_t *o, bool recovering)
 {
     if (recovering)
         put(o, "recovering", json_true());
-}
-
-/* ---- rounds: one question to all workers ---- */
-
-struct round;
-struct part {
-    struct round *round;
-    unsigned worker;
-    void *data; /* the question's, one per worker */
-};
-struct round {
-    struct daemon *d;
-    unsigned left;
-    void (*ask)(struct worker *w, void *data);
-    void (*finish)(struct round *round, void *ctx);
-    void *ctx;
-    struct part *part;
-};
-
-static void part_ask(struct worker *w, void *arg)
-{
-    struct part *p = arg;
-    p->round->ask(w, p->data);
-}
-
-static void part_done(void *arg)
-{
-    struct round *round = ((struct part *)arg)->round;
-    if (--round->left != 0)
-        return;
-    round->finish(round, round->ctx);
-    for (unsigned i = 0; i < round->d->n_worker; i++)
-        mem_free(round->part[i].data);
-    mem_free(round->part);
-    mem_free(round);
-}
-
-/* Each worker gets `size` zeroed bytes, filled by init() if there is one. */
-static void round_start(struct daemon *d, size_t size, void (*init)(void *data, void *ctx),
-                        void (*ask)(struct worker *, void *),
-                        void (*finish)(struct round *, void *), void *ctx)
-{
-    struct round *round = NEW(struct round);
-    *round = (struct round){.d = d, .left = d->n_worker, .ask = ask, .finish = finish, .ctx = ctx};
-    round->part = mem_array(d->n_worker, sizeof(*round->part));
-    for (unsigned i = 0; i < d->n_worker; i++) {
-        round->part[i] = (struct part){.round = round, .worker = i, .data = mem_zalloc(size)};
-        if (init != NULL)
-            init(round->part[i].data, ctx);
-    }
-    for (unsigned i = 0; i < d->n_worker; i++)
-        worker_call(d->worker[i], part_ask, &round->part[i], loop_chan(d->loop), part_done);
 }
 
 /* ---- status ---- */

@@ -19,6 +19,8 @@ libdaemon_a_SOURCES = \
 	relay/daemon/control_ops.h \
 	relay/daemon/control_queue.c \
 	relay/daemon/control_queue.h \
+	relay/daemon/control_round.c \
+	relay/daemon/control_round.h \
 	relay/daemon/control_walk.c \
 	relay/daemon/control_walk.h \
 	relay/daemon/control_write.c \
