@@ -5,6 +5,7 @@ libdaemon_a_SOURCES = \
 	relay/daemon/alarms.h \
 	relay/daemon/bind.c \
 	relay/daemon/bind.h \
+	relay/daemon/control_dests.c \
 	relay/daemon/control_directory.c \
 	relay/daemon/control_directory.h \
 	relay/daemon/control_doctor.c \

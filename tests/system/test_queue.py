@@ -249,6 +249,22 @@ def test_show_all_recipients(relay):
     assert sum(x["state"] in ("waiting", "parked") for x in shown["rcpt"]) == len(people)
 
 
+def test_dests_of_many_domains(relay):
+    """Each once, whichever workers have mail for it, also when they are more than a client takes at once."""
+    r = relay(forests={"A": [free_port()]},
+              sections={"queue": SLOW, "smtpd": ["recipients_max = 2000"], "dns": [f'servers = "127.0.0.1:{free_port()}"', "timeout = 100ms", "tries = 1"]})
+    r.start()
+    domains = [f"d{i}.test" for i in range(1500)]
+    for key in range(4):
+        with Client(r.port, source="127.0.2.1") as c:
+            assert c.send("s@sender.test", [f"x@{d}" for d in domains], message(f"m{key}"))[0] == 250
+    until("all to wait", lambda: "active" not in states(r))
+    answer = r.ctl_json("queue", "dests")
+    got = [d["dest"] for d in answer["dests"]]
+    assert sorted(got) == sorted(f"mx:{d}" for d in domains) and answer["count"] == len(domains)
+    assert [d["dest"] for d in r.ctl_json("queue", "dests", "--dest", "mx:D7.test")["dests"]] == ["mx:d7.test"]
+
+
 def test_export(away):
     r, _, _ = away
     some = ids(r, "--sender", "s@sender.test")[0]
