@@ -22,6 +22,8 @@ struct flag_writer {
     bool is_broken; /* it cannot be reached; `broken` says why */
     struct err broken;
     bool writing;
+    bool (*stop)(const void *arg);
+    const void *stop_arg;
 };
 
 void flag_change_free(struct flag_change *c)
@@ -46,6 +48,12 @@ struct flag_writer *flag_writer_new(struct conf *c, struct flag_change *change, 
     struct flag_writer *w = NEW(struct flag_writer);
     *w = (struct flag_writer){.conf = conf_ref(c), .change = change, .n = n};
     return w;
+}
+
+void flag_writer_stop_when(struct flag_writer *w, bool (*stop)(const void *arg), const void *arg)
+{
+    w->stop = stop;
+    w->stop_arg = arg;
 }
 
 void flag_writer_free(struct flag_writer **wp)
@@ -74,6 +82,11 @@ static bool failed(struct flag_change *c, const struct err *e)
 
 /* ---- the connection ---- */
 
+static bool must_stop(const struct flag_writer *w)
+{
+    return w->stop != NULL && w->stop(w->stop_arg);
+}
+
 /* Tries every URI, once; what was open and was lost is opened once more. */
 static bool connect_source(struct flag_writer *w)
 {
@@ -81,7 +94,8 @@ static bool connect_source(struct flag_writer *w)
     bool lost = w->was_open;
     if (w->ld != NULL || w->is_broken)
         return w->ld != NULL;
-    for (unsigned i = 0; i < s->n_uri && w->ld == NULL; i++)
+    err_set(&w->broken, ERR_BUSY, 0, "the relay is stopping");
+    for (unsigned i = 0; i < s->n_uri && w->ld == NULL && !must_stop(w); i++)
         w->ld = ldap_link_open(s, s->uri[i], &w->broken);
     w->was_open = true;
     w->is_broken = w->ld == NULL;

@@ -42,6 +42,8 @@ struct flag_writer;
 /* The changes stay where they are until flag_writer_free(). */
 struct flag_writer *flag_writer_new(struct conf *c, struct flag_change *change, unsigned n);
 void flag_writer_free(struct flag_writer **w);
+/* Begins no further connection once stop(arg) is true: what is left fails. */
+void flag_writer_stop_when(struct flag_writer *w, bool (*stop)(const void *arg), const void *arg);
 /* Reads what the objects have now, for about max_ms. True: there is more to do. */
 bool flag_writer_read(struct flag_writer *w, int64_t max_ms);
 /* Then writes, likewise. A connection that is lost is opened once more. */

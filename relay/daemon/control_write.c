@@ -18,8 +18,8 @@
 #include "relay/control/facts.h"
 #include "relay/daemon/job.h"
 
-#define SLICE_MS  250
-#define NOTED_MAX 1000 /* failures told one by one */
+#define SLICE_MS      250
+#define NOTED_MAX     1000 /* failures told one by one */
 #define WITHOUT_NAMED 5
 
 struct writing {
@@ -35,7 +35,7 @@ struct writing {
     struct str why;
     uint32_t wave;
     bool undo, force;
-    struct str key; /* undo: of the one address */
+    struct str key;      /* undo: of the one address */
     const char *without; /* undo: the first of those that no source has any more */
 };
 
@@ -411,10 +411,15 @@ void control_write_undo(struct daemon *d, struct control_req *r, const struct wa
 
 /* ---- slices ---- */
 
+static bool must_stop(const void *jobs)
+{
+    return jobs_must_stop(jobs);
+}
+
 static void run_slice(struct jobs *j, void *arg)
 {
     struct writing *w = arg;
-    (void)j;
+    flag_writer_stop_when(w->writer, must_stop, j);
     w->more =
         w->reads ? flag_writer_read(w->writer, SLICE_MS) : flag_writer_write(w->writer, SLICE_MS);
 }

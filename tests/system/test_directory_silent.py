@@ -1,12 +1,15 @@
 """A directory server that takes the connection and says nothing: whoever waits for it keeps nobody else waiting."""
 import select
 import socket
+import subprocess
 
 import pytest
 
 from client import Client
-from relay import DOMAIN
-from wait import until
+from ldap_entries import Entries
+from ldap_server import LdapServer
+from relay import DOMAIN, build_dir
+from wait import free_port, until
 
 SOURCE = """source "people" {{
     type = ldif
@@ -39,6 +42,9 @@ class Silent:
         self.session, _ = self.listener.accept()
         self.session.setblocking(False)
         return self
+
+    def was_asked(self):
+        return bool(select.select([self.listener], [], [], 0)[0])
 
     def is_waited_for(self):
         """The one who connected has not given up."""
@@ -103,3 +109,34 @@ def test_reload_does_not_wait_for_it(relay, sinks, silent):
     assert not server.is_waited_for()
     server.session.close()
     assert r.terminate() == 0
+
+
+def test_stop_ends_a_write_that_waits_for_it(relay, silent, tmp_path):
+    """`move --write` goes from server to server; none is begun with any more."""
+    entries, first, second = Entries(), silent(), silent()
+    entries.add("anna", proxyAddresses=f"SMTP:anna@{DOMAIN}", extensionAttribute1="A")
+    well = LdapServer(entries).start()
+    (tmp_path / "password").write_text("secret\n")
+    r = relay(forests={"A": [free_port()], "B": [free_port()]}, source=f"""source "ldap" {{
+    type = openldap
+    forest = "A"
+    uri = {{ "{well.uri}", "ldap://127.0.0.1:{first.port}", "ldap://127.0.0.1:{second.port}" }}
+    tls = none
+    base = "{entries.base}"
+    bind_dn = "cn=reader"
+    password_file = "{tmp_path}/password"
+    filter = "(objectClass=user)"
+    flag_attribute = "extensionAttribute1"
+    flag_values = {{ "A = A", "B = B" }}
+}}
+""").start()
+    until("Anna", lambda: r.knows("anna"))
+    well.listener.shutdown(socket.SHUT_RDWR)  # the source goes on; who comes now is refused
+    well.listener.close()
+    with subprocess.Popen([f"{build_dir()}/causewayctl", "--socket", r.control, "move", f"anna@{DOMAIN}", "--to", "B",
+                           "--write"], stderr=subprocess.DEVNULL):
+        first.accept()
+        assert first.is_waited_for()
+        assert r.terminate() == 0
+    assert not second.was_asked()
+    well.stop()
