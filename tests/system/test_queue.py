@@ -81,13 +81,17 @@ def test_hold_release_retry(away):
 
 
 def test_held_over_a_restart(away):
-    r, _, start = away
+    r, b, start = away
     assert r.ctl_json("queue", "hold", "--sender", "@sender.test")["done"] == 5
+    with Client(r.port) as c:  # what is accepted now is on disk, and all that was marked before
+        assert c.send(f"sara@{DOMAIN}", [BOB], message("later"))[0] == 250
     r.kill()
     a = start()
     r.start()
     a.wait(5)
     until("recovery", lambda: r.ctl_json("status")["recovery"]["done"])
+    b.wait(1)
+    until("the others to be gone", lambda: len(ids(r)) == 5)
     assert states(r) == {"held"}
     assert r.ctl_json("queue", "release", "--all")["done"] == 5
     a.wait(10)
