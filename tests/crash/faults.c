@@ -1,15 +1,21 @@
 /*
  * faults.c - a preloaded library that makes system calls of causewayd fail, or kills it at one of
- * them.
+ * them. The environment says which and how:
  *
- *   FAULT_CALLS  comma separated: write,sync,rename,unlink,send,open (groups, see below)
- *   FAULT_AT     the N-th call of these, counted over all threads and from the start, is the one; 0
- * = none FAULT_DO     kill (before the call), kill-after, kill-half (a write or send of half the
- * bytes, then death), errno:EIO / errno:ENOSPC (the call fails; with FAULT_MORE=n that many
- * times, -1 = for ever), or wait (the call is made when FAULT_ARM's file is gone) FAULT_PATH   only
- * calls on a descriptor or path whose name contains this FAULT_ARM    nothing is counted before a
- * file of this name exists FAULT_COUNT  a file that holds the number of counted calls, as 8 bytes,
- * kept up to date
+ * FAULT_CALLS: comma separated: write,sync,rename,unlink,send,open (groups, see below)
+ *
+ * FAULT_AT: the N-th call of these, counted over all threads and from the start, is the one; 0 =
+ * none
+ *
+ * FAULT_DO: kill (before the call), kill-after, kill-half (a write or send of half the bytes, then
+ * death), errno:EIO / errno:ENOSPC (the call fails; with FAULT_MORE=n that many times, -1 = for
+ * ever), or wait (the call is made when FAULT_ARM's file is gone)
+ *
+ * FAULT_PATH: only calls on a descriptor or path whose name contains this
+ *
+ * FAULT_ARM: nothing is counted before a file of this name exists
+ *
+ * FAULT_COUNT: a file that holds the number of counted calls, as 8 bytes, kept up to date
  *
  * Counting is global over threads, which strace's injection is not: so every call can be hit in
  * turn.
