@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import time
 
 import pytest
 
@@ -199,10 +200,10 @@ def counted(relay, name):
         return 0
 
 
-def sweep(tmp_path, run, jobs):
+def sweep(tmp_path, run, jobs, parallel=PARALLEL):
     """jobs: [(at, do, calls)]; all must pass."""
     bad = []
-    with concurrent.futures.ThreadPoolExecutor(PARALLEL) as pool:
+    with concurrent.futures.ThreadPoolExecutor(parallel) as pool:
         running = {pool.submit(run, str(tmp_path / f"{i}"), *job): job for i, job in enumerate(jobs)}
         for f in concurrent.futures.as_completed(running):
             if f.exception():
@@ -284,7 +285,27 @@ COMPACT = {**QUICK, "spool": ['segment_size = "1M"', "compact_below = 0.9", "seg
            "smtp_client": ["idle_timeout = 1s"]}
 
 
-def run_compaction(folder, at, do, calls):
+def compacted(relay):
+    return not relay.is_running() or counted(relay, "spool_compacted")
+
+
+def wait_for_compaction(world, relay):
+    until("compaction", lambda: compacted(relay))
+
+
+def mail_until_compaction(world, relay):
+    """A message now and then: replies and deliveries before, during and after it."""
+    def parts():
+        i = 0
+        while not compacted(relay):
+            yield f"during{i}", ["a1"], b"Hello.\r\n"
+            time.sleep(0.4)
+            i += 1
+        yield "last", ["a1"], b"Hello.\r\n"
+    talk(world, relay, parts())
+
+
+def run_compaction(folder, at, do, calls, messages=40, size=120_000, stays=8, meanwhile=wait_for_compaction):
     """One message in eight stays (its forest is away), the rest goes: segments empty out and are compacted."""
     world = World()
     count = os.path.join(folder, "count")
@@ -295,13 +316,12 @@ def run_compaction(folder, at, do, calls):
     try:
         relay.spawn()
         up_or_dead(relay)
-        talk(world, relay, [(f"k{i}", ["b1" if i % 8 == 0 else "a1"], long_body(f"k{i}", 120_000))
-                            for i in range(40)])
+        talk(world, relay, [(f"k{i}", ["b1" if i % stays == 0 else "a1"], long_body(f"k{i}", size))
+                            for i in range(messages)])
         until("death or only B's mail left", lambda: not relay.is_running() or all(
             r.startswith("b1@") for _, r in world.missing()))
         if relay.is_running():
-            until("compaction", lambda: not relay.is_running() or
-                  counted(relay, "spool_compacted"))
+            meanwhile(world, relay)
             relay.terminate()
         n, died = faults.read_count(count), relay.process.returncode == -signal.SIGKILL
         world.sink["B"].start()
@@ -314,8 +334,16 @@ def run_compaction(folder, at, do, calls):
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def run_compaction_beside_mail(folder, at, do, calls):
+    """Few and large messages, so that there are not so many calls."""
+    return run_compaction(folder, at, do, calls, 8, 240_000, 4, mail_until_compaction)
+
+
+@pytest.mark.parametrize("run,calls", [(run_compaction, "write,sync,rename,unlink"), (run_compaction_beside_mail, "send")],
+                         ids=["write,sync,rename,unlink", "send"])
 @pytest.mark.parametrize("how", ["kill", "kill-half"])
-def test_compacting(tmp_path, how):
-    calls = "write,sync,rename,unlink"
-    n, _ = run_compaction(str(tmp_path / "count"), 0, "kill", calls)
-    sweep(tmp_path, run_compaction, [(at, how, calls) for at in range(1, n + 1, STEP)])
+def test_compacting(tmp_path, run, calls, how):
+    n, _ = run(str(tmp_path / "count"), 0, "kill", calls)
+    assert n > 30
+    # A run waits five seconds until a segment has been quiet.
+    sweep(tmp_path, run, [(at, how, calls) for at in range(1, n + 1, STEP)], 4 * PARALLEL)

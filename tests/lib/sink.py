@@ -19,6 +19,7 @@ CLOSE = object()
 class Kept:
     def __init__(self, sender, rcpts, data, session):
         self.sender, self.rcpts, self.data, self.session = sender, rcpts, data, session
+        self.at = time.monotonic()
         m = re.search(rb"^X-Key: (\S+)", data, re.M)
         self.key = m.group(1).decode() if m else None
 
