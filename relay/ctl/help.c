@@ -108,14 +108,19 @@ void help_write(int command, struct buf *out)
 
 /* ---- mdoc ---- */
 
-/* A backslash or a dot at the start of a line would be a request. */
+/* A sentence begins a line. A dot or a quote there would be a request, a backslash anywhere an
+ * escape. */
 static void man_text(struct buf *out, const char *text)
 {
+    bool start = true;
     for (const char *p = text; *p != '\0'; p++) {
+        if (start && (*p == '.' || *p == '\''))
+            buf_append_c(out, "\\&");
+        start = *p == ' ' && p > text && p[-1] == '.';
         if (*p == '\\')
             buf_append_c(out, "\\e");
         else
-            buf_append_char(out, *p);
+            buf_append_char(out, start ? '\n' : *p);
     }
 }
 
