@@ -259,6 +259,8 @@ void __syslog_chk(int priority, int flag, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
 static void sys_take(int priority, const char *fmt, va_list ap)
+    __attribute__((format(printf, 2, 0)));
+static void sys_take(int priority, const char *fmt, va_list ap)
 {
     sys.priority = priority;
     sys.n++;
