@@ -1,10 +1,13 @@
 #!/usr/bin/python3
 """check.py [--quick]: runs the stages of contrib/check and adds up what passed and failed.
 
-Stages: warnings (gcc and clang, -Werror), unit tests under ASan+UBSan and under TSan, fuzz targets, system tests
-against real daemons under ASan and TSan, the crash sweep on a plain build, a sample of it under ASan and TSan.
+Stages: warnings (gcc and clang, -Werror), manual pages and unit file, unit tests under ASan+UBSan and under TSan, fuzz
+targets, system tests against real daemons under ASan and TSan, make distcheck (with the unit tests on a plain build), the
+quickstart, the crash sweep on a plain build, a sample of it under ASan and TSan.
+System tests wait most of the time, so what only computes runs beside them, with the lowest priority.
 A stage that fails does not keep the others from running; everything is in build/NAME/*.log.
 """
+import contextlib
 import glob
 import os
 import re
@@ -12,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import xml.etree.ElementTree as ET
 
@@ -21,35 +25,64 @@ FUZZ_SECONDS = int(os.environ.get("CAUSEWAY_FUZZ_SECONDS", "5" if QUICK else "12
 CPUS = os.cpu_count() or 1
 # System tests wait for timers and servers most of the time. A file's tests stay together: they share servers.
 SIDE_BY_SIDE = ["-n", str(2 * CPUS), "--dist", "loadfile"]
+# The crash tests keep four relays busy each.
+TWO = ["-n", str(CPUS)]
 SAN = {
     "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=1:detect_stack_use_after_return=0",
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
     "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1",
 }
 
-passed = failed = 0
+total = {"passed": 0, "failed": 0}
+printing = threading.Lock()
+mine = threading.local()  # of the stage that this thread runs: passed, failed, said (None: said at once)
 
 
 def count(ok, bad=0):
-    global passed, failed
-    passed += ok
-    failed += bad
+    mine.passed += ok
+    mine.failed += bad
 
 
 def say(text):
-    print(text, flush=True)
+    if getattr(mine, "said", None) is None:
+        print(text, flush=True)
+    else:
+        mine.said.append(text)
 
 
 def stage(title):
     def wrap(fn):
-        def run(*args):
-            before, began = (passed, failed), time.monotonic()
+        def run(*args, aside=False):
+            mine.passed, mine.failed, mine.said, began = 0, 0, [] if aside else None, time.monotonic()
             say(f"== {title(*args) if callable(title) else title}")
-            fn(*args)
-            say(f"   {passed - before[0]} passed, {failed - before[1]} failed "
-                f"({time.monotonic() - began:.0f} s)")
+            try:
+                fn(*args)
+            except Exception as e:  # of this script; whatever it is, the stage has not passed
+                say(f"   {type(e).__name__}: {e}")
+                count(0, 1)
+            say(f"   {mine.passed} passed, {mine.failed} failed ({time.monotonic() - began:.0f} s)")
+            with printing:
+                total["passed"] += mine.passed
+                total["failed"] += mine.failed
+                if aside:
+                    print("\n".join(mine.said), flush=True)
         return run
     return wrap
+
+
+@contextlib.contextmanager
+def beside(*stages):
+    """Runs these, one after the other, while the body runs; what they say comes when each has ended."""
+    def run():
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)  # this thread, and what it starts
+        for fn, *args in stages:
+            fn(*args, aside=True)
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
 
 
 def tail(path, n=40):
@@ -87,19 +120,86 @@ def build(name, *options):
         tail(folder(name) + "/stage.log")
 
 
-@stage(lambda name: f"unit tests, {name}")
-def unit(name):
-    log = folder(name) + "/make-check.log"
-    ok = command(["make", "-C", folder(name), f"-j{CPUS}", "check"], log, 900)
+def make(name, log, *args):
+    """make in a build folder; True if it succeeded, and what it said."""
+    log = f"{folder(name)}/{log}.log"
+    ok = command(["make", "-C", folder(name), f"-j{CPUS}", *args], log, 900)
     with open(log, encoding="utf-8", errors="replace") as f:
-        text = f.read()
+        return ok, f.read(), log
+
+
+def count_unit_tests(ok, text):
     good = sum(int(n) for n in re.findall(r"^# PASS: +(\d+)", text, re.M))
     bad = sum(int(n) for n in re.findall(r"^# (?:FAIL|ERROR|XPASS): +(\d+)", text, re.M))
     count(good, bad if bad or ok else 1)
+
+
+@stage(lambda name: f"unit tests, {name}")
+def unit(name):
+    ok, text, log = make(name, "make-check", "check")
+    count_unit_tests(ok, text)
     if not ok:
         tail(log, 15)
         for test in re.findall(r"^(?:FAIL|ERROR): (\S+)", text, re.M):
             tail(os.path.join(folder(name), re.sub(r"\.\w+$", "", test) + ".log"), 25)
+
+
+@stage(lambda name: f"unit tests are built, {name}")
+def unit_builds(name):
+    """By the compiler that runs none of them here: its warnings are what is wanted."""
+    ok, _, log = make(name, "make-unit", "check", "TESTS=")
+    count(ok, not ok)
+    if not ok:
+        tail(log)
+
+
+@stage(lambda name: f"make distcheck, with the unit tests on a plain build, from {name}")
+def distcheck(name):
+    """The archive has all that it needs, builds outside its folder, installs, uninstalls, and leaves nothing."""
+    ok, text, log = make(name, "distcheck", "distcheck")
+    count(ok, not ok)
+    count_unit_tests(True, text)
+    if not ok:
+        tail(log)
+
+
+@stage("contrib/quickstart --once")
+def quickstart():
+    log = folder("quickstart") + "/stage.log"
+    ok = command([os.path.join(TOP, "contrib/quickstart"), "--once"], log, 600)
+    count(ok, not ok)
+    if not ok:
+        tail(log)
+
+
+@stage(lambda name: f"manual pages and unit file, {name}")
+def lint(name):
+    pages = [p for top in (TOP, folder(name)) for p in sorted(glob.glob(top + "/doc/*.[1-8]"))]
+    for page in pages:
+        check(["mandoc", "-Tlint", "-Wwarning", page], f"{folder(name)}/mandoc-{os.path.basename(page)}.log")
+    if len(pages) != 4:
+        say(f"   4 manual pages were expected: {pages}")
+        count(0, 1)
+    if not shutil.which("systemd-analyze"):
+        say("   the unit file was not verified: this machine has no systemd-analyze")
+        return
+    with tempfile.TemporaryDirectory() as work:
+        # The program is where it was built, not where it will be installed.
+        with open(folder(name) + "/contrib/causeway.service", encoding="utf-8") as f:
+            text = re.sub(r"^ExecStart=\S+", f"ExecStart={folder(name)}/causewayd", f.read(), flags=re.M)
+        with open(work + "/causeway.service", "w", encoding="utf-8") as f:
+            f.write(text)
+        check(["systemd-analyze", "verify", "--man=no", work + "/causeway.service"],
+              folder(name) + "/systemd-analyze.log")
+
+
+def check(argv, log):
+    """A program that says nothing if all is well."""
+    ok = command(argv, log, 60) and os.path.getsize(log) == 0
+    count(ok, not ok)
+    if not ok:
+        say("   " + " ".join(argv))
+        tail(log)
 
 
 @stage(lambda name: f"fuzz targets, {FUZZ_SECONDS} s each, {name}")
@@ -165,24 +265,26 @@ def system(name, tests, *args):
 def main():
     began = time.monotonic()
     build("asan", "--enable-asan", "--enable-werror", "CFLAGS=-O1 -g")
+    lint("asan")
     unit("asan")
     build("fuzz", "--enable-fuzz", "--enable-werror", "CC=clang", "CFLAGS=-O1 -g")
-    fuzz("fuzz")
-    system("asan", "tests/system", *SIDE_BY_SIDE)
+    unit_builds("fuzz")
+    with beside((fuzz, "fuzz")):
+        system("asan", "tests/system", *SIDE_BY_SIDE)
     if not QUICK:
         build("tsan", "--enable-tsan", "--enable-werror", "CFLAGS=-O1 -g")
         unit("tsan")
-        system("tsan", "tests/system", *SIDE_BY_SIDE)
+        with beside((distcheck, "asan"), (quickstart,)):
+            system("tsan", "tests/system", *SIDE_BY_SIDE)
         build("plain", "--enable-werror", "CFLAGS=-O2 -g")
-        unit("plain")
-        system("plain", "tests/crash")
+        system("plain", "tests/crash", *TWO)
         # The same under the sanitizers, which make each run several times as long: a sample.
         os.environ.update(CAUSEWAY_SWEEP_STEP="5", CAUSEWAY_KILLS="25")
-        system("asan", "tests/crash")
-        system("tsan", "tests/crash")
+        system("asan", "tests/crash", *TWO)
+        system("tsan", "tests/crash", *TWO)
     say(f"\nin {time.monotonic() - began:.0f} s, logs in build/")
-    say(f"{passed} passed, {failed} failed")
-    sys.exit(failed != 0 or passed == 0)
+    say(f"{total['passed']} passed, {total['failed']} failed")
+    sys.exit(total["failed"] != 0 or total["passed"] == 0)
 
 
 main()
