@@ -1,4 +1,5 @@
 """Waiting on conditions, and free ports."""
+import collections
 import os
 import random
 import socket
@@ -22,16 +23,25 @@ def until(what, test, seconds=None):
         pause = min(pause * 1.5, 0.05)
 
 
+# One for each port that was given out lately, so that no other test of this machine gets it before it is used, or while a
+# relay is killed and started anew. The names go with the process.
+claims = collections.deque(maxlen=200)
+
+
 def free_port(host="127.0.0.1"):
     """Below the range from which the kernel takes ports for outgoing connections, so that it stays free."""
     while True:
         port = random.randrange(10000, 32000)
-        with socket.socket() as s:
-            try:
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0causeway-test-port-{port}")
+            with socket.socket() as s:
                 s.bind((host, port))
-                return port
-            except OSError:
-                pass
+        except OSError:
+            claim.close()
+            continue
+        claims.append(claim)
+        return port
 
 
 def can_connect(port, host="127.0.0.1"):
