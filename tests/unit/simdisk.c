@@ -60,6 +60,13 @@ struct open_fd {
     unsigned told; /* errors of f that it was told of, or that came before it */
 };
 
+/* Reads that touch it fail, so many times. */
+struct bad_spot {
+    char path[PATHS];
+    uint64_t off;
+    unsigned times;
+};
+
 struct content {
     struct names now, synced;
     struct change *change;
@@ -76,6 +83,8 @@ static struct {
     struct open_fd fd[FDS];
     uint64_t ops, hook_at, fail_at, rng;
     int fail_errno;
+    uint64_t reads, fail_read;
+    struct bad_spot bad; /* times == 0: none */
     bool full;
     void (*hook)(void *arg);
     void *hook_arg;
@@ -400,6 +409,8 @@ void sim_begin(const char *root, uint64_t seed)
     snprintf(sim.root, sizeof(sim.root), "%s", root);
     sim.rng = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
     sim.ops = sim.hook_at = sim.fail_at = 0;
+    sim.reads = sim.fail_read = 0;
+    sim.bad.times = 0;
     sim.full = false;
     if (sim.kept.all != NULL) {
         sim.c = sim.kept;
@@ -436,6 +447,30 @@ void sim_fail_at(uint64_t op, int errnum)
     pthread_mutex_lock(&sim.lock);
     sim.fail_at = op == 0 ? 0 : sim.ops + op;
     sim.fail_errno = errnum;
+    pthread_mutex_unlock(&sim.lock);
+}
+
+bool sim_has_failed(void)
+{
+    pthread_mutex_lock(&sim.lock);
+    bool yes = sim.fail_at != 0 && sim.ops >= sim.fail_at;
+    pthread_mutex_unlock(&sim.lock);
+    return yes;
+}
+
+void sim_fail_read(uint64_t n)
+{
+    pthread_mutex_lock(&sim.lock);
+    sim.fail_read = n == 0 ? 0 : sim.reads + n;
+    pthread_mutex_unlock(&sim.lock);
+}
+
+void sim_fail_reads_at(const char *name, uint64_t off, unsigned times)
+{
+    pthread_mutex_lock(&sim.lock);
+    snprintf(sim.bad.path, sizeof(sim.bad.path), "%s", name);
+    sim.bad.off = off;
+    sim.bad.times = times;
     pthread_mutex_unlock(&sim.lock);
 }
 
@@ -545,9 +580,29 @@ static ssize_t sim_pwritev(int fd, const struct iovec *iov, int n, off_t off)
     return ok ? (ssize_t)total : -1;
 }
 
+/* Under the lock. */
+static bool read_fails(int fd, size_t n, uint64_t off)
+{
+    if (++sim.reads == sim.fail_read)
+        return true;
+    if (sim.bad.times == 0 || sim.bad.off < off || sim.bad.off >= off + n)
+        return false;
+    const struct name *at = name_find(&sim.c.now, sim.bad.path);
+    if (at == NULL || at->f != sim.fd[fd].f)
+        return false;
+    sim.bad.times--;
+    return true;
+}
+
 static ssize_t sim_pread(int fd, void *p, size_t n, off_t off)
 {
-    return pread(fd, p, n, off);
+    pthread_mutex_lock(&sim.lock);
+    bool fails = read_fails(fd, n, (uint64_t)off);
+    pthread_mutex_unlock(&sim.lock);
+    if (!fails)
+        return pread(fd, p, n, off);
+    errno = EIO;
+    return -1;
 }
 
 static int sim_sync(int fd)

@@ -27,8 +27,13 @@ void sim_forget(void); /* ... does not */
 /* Calls hook(arg) inside the operation with this number, from 1; 0 = never. */
 void sim_hook_at(uint64_t op, void (*hook)(void *arg), void *arg);
 /* The operation with this number fails with this errno; of writes, a part may have been done. Reads
- * do not count. */
+ * do not count: they have numbers of their own. */
 void sim_fail_at(uint64_t op, int errnum);
+bool sim_has_failed(void); /* that operation is over */
+/* The read with this number, from 1, fails with EIO; 0 = none. */
+void sim_fail_read(uint64_t n);
+/* The next `times` reads that touch the byte at off of the file `name`, below the root, fail. */
+void sim_fail_reads_at(const char *name, uint64_t off, unsigned times);
 /* Writes that make a file longer, and creations, fail with ENOSPC while this is set. */
 void sim_disk_full(bool full);
 uint64_t sim_ops_done(void);
