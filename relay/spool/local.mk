@@ -9,10 +9,12 @@ libspool_a_SOURCES = \
 	relay/spool/keeper.c \
 	relay/spool/large.c \
 	relay/spool/ordered.c relay/spool/ordered.h \
+	relay/spool/orphans.c \
 	relay/spool/quarantine.c \
 	relay/spool/reader.c \
 	relay/spool/record.c relay/spool/record.h \
 	relay/spool/recover.c relay/spool/recover.h \
+	relay/spool/replay.c \
 	relay/spool/report.c \
 	relay/spool/scan.c \
 	relay/spool/segment.c \

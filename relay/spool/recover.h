@@ -1,5 +1,6 @@
 /*
- * recover.h - between the two halves of recovery: reading the log, reporting what lives.
+ * recover.h - between the parts of recovery: reading the log, reporting what lives, removing files
+ * that nothing names.
  */
 #ifndef RELAY_SPOOL_RECOVER_H
 #define RELAY_SPOOL_RECOVER_H
@@ -23,9 +24,11 @@ struct recovery {
     bool unsure; /* a mark that was found may not be on disk: no file goes on its word */
 };
 
+/* Reads the segments of earlier processes into the table; `parsed` is its own. */
+void replay_log(struct recovery *k);
 /* Calls fn for each of `found`, in the order of their ids. */
 void report_living(struct recovery *k, spool_recover_fn *fn, void *arg);
 /* Removes files in large/ that no living message names, of earlier processes only. */
-void report_orphans(struct recovery *k);
+void orphans_remove(struct recovery *k);
 
 #endif

@@ -1,12 +1,10 @@
 /*
  * report.c - the second half of recovery: the living messages' envelopes are read again, in chunks
- * and ahead of the caller, and handed over oldest first. Then files that no living message names
- * go.
+ * and ahead of the caller, and handed over oldest first.
  */
 #include "relay/spool/recover.h"
 
 #include <errno.h>
-#include <dirent.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -182,24 +180,4 @@ void report_living(struct recovery *k, spool_recover_fn *fn, void *arg)
     struct reporting p = {.k = k, .fn = fn, .arg = arg};
     sort_found(k);
     ordered_run((k->n_found + CHUNK - 1) / CHUNK, CHUNKS_AHEAD, load_chunk, hand_over_chunk, &p);
-}
-
-void report_orphans(struct recovery *k)
-{
-    struct spool *s = k->s;
-    char path[PATH_MAX];
-    uint64_t id;
-    DIR *d = opendir(spool_path(s, path, "large", ""));
-    if (d == NULL)
-        return;
-    for (struct dirent *entry; (entry = readdir(d)) != NULL;) {
-        if (!spool_id_parse(str_c(entry->d_name), &id) || id_epoch(id) >= s->epoch)
-            continue;
-        spool_lock(s);
-        bool lives = table_find(&s->table, id) != NULL;
-        spool_unlock(s);
-        if (!lives)
-            s->ops->unlink(spool_large_path(s, path, id));
-    }
-    closedir(d);
 }
