@@ -26,7 +26,7 @@ EXTRA_DIST += doc/spool-format.md
 
 if HAVE_CMOCKA
 check_PROGRAMS += tests/unit/spool_test tests/unit/spool_crash_test tests/unit/spool_fault_test \
-	tests/unit/spool_format_test
+	tests/unit/spool_format_test tests/unit/spool_recover_test
 tests_unit_spool_test_SOURCES = tests/unit/spool_test.c tests/unit/spool_help.c tests/unit/spool_help.h
 tests_unit_spool_test_LDADD = libspool.a libbase.a $(XXHASH_LIBS) $(CMOCKA_LIBS)
 tests_unit_spool_crash_test_SOURCES = tests/unit/spool_crash_test.c tests/unit/spool_help.c \
@@ -35,6 +35,9 @@ tests_unit_spool_crash_test_LDADD = libspool.a libbase.a $(XXHASH_LIBS) $(CMOCKA
 tests_unit_spool_fault_test_SOURCES = tests/unit/spool_fault_test.c tests/unit/spool_help.c \
 	tests/unit/spool_help.h tests/unit/simdisk.c tests/unit/simdisk.h
 tests_unit_spool_fault_test_LDADD = libspool.a libbase.a $(XXHASH_LIBS) $(CMOCKA_LIBS)
+tests_unit_spool_recover_test_SOURCES = tests/unit/spool_recover_test.c tests/unit/spool_help.c \
+	tests/unit/spool_help.h tests/unit/simdisk.c tests/unit/simdisk.h
+tests_unit_spool_recover_test_LDADD = libspool.a libbase.a $(XXHASH_LIBS) $(CMOCKA_LIBS)
 tests_unit_spool_format_test_SOURCES = tests/unit/spool_format_test.c
 tests_unit_spool_format_test_LDADD = libspool.a libbase.a $(XXHASH_LIBS) $(CMOCKA_LIBS)
 endif

@@ -62,8 +62,7 @@ bool spool_recover(struct spool *s, spool_recover_fn *fn, void *arg,
     settle(&k);
     report_living(&k, fn, arg);
     mem_free(k.found);
-    if (!k.unsure)
-        orphans_remove(&k);
+    orphans_remove(&k);
     k.stats->took_ms = clock_mono_ms() - k.began_ms;
     LOG(INFO, NULL, "spool-recovered", LU("messages", k.stats->messages),
         LU("records", k.stats->records), LU("segments", k.stats->segments),

@@ -21,14 +21,15 @@ struct recovery {
     struct parsed *parsed; /* by segment, in order */
     struct found *found;
     size_t n_found;
-    bool unsure; /* a mark that was found may not be on disk: no file goes on its word */
+    bool unsure; /* of what the log says, or that this is on disk: no file goes on its word */
 };
 
 /* Reads the segments of earlier processes into the table; `parsed` is its own. */
 void replay_log(struct recovery *k);
 /* Calls fn for each of `found`, in the order of their ids. */
 void report_living(struct recovery *k, spool_recover_fn *fn, void *arg);
-/* Removes files in large/ that no living message names, of earlier processes only. */
+/* Removes files in large/ that no living message names, of earlier processes only; or leaves them,
+ * where something may yet name them. */
 void orphans_remove(struct recovery *k);
 
 #endif

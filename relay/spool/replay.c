@@ -125,6 +125,7 @@ static void report_damage(struct recovery *k, struct segment *g, const struct ra
     k->s->quarantined++;
     g->damaged = true;
     spool_unlock(k->s);
+    k->unsure = true;
     k->stats->quarantined++;
 }
 
@@ -164,6 +165,7 @@ static void replay_segment(void *arg, size_t i)
         struct err alarm;
         err_set(&alarm, ERR_SYSTEM, EIO, "segment %08u cannot be read in full", p->g->slot);
         spool_alarm(k->s, "spool-read-failed", NULL, &alarm);
+        k->unsure = true;
     } else if (p->g->end == 0) {
         fix_end(k, p->g, p->result.end);
     }

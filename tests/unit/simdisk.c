@@ -18,6 +18,7 @@
 #include "base/mem.h"
 
 #define SECTOR 512u
+#define PAGE   4096u
 #define FDS    4096
 #define PATHS  200
 
@@ -60,7 +61,7 @@ struct open_fd {
     unsigned told; /* errors of f that it was told of, or that came before it */
 };
 
-/* Reads that touch it fail, so many times. */
+/* Reads of the page fail, so many times. */
 struct bad_spot {
     char path[PATHS];
     uint64_t off;
@@ -580,27 +581,30 @@ static ssize_t sim_pwritev(int fd, const struct iovec *iov, int n, off_t off)
     return ok ? (ssize_t)total : -1;
 }
 
-/* Under the lock. */
-static bool read_fails(int fd, size_t n, uint64_t off)
+/* How many of n bytes can be read, as far as the first page that cannot. Under the lock. */
+static size_t readable(int fd, size_t n, uint64_t off)
 {
+    uint64_t page = sim.bad.off / PAGE * PAGE;
     if (++sim.reads == sim.fail_read)
-        return true;
-    if (sim.bad.times == 0 || sim.bad.off < off || sim.bad.off >= off + n)
-        return false;
+        return 0;
+    if (sim.bad.times == 0 || page + PAGE <= off || page >= off + n)
+        return n;
     const struct name *at = name_find(&sim.c.now, sim.bad.path);
     if (at == NULL || at->f != sim.fd[fd].f)
-        return false;
+        return n;
+    if (page > off)
+        return (size_t)(page - off);
     sim.bad.times--;
-    return true;
+    return 0;
 }
 
 static ssize_t sim_pread(int fd, void *p, size_t n, off_t off)
 {
     pthread_mutex_lock(&sim.lock);
-    bool fails = read_fails(fd, n, (uint64_t)off);
+    size_t can = readable(fd, n, (uint64_t)off);
     pthread_mutex_unlock(&sim.lock);
-    if (!fails)
-        return pread(fd, p, n, off);
+    if (can != 0 || n == 0)
+        return pread(fd, p, can, off);
     errno = EIO;
     return -1;
 }

@@ -32,7 +32,8 @@ void sim_fail_at(uint64_t op, int errnum);
 bool sim_has_failed(void); /* that operation is over */
 /* The read with this number, from 1, fails with EIO; 0 = none. */
 void sim_fail_read(uint64_t n);
-/* The next `times` reads that touch the byte at off of the file `name`, below the root, fail. */
+/* The next `times` reads of the page with off of the file `name`, below the root, fail; a read that
+ * begins before it ends there. */
 void sim_fail_reads_at(const char *name, uint64_t off, unsigned times);
 /* Writes that make a file longer, and creations, fail with ENOSPC while this is set. */
 void sim_disk_full(bool full);

@@ -8,7 +8,6 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -36,19 +35,6 @@ static void end(struct rig *r)
 {
     rig_free(r);
     sim_end();
-}
-
-static bool wait_for_free(struct rig *r, uint64_t n)
-{
-    struct spool_status st;
-    int64_t until = clock_mono_ms() + 5000;
-    do {
-        spool_status(r->s, &st);
-        if (st.segments_free >= n)
-            return true;
-        chan_wait(r->reply, 2);
-    } while (clock_mono_ms() < until);
-    return false;
 }
 
 /* The batch is refused, the sync is never retried, what was acknowledged stays, marks are kept. */
@@ -436,19 +422,6 @@ static void tell(struct rig *r, struct story *s)
         }
     }
     settle(r);
-}
-
-static size_t entries_in(const struct rig *r, const char *sub)
-{
-    char path[400];
-    size_t n = 0;
-    snprintf(path, sizeof(path), "%s/%s", r->dir, sub);
-    DIR *d = opendir(path);
-    assert_non_null(d);
-    for (struct dirent *e; (e = readdir(d)) != NULL;)
-        n += e->d_name[0] != '.';
-    closedir(d);
-    return n;
 }
 
 static void check_story(struct rig *r, const struct story *s)

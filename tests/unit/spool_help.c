@@ -3,13 +3,16 @@
  */
 #include "tests/unit/spool_help.h"
 
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "base/clock.h"
 #include "base/mem.h"
+#include "relay/spool/spool_int.h"
 
 void rig_init(struct rig *r)
 {
@@ -238,4 +241,41 @@ int read_back(struct rig *r, uint64_t id, uint64_t size, uint32_t n_rcpt)
     }
     spool_reader_close(&rd);
     return ok ? 0 : 2;
+}
+
+bool wait_for_free(struct rig *r, uint64_t n)
+{
+    struct spool_status st;
+    int64_t until = clock_mono_ms() + 5000;
+    do {
+        spool_status(r->s, &st);
+        if (st.segments_free >= n)
+            return true;
+        chan_wait(r->reply, 2);
+    } while (clock_mono_ms() < until);
+    return false;
+}
+
+size_t entries_in(const struct rig *r, const char *sub)
+{
+    char path[400];
+    size_t n = 0;
+    snprintf(path, sizeof(path), "%s/%s", r->dir, sub);
+    DIR *d = opendir(path);
+    ASSERT(d != NULL);
+    for (struct dirent *e; (e = readdir(d)) != NULL;)
+        n += e->d_name[0] != '.';
+    closedir(d);
+    return n;
+}
+
+uint64_t place_of(struct rig *r, uint64_t id, char name[32])
+{
+    spool_lock(r->s);
+    const struct entry *e = table_find(&r->s->table, id);
+    ASSERT(e != NULL);
+    uint64_t off = (uint64_t)e->unit * DISK_ALIGN;
+    snprintf(name, 32, "segment/%08u", (unsigned)e->slot);
+    spool_unlock(r->s);
+    return off;
 }

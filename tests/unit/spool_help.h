@@ -63,5 +63,11 @@ void mark(struct rig *r, uint64_t id, uint32_t rcpt, enum spool_mark_kind kind);
 void settle(struct rig *r);
 /* Reads the message back: 0 right, 1 not there, 2 wrong or damaged, 3 not now. */
 int read_back(struct rig *r, uint64_t id, uint64_t size, uint32_t n_rcpt);
+/* Waits until so many segments are free; false: not within 5 s. */
+bool wait_for_free(struct rig *r, uint64_t n);
+/* Files in a folder of the spool. */
+size_t entries_in(const struct rig *r, const char *sub);
+/* Where the record of a living message lies; the name of its segment's file, below the folder. */
+uint64_t place_of(struct rig *r, uint64_t id, char name[32]);
 
 #endif
