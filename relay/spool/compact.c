@@ -38,7 +38,7 @@ void compact_copy_done(struct chan_node *n)
 /* Under the lock. */
 static bool is_worth_it(struct spool *s, const struct segment *g, int64_t now)
 {
-    if (g->state != SEGMENT_SEALED || g->living == 0 || g->end == 0 || now < g->retry_ms)
+    if (g->state != SEGMENT_SEALED || g->living == 0 || g->end == 0 || g->kept || now < g->retry_ms)
         return false;
     if (s->ready == 0 && g->living_bytes > s->active_room / 2)
         return false; /* the last segment is for marks and reports, unless this surely frees one */

@@ -111,7 +111,7 @@ void keeper_make_segments(struct spool *s)
 /* Under the lock. */
 static bool is_freeable(struct spool *s, const struct segment *g, int64_t now)
 {
-    if (g->state != SEGMENT_SEALED || g->living != 0 || g->end == 0 || now < g->retry_ms)
+    if (g->state != SEGMENT_SEALED || g->living != 0 || g->end == 0 || g->kept || now < g->retry_ms)
         return false;
     for (unsigned i = 0; i < g->sources.n; i++)
         if (segment_by_seq(s, g->sources.v[i]) != NULL)
@@ -119,14 +119,29 @@ static bool is_freeable(struct spool *s, const struct segment *g, int64_t now)
     return true;
 }
 
+/* Under the lock: nothing older may be freed, for what lives there may be a copy of what was older,
+ * and not be on disk. */
+static uint64_t newest_unsure(const struct spool *s)
+{
+    uint64_t seq = 0;
+    for (unsigned i = 0; i < s->n_segment; i++) {
+        const struct segment *g = s->segment[i];
+        if (g != NULL && g->unsure && (g->living != 0 || g->kept) && g->seq > seq)
+            seq = g->seq;
+    }
+    return seq;
+}
+
 static struct segment *pick_freeable(struct spool *s)
 {
     struct segment *best = NULL;
     int64_t now = clock_mono_ms();
     spool_lock(s);
+    uint64_t unsure = newest_unsure(s);
     for (unsigned i = 0; i < s->n_segment; i++) {
         struct segment *g = s->segment[i];
-        if (g != NULL && is_freeable(s, g, now) && (best == NULL || g->seq < best->seq))
+        if (g != NULL && g->seq >= unsure && is_freeable(s, g, now) &&
+            (best == NULL || g->seq < best->seq))
             best = g;
     }
     spool_unlock(s);

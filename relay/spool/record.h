@@ -59,7 +59,8 @@ struct scan {
     unsigned char *window;
     size_t window_cap, window_n, ahead;
     uint64_t window_off;
-    bool io_error; /* some read failed since scan_init */
+    bool io_error;         /* some read failed since scan_init */
+    uint64_t bad, bad_end; /* the last page where one did: not tried again */
 };
 void scan_init(struct scan *sc, const struct file_ops *ops, int fd, uint64_t salt, uint64_t size);
 void scan_free(struct scan *sc);

@@ -26,6 +26,9 @@ struct recovery {
 
 /* Reads the segments of earlier processes into the table; `parsed` is its own. */
 void replay_log(struct recovery *k);
+/* What could not be read of g, or one message in it (else 0), is not known to be damaged: it is
+ * there at the next start, and so is all that it may be a copy of, or about. */
+void leave_unread(struct recovery *k, struct segment *g, uint64_t id);
 /* Calls fn for each of `found`, in the order of their ids. */
 void report_living(struct recovery *k, spool_recover_fn *fn, void *arg);
 /* Removes files in large/ that no living message names, of earlier processes only; or leaves them,

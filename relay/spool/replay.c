@@ -75,10 +75,13 @@ static void parse_segment(void *arg, size_t i)
     struct parsed *p = &k->parsed[i];
     struct scan sc;
     struct walk w = {.arg = p, .record = parse_record, .damage = parse_damage};
-    segment_scan(k->s, p->g, &sc);
-    scan_walk(&sc, p->g->end, &w, &p->result);
-    p->io_error = sc.io_error;
-    scan_free(&sc);
+    for (int tries = 0; tries == 0 || (p->io_error && tries < READ_TRIES); tries++) {
+        p->n = p->n_damage = 0;
+        segment_scan(k->s, p->g, &sc);
+        scan_walk(&sc, p->g->end, &w, &p->result);
+        p->io_error = sc.io_error;
+        scan_free(&sc);
+    }
 }
 
 /* ---- replaying: in order ---- */
@@ -130,18 +133,40 @@ static void report_damage(struct recovery *k, struct segment *g, const struct ra
 }
 
 /* What was found behind an unknown end must not vanish in a power failure after it was passed on.
- */
-static void fix_end(struct recovery *k, struct segment *g, uint64_t end)
+ * If it may, it is copied forward soon, and what it is a copy of stays until then. */
+static void fix_end(struct recovery *k, struct parsed *p)
 {
-    if (k->s->ops->fdatasync(g->fd) != 0) {
+    struct segment *g = p->g;
+    bool synced = k->s->ops->fdatasync(g->fd) == 0;
+    if (!synced) {
         struct err alarm;
         err_set(&alarm, ERR_SYSTEM, errno, "cannot sync segment %08u", g->slot);
         spool_alarm(k->s, "spool-write-failed", NULL, &alarm);
         k->unsure = true;
     }
     spool_lock(k->s);
-    g->end = end;
+    if (!p->io_error)
+        g->end = p->result.end;
+    g->unsure |= !synced;
+    g->damaged |= !synced;
     spool_unlock(k->s);
+}
+
+void leave_unread(struct recovery *k, struct segment *g, uint64_t id)
+{
+    struct err alarm;
+    char text[14];
+    spool_id_text(id, text);
+    err_set(&alarm, ERR_SYSTEM, EIO,
+            id != 0 ? "the message cannot be read; it waits in segment %08u for the next start"
+                    : "segment %08u cannot be read in full; what is missing waits in it for the "
+                      "next start",
+            g->slot);
+    spool_alarm(k->s, "spool-read-failed", id != 0 ? text : NULL, &alarm);
+    spool_lock(k->s);
+    g->kept = g->unsure = true;
+    spool_unlock(k->s);
+    k->unsure = true;
 }
 
 static void replay_segment(void *arg, size_t i)
@@ -154,22 +179,15 @@ static void replay_segment(void *arg, size_t i)
             at = replay_one(k->s, p, at);
         spool_unlock(k->s);
     }
-    for (size_t d = 0; d < p->n_damage; d++)
+    if (p->io_error)
+        leave_unread(k, p->g, 0);
+    for (size_t d = 0; d < p->n_damage && !p->io_error; d++)
         report_damage(k, p->g, &p->damage[d]);
     k->stats->segments++;
     k->stats->records += p->result.records;
     k->stats->torn += p->result.torn;
-    if (p->io_error) {
-        /* Its end is not known: it is neither freed nor compacted, and is read again at the next
-         * start. */
-        struct err alarm;
-        err_set(&alarm, ERR_SYSTEM, EIO, "segment %08u cannot be read in full", p->g->slot);
-        spool_alarm(k->s, "spool-read-failed", NULL, &alarm);
-        k->unsure = true;
-    } else if (p->g->end == 0) {
-        fix_end(k, p->g, p->result.end);
-    }
-    p->g->unread |= p->io_error;
+    if (p->g->end == 0)
+        fix_end(k, p);
     mem_free(p->bytes);
     mem_free(p->damage);
 }

@@ -18,7 +18,8 @@
 enum loaded_state {
     LOADED,
     NO_RECORD,
-    NO_FILE
+    NO_FILE,
+    UNREAD
 };
 /* One message of a chunk; the envelope is at `at` in the chunk's bytes. */
 struct loaded {
@@ -80,17 +81,27 @@ static bool large_file_is_whole(struct spool *s, const struct disk_record *h)
     return (uint64_t)st.st_size == h->content_len;
 }
 
+static bool load_record(struct spool *s, struct scan *sc, const struct found *f, struct record *r)
+{
+    bool ok = false;
+    for (int tries = 0; tries == 0 || (!ok && sc->io_error && tries < READ_TRIES); tries++) {
+        if (sc->fd != f->g->fd || sc->io_error) {
+            scan_free(sc);
+            segment_scan(s, f->g, sc);
+        }
+        ok = scan_record(sc, (uint64_t)f->unit * DISK_ALIGN, f->g->size, r) && r->h.id == f->id;
+    }
+    return ok;
+}
+
 static void load_one(struct spool *s, struct scan *sc, const struct found *f, struct chunk *c,
                      struct loaded *m)
 {
     struct record r;
-    if (sc->fd != f->g->fd) {
-        scan_free(sc);
-        segment_scan(s, f->g, sc);
-    }
-    m->state = NO_RECORD;
-    if (!scan_record(sc, (uint64_t)f->unit * DISK_ALIGN, f->g->size, &r) || r.h.id != f->id)
+    if (!load_record(s, sc, f, &r)) {
+        m->state = sc->io_error ? UNREAD : NO_RECORD;
         return;
+    }
     m->state = large_file_is_whole(s, &r.h) ? LOADED : NO_FILE;
     m->h = r.h;
     m->at = c->n;
@@ -143,6 +154,10 @@ static void hand_over(struct reporting *p, const struct found *f, const struct c
                       const struct loaded *m)
 {
     uint8_t done[(DISK_RCPT_MAX + 7) / 8 + 1];
+    if (m->state == UNREAD) {
+        leave_unread(p->k, f->g, f->id);
+        return;
+    }
     if (m->state != LOADED) {
         quarantine_message(p->k->s, f->id,
                            m->state == NO_RECORD ? "record header"

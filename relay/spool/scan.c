@@ -32,6 +32,8 @@ static const unsigned char *scan_bytes(struct scan *sc, uint64_t off, size_t n)
         return NULL;
     if (off >= sc->window_off && off + n <= sc->window_off + sc->window_n)
         return sc->window + (off - sc->window_off);
+    if (off < sc->bad_end && off + n > sc->bad)
+        return NULL;
     size_t want = n > sc->ahead ? n : sc->ahead;
     if (want > sc->size - off)
         want = (size_t)(sc->size - off);
@@ -43,8 +45,11 @@ static const unsigned char *scan_bytes(struct scan *sc, uint64_t off, size_t n)
     size_t got = 0;
     sc->window_off = off;
     sc->window_n = 0;
-    if (!file_read_at(sc->ops, sc->fd, sc->window, want, (off_t)off, &got, NULL))
+    if (!file_read_at(sc->ops, sc->fd, sc->window, want, (off_t)off, &got, NULL)) {
         sc->io_error = true;
+        sc->bad = off + got;
+        sc->bad_end = sc->bad / DISK_PAGE * DISK_PAGE + DISK_PAGE;
+    }
     sc->window_n = got;
     return got >= n ? sc->window : NULL;
 }

@@ -48,6 +48,18 @@ char *segment_path(const struct spool *s, char dst[PATH_MAX], unsigned slot)
     return spool_path(s, dst, "segment", name);
 }
 
+static bool write_header(struct spool *s, int fd, struct disk_segment *h, struct err *e)
+{
+    unsigned char page[DISK_PAGE];
+    header_write(h, page);
+    struct iovec iov = {.iov_base = page, .iov_len = sizeof(page)};
+    if (!file_write_all(s->ops, fd, &iov, 1, 0, e))
+        return false;
+    if (s->ops->fdatasync(fd) != 0)
+        return err_set(e, ERR_SYSTEM, errno, "cannot sync a segment's header");
+    return true;
+}
+
 /* Under the lock (or before threads run): puts a segment into its slot. */
 static struct segment *segment_add(struct spool *s, unsigned slot, int fd)
 {
@@ -94,6 +106,14 @@ static void learn_ends(struct spool *s, const struct disk_segment *h)
     }
 }
 
+/* What was written as free may not be on disk yet, if the last process was killed just then.
+ * Written again, because a sync that fails now would say nothing of it the next time. */
+static bool free_for_sure(struct spool *s, int fd, struct disk_segment *h, struct err *e)
+{
+    h->use++;
+    return write_header(s, fd, h, e);
+}
+
 static bool load_one(struct spool *s, const char *name, struct disk_segment *h, bool *keep,
                      struct err *e)
 {
@@ -126,11 +146,9 @@ static bool load_one(struct spool *s, const char *name, struct disk_segment *h, 
     }
     bool right_size = fstat(fd, &st) == 0 && v == HEADER_VALID && (uint64_t)st.st_size == h->size;
     bool useful = right_size && (h->state == DISK_IN_USE || h->size == s->conf.segment_bytes);
-    /* What was written as free may not be on disk yet, if the last process was killed just then. */
-    if (useful && h->state == DISK_FREE && s->ops->fdatasync(fd) != 0) {
-        ok = err_set(e, ERR_SYSTEM, errno, "cannot sync %s", path);
+    if (useful && h->state == DISK_FREE && !free_for_sure(s, fd, h, e)) {
         s->ops->close(fd);
-        return ok;
+        return err_wrap(e, "%s", path);
     }
     if (useful) {
         segment_adopt(s, (unsigned)slot, fd, h);
@@ -194,18 +212,6 @@ void segments_free(struct spool *s)
     mem_free(s->segment);
     s->segment = NULL;
     s->n_segment = 0;
-}
-
-static bool write_header(struct spool *s, int fd, struct disk_segment *h, struct err *e)
-{
-    unsigned char page[DISK_PAGE];
-    header_write(h, page);
-    struct iovec iov = {.iov_base = page, .iov_len = sizeof(page)};
-    if (!file_write_all(s->ops, fd, &iov, 1, 0, e))
-        return false;
-    if (s->ops->fdatasync(fd) != 0)
-        return err_set(e, ERR_SYSTEM, errno, "cannot sync a segment's header");
-    return true;
 }
 
 static bool write_zeros(struct spool *s, int fd, struct err *e)
@@ -300,6 +306,7 @@ struct segment *segment_take(struct spool *s)
         random_bytes(&g->salt, sizeof(g->salt));
         g->end = 0;
         g->broken = g->damaged = g->old = g->unread = g->begun = false;
+        g->kept = g->unsure = false;
         g->living = g->living_bytes = 0;
         g->retry_ms = 0;
         g->read_errors = 0;
@@ -311,10 +318,12 @@ struct segment *segment_take(struct spool *s)
     return NULL;
 }
 
-/* Its end is known and may be needed: while its header as a free one is not on disk, it counts. */
+/* Its end is known and may be needed: while its header as a free one is not on disk, it counts. Of
+ * one that could not be synced nobody knows where it will end. */
 static bool is_ended(const struct segment *g)
 {
-    return g != NULL && g->end != 0 && (g->state == SEGMENT_SEALED || g->state == SEGMENT_FREEING);
+    return g != NULL && g->end != 0 && (g->broken || !g->unsure) &&
+           (g->state == SEGMENT_SEALED || g->state == SEGMENT_FREEING);
 }
 
 void segment_use_page(struct spool *s, struct segment *g, unsigned char *page)

@@ -50,6 +50,9 @@ struct segment {
     bool old;     /* of an earlier process */
     bool damaged; /* recovery found damage in it: emptied soon, so that the alarm comes once */
     bool unread;  /* a read failed in it: kept aside instead of being used again */
+    bool kept;    /* for the next start: neither freed nor compacted before */
+    bool unsure;  /* what recovery saw in it may not be on disk: older segments stay until nothing
+                     lives in it */
     unsigned pins;
     uint64_t living, living_bytes;
     int64_t changed_ms;     /* when `living` last fell */
@@ -286,6 +289,9 @@ void quarantine_message(struct spool *s, uint64_t id, const char *why);
 /* Copies [from, to) of the segment to quarantine/. Keeper or recovery. */
 void quarantine_bytes(struct spool *s, const struct segment *g, uint64_t from, uint64_t to,
                       const char *name);
+
+/* Recovery: what was read of a segment is read so often if the disk fails. */
+#define READ_TRIES 3
 
 /* How often the keeper looks at the disk and tries again; tests set less. */
 extern _Atomic int keeper_poll_ms;

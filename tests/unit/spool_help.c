@@ -223,7 +223,7 @@ void settle(struct rig *r)
 
 int read_back(struct rig *r, uint64_t id, uint64_t size, uint32_t n_rcpt)
 {
-    struct err e;
+    struct err e = {0};
     char want[8192], have[8192], envelope[64];
     struct spool_reader *rd = spool_reader_open(r->s, id, &e);
     if (rd == NULL)
@@ -240,7 +240,7 @@ int read_back(struct rig *r, uint64_t id, uint64_t size, uint32_t n_rcpt)
         off += got;
     }
     spool_reader_close(&rd);
-    return ok ? 0 : 2;
+    return ok ? 0 : e.class == ERR_SYSTEM ? 3 : 2;
 }
 
 bool wait_for_free(struct rig *r, uint64_t n)

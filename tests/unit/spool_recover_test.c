@@ -95,7 +95,8 @@ static void test_file_of_a_record_that_cannot_be_read(void **state)
     end(&r);
 }
 
-/* Its record is damaged and goes to quarantine/: the content is whole, and stays for who mends it. */
+/* Its record is damaged and goes to quarantine/: the content is whole, and stays for who mends it.
+ */
 static void test_file_of_a_damaged_record(void **state)
 {
     (void)state;
@@ -136,9 +137,280 @@ static void test_file_of_a_segment_set_aside(void **state)
     end(&r);
 }
 
+/* ---- reads that fail in recovery ---- */
+
+/* A segment that is over and one after it, which says so. Closed afterwards. */
+static void two_segments(struct rig *r, uint64_t id[6])
+{
+    for (size_t i = 0; i < 6; i++) {
+        id[i] = spool_next_id(r->s);
+        assert_int_equal(append(r, id[i], 1, i == 2 ? 300 : 14000), SPOOL_OK);
+    }
+}
+
+/* Once: nothing comes of it. */
+static void test_read_that_fails_once(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct seen_list l;
+    char name[32];
+    uint64_t id[6], n;
+    begin_recovered(&r);
+    two_segments(&r, id);
+    uint64_t off = place_of(&r, id[2], name);
+    for (n = 1; n < 60; n++) {
+        rig_close(&r);
+        rig_open(&r);
+        if (n % 4 == 0)
+            sim_fail_reads_at(name, off, 2);
+        else
+            sim_fail_read(n);
+        rig_recover(&r, &l);
+        assert_int_equal(l.n, 6);
+        assert_int_equal(l.stats.quarantined, 0);
+        seen_free(&l);
+        sim_fail_read(0);
+    }
+    assert_int_equal(entries_in(&r, "quarantine"), 0);
+    end(&r);
+}
+
+/* For the whole time: what could not be read is there at the next start, and what ended is over. */
+static void test_reads_that_fail_in_one_run(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct seen_list l;
+    struct spool_status st;
+    char name[32];
+    uint64_t id[6];
+    begin_recovered(&r);
+    two_segments(&r, id);
+    uint64_t off = place_of(&r, id[2], name);
+    rig_close(&r);
+    sim_fail_reads_at(name, off, UINT_MAX);
+    rig_open(&r);
+    rig_recover(&r, &l);
+    assert_null(seen_find(&l, id[2]));
+    assert_int_equal(l.stats.quarantined, 0);
+    spool_status(r.s, &st);
+    assert_non_null(strstr(st.last_error, "for the next start"));
+    for (size_t i = 0; i < l.n; i++)
+        mark(&r, l.v[i].id, 0, SPOOL_MARK_DELIVERED);
+    assert_true(l.n == 5); /* the bytes behind it are read */
+    seen_free(&l);
+    settle(&r);
+    rig_close(&r);
+    sim_fail_reads_at(name, off, 0);
+    rig_open(&r);
+    rig_recover(&r, &l);
+    assert_int_equal(l.n, 1);
+    assert_int_equal(read_back(&r, id[2], 300, 1), 0);
+    assert_int_equal(entries_in(&r, "quarantine"), 0);
+    seen_free(&l);
+    end(&r);
+}
+
+/* The record is read well with the log and badly for the report. */
+static struct {
+    off_t off;
+    unsigned seen; /* reads of it */
+    unsigned from; /* these fail, from 1 */
+} spot;
+
+static ssize_t pread_report(int fd, void *p, size_t n, off_t off)
+{
+    if (off <= spot.off && spot.off < off + (off_t)n && ++spot.seen >= spot.from) {
+        errno = EIO;
+        return -1;
+    }
+    return sim_ops.pread(fd, p, n, off);
+}
+
+static void test_report_that_cannot_be_read(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct seen_list l;
+    struct file_ops ops = sim_ops;
+    char name[32];
+    begin_recovered(&r);
+    uint64_t id = spool_next_id(r.s);
+    assert_int_equal(append(&r, id, 1, 300), SPOOL_OK);
+    spot.off = (off_t)place_of(&r, id, name);
+    rig_close(&r);
+    ops.pread = pread_report;
+    r.ops = &ops;
+    spot.from = UINT_MAX;
+    for (int round = 0; round < 2; round++) { /* the first only counts */
+        spot.seen = 0;
+        rig_open(&r);
+        rig_recover(&r, &l);
+        assert_int_equal(l.n, round == 0 ? 1 : 0);
+        assert_int_equal(l.stats.quarantined, 0);
+        seen_free(&l);
+        rig_close(&r);
+        spot.from = spot.seen; /* the last is the report's */
+    }
+    r.ops = &sim_ops;
+    rig_open(&r);
+    rig_recover(&r, &l);
+    assert_int_equal(l.n, 1);
+    assert_int_equal(read_back(&r, id, 300, 1), 0);
+    seen_free(&l);
+    end(&r);
+}
+
+/* ---- a sync that fails in recovery ---- */
+
+#define LAID 8 /* ways in which a power failure may leave the disk */
+
+/* A disk that is killed when a copy was written and before it is synced. */
+static struct {
+    _Atomic bool armed, done;
+    char base[256];
+    unsigned n; /* folders laid down */
+} crash;
+
+static void lay_down_killed(void *arg)
+{
+    (void)arg;
+    char to[300];
+    snprintf(to, sizeof(to), "%s/%u", crash.base, ++crash.n);
+    sim_lay_down(to, false);
+    atomic_store(&crash.done, true);
+}
+
+static void lay_down_powerless(void *arg)
+{
+    (void)arg;
+    char to[300];
+    for (unsigned i = 0; i < LAID; i++) {
+        snprintf(to, sizeof(to), "%s/%u", crash.base, ++crash.n);
+        sim_lay_down(to, true);
+    }
+    atomic_store(&crash.done, true);
+}
+
+static bool holds_copy(const struct iovec *v)
+{
+    struct disk_record h;
+    for (size_t at = 0; at + sizeof(h) <= v->iov_len; at += DISK_ALIGN) {
+        memcpy(&h, (const char *)v->iov_base + at, sizeof(h));
+        if (h.magic == DISK_RECORD_MAGIC && (h.flags & DISK_COPY) != 0)
+            return true;
+    }
+    return false;
+}
+
+static ssize_t pwritev_kill_at_copy(int fd, const struct iovec *iov, int n, off_t off)
+{
+    bool copy = holds_copy(&iov[0]);
+    ssize_t r = sim_ops.pwritev(fd, iov, n, off);
+    if (copy && atomic_exchange(&crash.armed, false))
+        sim_hook_at(1, lay_down_killed, NULL);
+    return r;
+}
+
+/* The disk of `r` becomes the n-th folder below where it began, from 0. */
+static void use_folder(struct rig *r, unsigned n)
+{
+    rig_close(r);
+    sim_end();
+    snprintf(r->dir, sizeof(r->dir), "%.240s/%u", crash.base, n);
+    sim_begin(r->dir, n);
+}
+
+static void begin_in_folders(struct rig *r)
+{
+    begin(r);
+    snprintf(crash.base, sizeof(crash.base), "%s", r->dir);
+    crash.n = 0;
+    atomic_store(&crash.done, false);
+    use_folder(r, 0);
+}
+
+static void end_in_folders(struct rig *r)
+{
+    rig_close(r);
+    snprintf(r->dir, sizeof(r->dir), "%s", crash.base);
+    sim_forget();
+    end(r);
+}
+
+static void wait_for_crash(struct rig *r)
+{
+    while (!atomic_load(&crash.done))
+        chan_wait(r->reply, 2);
+    atomic_store(&crash.done, false);
+}
+
+/* A message and what fills its segment; then only the message lives there, and is copied. A kill
+ * comes before the copy is synced. */
+static uint64_t killed_at_copy(struct rig *r)
+{
+    struct seen_list l;
+    struct file_ops ops = sim_ops;
+    uint64_t id[5];
+    ops.pwritev = pwritev_kill_at_copy;
+    r->ops = &ops;
+    rig_open(r);
+    rig_recover(r, &l);
+    seen_free(&l);
+    for (size_t i = 0; i < ARRAY_LEN(id); i++)
+        assert_int_equal(append(r, id[i] = spool_next_id(r->s), 1, i == 0 ? 300 : 14000), SPOOL_OK);
+    settle(r);
+    atomic_store(&crash.armed, true);
+    for (size_t i = 1; i < ARRAY_LEN(id); i++)
+        mark(r, id[i], 0, SPOOL_MARK_DELIVERED);
+    settle(r);
+    wait_for_crash(r);
+    rig_close(r);
+    r->ops = &sim_ops;
+    return id[0];
+}
+
+/* The copy's sync fails: the older segment may be freed when the message was copied once more, and
+ * not before. */
+static void test_source_of_a_copy_that_cannot_be_synced(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct seen_list l;
+    begin_in_folders(&r);
+    uint64_t id = killed_at_copy(&r);
+    use_folder(&r, 1);
+    r.conf.compact_below = 0; /* no other reason to copy it */
+    rig_open(&r);
+    assert_true(wait_for_free(&r, 2));
+    sim_fail_at(1, EIO);
+    rig_recover(&r, &l);
+    assert_true(sim_has_failed());
+    assert_non_null(seen_find(&l, id));
+    seen_free(&l);
+    assert_true(wait_for_free(&r, 3));
+    sim_hook_at(1, lay_down_powerless, NULL);
+    settle(&r);
+    wait_for_crash(&r);
+    for (unsigned i = 0; i < LAID; i++) {
+        use_folder(&r, 2 + i);
+        rig_open(&r);
+        rig_recover(&r, &l);
+        assert_non_null(seen_find(&l, id));
+        assert_int_equal(read_back(&r, id, 300, 1), 0);
+        seen_free(&l);
+    }
+    end_in_folders(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_read_that_fails_once),
+        cmocka_unit_test(test_reads_that_fail_in_one_run),
+        cmocka_unit_test(test_report_that_cannot_be_read),
+        cmocka_unit_test(test_source_of_a_copy_that_cannot_be_synced),
         cmocka_unit_test(test_file_of_a_record_that_cannot_be_read),
         cmocka_unit_test(test_file_of_a_damaged_record),
         cmocka_unit_test(test_file_of_a_segment_set_aside),
