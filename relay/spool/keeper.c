@@ -223,7 +223,7 @@ static bool put_aside(struct spool *s, struct segment *g, struct err *e)
     char from[PATH_MAX], to[PATH_MAX], name[64], dir[PATH_MAX];
     snprintf(name, sizeof(name), "%08u", g->slot);
     spool_path(s, from, "segment", name);
-    snprintf(name, sizeof(name), "segment-%" PRIu64, g->seq);
+    snprintf(name, sizeof(name), "segment-%" PRIu64 "-%" PRIu64, g->epoch, g->seq);
     if (s->ops->rename(from, spool_path(s, to, "quarantine", name)) != 0)
         return err_set(e, ERR_SYSTEM, errno, "cannot move %s to %s", from, to);
     return file_sync_dir(s->ops, spool_path(s, dir, "quarantine", ""), e) &&

@@ -1,7 +1,9 @@
 /*
  * quarantine.c - what was on disk for sure and is damaged now: its bytes are copied to quarantine/
  * as they are, for a person; the message is never read again and a mark removes it from the log. An
- * alarm is raised for each. Copying is best effort: the disk that damaged it may not give it back.
+ * alarm is raised for each. A page that the disk does not give back becomes a hole. But what it
+ * gives must be on disk in quarantine/ before the log lets go of it: if there is no room for that,
+ * the segment stays as it is until the next start.
  */
 #include "relay/spool/spool_int.h"
 
@@ -15,34 +17,52 @@
 
 #define PIECE (256u * 1024)
 
-static void copy_out(const struct file_ops *ops, int from_fd, uint64_t from, uint64_t to, int fd)
+static bool copy_out(const struct file_ops *ops, int from_fd, uint64_t from, uint64_t to, int fd,
+                     struct err *e)
 {
     char *piece = mem_alloc(PIECE);
-    uint64_t at = 0;
-    while (from < to) {
-        size_t want = to - from < PIECE ? (size_t)(to - from) : PIECE, got = 0;
-        bool ok = file_read_at(ops, from_fd, piece, want, (off_t)from, &got, NULL);
+    bool ok = true;
+    for (uint64_t at = from; ok && at < to;) {
+        size_t want = to - at < PIECE ? (size_t)(to - at) : PIECE, got = 0;
+        bool all = file_read_at(ops, from_fd, piece, want, (off_t)at, &got, NULL);
         struct iovec iov = {.iov_base = piece, .iov_len = got};
-        file_write_all(ops, fd, &iov, 1, (off_t)at, NULL);
-        if (!ok || got < want)
-            break;
-        from += got;
+        ok = file_write_all(ops, fd, &iov, 1, (off_t)(at - from), e);
         at += got;
+        if (!all)
+            at = at / DISK_PAGE * DISK_PAGE + DISK_PAGE;
+        else if (got < want)
+            break; /* the file is shorter than it was */
     }
     mem_free(piece);
-    ops->fdatasync(fd);
+    if (ok && ops->fdatasync(fd) != 0)
+        ok = err_set(e, ERR_SYSTEM, errno, "cannot sync");
+    return ok;
 }
 
-void quarantine_bytes(struct spool *s, const struct segment *g, uint64_t from, uint64_t to,
-                      const char *name)
+bool quarantine_bytes(struct spool *s, const struct segment *g, uint64_t from, uint64_t to,
+                      const char *name, struct err *e)
 {
-    char path[PATH_MAX];
+    char path[PATH_MAX], dir[PATH_MAX];
+    /* if it is there an earlier process began with the same bytes */
     int fd = s->ops->open(spool_path(s, path, "quarantine", name),
-                          O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+                          O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0)
-        return; /* it is there from an earlier start, or there is no room: the alarm tells */
-    copy_out(s->ops, g->fd, from, to, fd);
+        return err_set(e, ERR_SYSTEM, errno, "cannot create %s", path);
+    bool ok = copy_out(s->ops, g->fd, from, to, fd, e);
     s->ops->close(fd);
+    if (!ok)
+        err_wrap(e, "%s", path);
+    return ok && file_sync_dir(s->ops, spool_path(s, dir, "quarantine", ""), e);
+}
+
+void quarantine_failed(struct spool *s, struct segment *g, struct err *e)
+{
+    err_wrap(e, "segment %08u stays as it is, what is damaged in it could not be set aside",
+             g->slot);
+    spool_alarm(s, "spool-quarantine-failed", NULL, e);
+    spool_lock(s);
+    g->kept = true;
+    spool_unlock(s);
 }
 
 struct bad_node {
@@ -53,23 +73,34 @@ struct bad_node {
     bool is_large;
 };
 
+static bool set_file_aside(struct spool *s, uint64_t id, const char *text, struct err *e)
+{
+    char name[32], from[PATH_MAX], to[PATH_MAX];
+    snprintf(name, sizeof(name), "%s.large", text);
+    spool_large_path(s, from, id);
+    spool_path(s, to, "quarantine", name);
+    if (s->ops->rename(from, to) != 0 && errno != ENOENT) /* that it is missing may be the damage */
+        return err_set(e, ERR_SYSTEM, errno, "cannot move %s to %s", from, to);
+    return file_sync_dir(s->ops, spool_path(s, to, "quarantine", ""), e) &&
+           file_sync_dir(s->ops, spool_path(s, from, "large", ""), e);
+}
+
 /* On the keeper's thread. */
 static void run_bad(struct chan_node *n)
 {
     struct bad_node *b = CONTAINER_OF(n, struct bad_node, node);
     struct spool *s = b->s;
-    char text[14], from[PATH_MAX], to[PATH_MAX];
-    spool_id_text(b->id, text);
-    quarantine_bytes(s, b->g, b->from, b->to, text);
-    if (b->is_large) {
-        char name[32];
-        snprintf(name, sizeof(name), "%s.large", text);
-        spool_large_path(s, from, b->id);
-        s->ops->rename(from, spool_path(s, to, "quarantine", name));
-    }
-    segment_unpin(s, b->g);
     struct spool_mark m = {.id = b->id, .rcpt = SPOOL_RCPT_ALL, .kind = SPOOL_MARK_REMOVED};
-    spool_mark(s, &m, 1);
+    struct err e;
+    char text[14];
+    spool_id_text(b->id, text);
+    bool ok = quarantine_bytes(s, b->g, b->from, b->to, text, &e) &&
+              (!b->is_large || set_file_aside(s, b->id, text, &e));
+    if (!ok)
+        quarantine_failed(s, b->g, &e);
+    segment_unpin(s, b->g);
+    if (ok)
+        spool_mark(s, &m, 1);
     mem_free(b);
 }
 
@@ -97,7 +128,7 @@ void quarantine_message(struct spool *s, uint64_t id, const char *why)
     char text[14];
     struct err alarm;
     spool_id_text(id, text);
-    err_set(&alarm, ERR_CORRUPT, 0, "message %s is damaged on disk (%s); it is in quarantine/",
+    err_set(&alarm, ERR_CORRUPT, 0, "message %s is damaged on disk (%s); it goes to quarantine/",
             text, why);
     spool_alarm(s, "spool-message-damaged", text, &alarm);
     stats_inc(STAT_spool_quarantined);

@@ -114,14 +114,13 @@ static size_t replay_one(struct spool *s, const struct parsed *p, size_t at)
 
 static void report_damage(struct recovery *k, struct segment *g, const struct range *d)
 {
-    char name[64];
-    struct err alarm;
-    snprintf(name, sizeof(name), "log-%" PRIu64 "-%" PRIu64, g->seq, d->from);
-    quarantine_bytes(k->s, g, d->from, d->to, name);
+    char name[80];
+    struct err alarm, e;
+    snprintf(name, sizeof(name), "log-%" PRIu64 "-%" PRIu64 "-%" PRIu64, g->epoch, g->seq, d->from);
+    bool safe = quarantine_bytes(k->s, g, d->from, d->to, name, &e);
     err_set(&alarm, ERR_CORRUPT, 0,
-            "segment %08u is damaged from %" PRIu64 " to %" PRIu64
-            "; the bytes are in quarantine/%s",
-            g->slot, d->from, d->to, name);
+            "segment %08u is damaged from %" PRIu64 " to %" PRIu64 "; the bytes %s quarantine/%s",
+            g->slot, d->from, d->to, safe ? "are in" : "could not be copied to", name);
     spool_alarm(k->s, "spool-log-damaged", NULL, &alarm);
     stats_inc(STAT_spool_quarantined);
     spool_lock(k->s);
@@ -129,6 +128,8 @@ static void report_damage(struct recovery *k, struct segment *g, const struct ra
     g->damaged = true;
     spool_unlock(k->s);
     k->unsure = true;
+    if (!safe)
+        quarantine_failed(k->s, g, &e);
     k->stats->quarantined++;
 }
 

@@ -90,6 +90,7 @@ static void segment_adopt(struct spool *s, unsigned slot, int fd, const struct d
     g->old = true;
     g->seq = h->seq;
     g->salt = h->salt;
+    g->epoch = h->epoch;
     if (h->seq >= s->next_seq)
         s->next_seq = h->seq + 1;
 }
@@ -164,7 +165,10 @@ static bool load_one(struct spool *s, const char *name, struct disk_segment *h, 
     char aside[PATH_MAX], aside_name[64];
     struct err alarm;
     snprintf(aside_name, sizeof(aside_name), "segment-%.8s-%lld", name, (long long)st.st_ino);
-    s->ops->rename(path, spool_path(s, aside, "quarantine", aside_name));
+    if (s->ops->rename(path, spool_path(s, aside, "quarantine", aside_name)) != 0)
+        return err_set(e, ERR_SYSTEM, errno,
+                       "the header of %s is damaged, and the file cannot be moved to %s", path,
+                       aside);
     err_set(&alarm, ERR_CORRUPT, 0, "the header of %s is damaged; the file is now %s", path, aside);
     spool_alarm(s, "spool-segment-damaged", NULL, &alarm);
     s->quarantined++;
@@ -195,7 +199,8 @@ bool segments_load(struct spool *s, uint64_t *max_epoch, struct err *e)
         learn_ends(s, &heads[i]);
     mem_free(heads);
     /* ... and a segment that was put aside must stay there */
-    return ok && file_sync_dir(s->ops, spool_path(s, path, "segment", ""), e);
+    return ok && file_sync_dir(s->ops, spool_path(s, path, "quarantine", ""), e) &&
+           file_sync_dir(s->ops, spool_path(s, path, "segment", ""), e);
 }
 
 void segments_free(struct spool *s)
@@ -303,6 +308,7 @@ struct segment *segment_take(struct spool *s)
         g->state = SEGMENT_ACTIVE;
         g->use++;
         g->seq = s->next_seq++;
+        g->epoch = s->epoch;
         random_bytes(&g->salt, sizeof(g->salt));
         g->end = 0;
         g->broken = g->damaged = g->old = g->unread = g->begun = false;

@@ -45,6 +45,7 @@ struct segment {
     int fd;
     enum segment_state state;
     uint64_t use, seq, salt, size;
+    uint64_t epoch; /* of the process that took it into use: with seq, a name that is used once */
     uint64_t end; /* of a sealed segment; 0 = not known yet (recovery tells) */
     bool broken;  /* bytes behind `end` were refused and must stay void */
     bool old;     /* of an earlier process */
@@ -286,9 +287,11 @@ bool compact_one(struct spool *s);
  * thread.
  */
 void quarantine_message(struct spool *s, uint64_t id, const char *why);
-/* Copies [from, to) of the segment to quarantine/. Keeper or recovery. */
-void quarantine_bytes(struct spool *s, const struct segment *g, uint64_t from, uint64_t to,
-                      const char *name);
+/* Copies [from, to) of the segment to quarantine/ and syncs it. Keeper or recovery. */
+bool quarantine_bytes(struct spool *s, const struct segment *g, uint64_t from, uint64_t to,
+                      const char *name, struct err *e);
+/* ... what to do if that fails: tells, and keeps the segment. */
+void quarantine_failed(struct spool *s, struct segment *g, struct err *e);
 
 /* Recovery: what was read of a segment is read so often if the disk fails. */
 #define READ_TRIES 3

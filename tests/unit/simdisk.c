@@ -518,7 +518,7 @@ static int end_op(int r)
 
 static int sim_open(const char *path, int flags, mode_t mode)
 {
-    if (!begin_op((flags & O_CREAT) != 0))
+    if (!begin_op((flags & O_CREAT) != 0 && access(path, F_OK) != 0))
         return end_op(-1);
     const char *name = below_root(path);
     /* what reaches the disk when is decided here; O_DIRECT would only forbid torn writes */

@@ -279,3 +279,26 @@ uint64_t place_of(struct rig *r, uint64_t id, char name[32])
     spool_unlock(r->s);
     return off;
 }
+
+uint64_t seq_of(struct rig *r, uint64_t id)
+{
+    spool_lock(r->s);
+    const struct entry *e = table_find(&r->s->table, id);
+    ASSERT(e != NULL);
+    uint64_t seq = r->s->segment[e->slot]->seq;
+    spool_unlock(r->s);
+    return seq;
+}
+
+bool wait_until_free(struct rig *r, uint64_t seq)
+{
+    int64_t until = clock_mono_ms() + 5000;
+    bool used = true;
+    while (used && clock_mono_ms() < until) {
+        chan_wait(r->reply, 2);
+        spool_lock(r->s);
+        used = segment_by_seq(r->s, seq) != NULL;
+        spool_unlock(r->s);
+    }
+    return !used;
+}

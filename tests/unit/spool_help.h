@@ -69,5 +69,9 @@ bool wait_for_free(struct rig *r, uint64_t n);
 size_t entries_in(const struct rig *r, const char *sub);
 /* Where the record of a living message lies; the name of its segment's file, below the folder. */
 uint64_t place_of(struct rig *r, uint64_t id, char name[32]);
+/* The number of its segment in the log. */
+uint64_t seq_of(struct rig *r, uint64_t id);
+/* Waits until that segment is free; false: not within 5 s. */
+bool wait_until_free(struct rig *r, uint64_t seq);
 
 #endif

@@ -236,6 +236,7 @@ static void test_report_that_cannot_be_read(void **state)
     struct file_ops ops = sim_ops;
     char name[32];
     begin_recovered(&r);
+    r.conf.compact_below = 0; /* it stays where it is */
     uint64_t id = spool_next_id(r.s);
     assert_int_equal(append(&r, id, 1, 300), SPOOL_OK);
     spot.off = (off_t)place_of(&r, id, name);
@@ -404,12 +405,153 @@ static void test_source_of_a_copy_that_cannot_be_synced(void **state)
     end_in_folders(&r);
 }
 
+/* ---- what is damaged is kept for a person ---- */
+
+static void damage(struct rig *r, uint64_t id)
+{
+    char name[32];
+    uint64_t off = place_of(r, id, name);
+    poke(r, name, off + sizeof(struct disk_record), "x", 1);
+}
+
+/* There is no room in quarantine/: the segment is not used again before there was; a younger one
+ * is.
+ */
+static void test_no_room_in_quarantine(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct seen_list l;
+    uint64_t id[6];
+    begin_recovered(&r);
+    two_segments(&r, id);
+    uint64_t seq = seq_of(&r, id[5]);
+    damage(&r, id[1]);
+    for (size_t i = 0; i < ARRAY_LEN(id); i++)
+        mark(&r, id[i], 0, SPOOL_MARK_DELIVERED);
+    rig_close(&r);
+    sim_disk_full(true);
+    rig_open(&r);
+    rig_recover(&r, &l);
+    seen_free(&l);
+    assert_true(wait_until_free(&r, seq));
+    rig_close(&r);
+    sim_disk_full(false);
+    assert_int_equal(entries_in(&r, "quarantine"), 0);
+    rig_open(&r);
+    rig_recover(&r, &l);
+    assert_int_equal(l.stats.quarantined, 1);
+    seen_free(&l);
+    assert_int_equal(entries_in(&r, "quarantine"), 1);
+    end(&r);
+}
+
+/* A segment of another life, with the same place in the log, is damaged at the same place. */
+static void test_names_in_quarantine(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct seen_list l;
+    begin_recovered(&r);
+    for (size_t n = 1; n <= 3; n++) {
+        uint64_t id = spool_next_id(r.s);
+        assert_int_equal(append(&r, id, 1, 300), SPOOL_OK);
+        assert_int_equal(append(&r, spool_next_id(r.s), 1, 300), SPOOL_OK);
+        damage(&r, id);
+        rig_reopen(&r, &l);
+        assert_int_equal(l.n, 1);
+        mark(&r, l.v[0].id, 0, SPOOL_MARK_DELIVERED);
+        settle(&r);
+        seen_free(&l);
+        assert_int_equal(entries_in(&r, "quarantine"), n);
+        rig_reopen(&r, &l);
+        assert_int_equal(l.n, 0);
+        seen_free(&l);
+        assert_true(wait_for_free(&r, 3));
+        rig_reopen(&r, &l); /* all are free: the numbers begin again */
+        seen_free(&l);
+    }
+    end(&r);
+}
+
+static int rename_fails(const char *from, const char *to)
+{
+    if (strstr(to, "quarantine") == NULL)
+        return sim_ops.rename(from, to);
+    errno = EIO;
+    return -1;
+}
+
+/* A segment with a damaged header that cannot be moved is not written over. */
+static void test_segment_that_cannot_be_set_aside(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct seen_list l;
+    struct err e;
+    struct file_ops ops = sim_ops;
+    char name[32];
+    uint64_t off;
+    begin_recovered(&r);
+    one_large(&r, name, &off);
+    poke(&r, name, 16, "damage", 6);
+    poke(&r, name, DISK_COPY_AT + 16, "damage", 6);
+    ops.rename = rename_fails;
+    assert_null(spool_open(&r.conf, &ops, &e));
+    assert_non_null(strstr(e.text, "cannot be moved"));
+    rig_open(&r);
+    rig_recover(&r, &l);
+    seen_free(&l);
+    assert_int_equal(entries_in(&r, "quarantine"), 1);
+    end(&r);
+}
+
+/* The log lets go of a message only when its bytes are on disk in quarantine/. */
+static void test_quarantine_after_a_power_failure(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct seen_list l;
+    char name[32];
+    uint64_t off;
+    begin_in_folders(&r);
+    rig_open(&r);
+    rig_recover(&r, &l);
+    seen_free(&l);
+    uint64_t id = spool_next_id(r.s);
+    assert_int_equal(append_large(&r, id, 1, 40000), SPOOL_OK);
+    off = place_of(&r, id, name);
+    poke(&r, name, off + sizeof(struct disk_record), "x", 1);
+    assert_int_equal(read_back(&r, id, 40000, 1), 2);
+    while (entries_in(&r, "large") != 0) /* until it was moved */
+        chan_wait(r.reply, 1);
+    struct spool_status st;
+    do { /* ... and its mark was taken */
+        chan_wait(r.reply, 1);
+        spool_status(r.s, &st);
+    } while (st.messages != 0);
+    settle(&r);
+    settle(&r);
+    sim_hook_at(1, lay_down_powerless, NULL);
+    settle(&r);
+    wait_for_crash(&r);
+    for (unsigned i = 0; i < LAID; i++) {
+        use_folder(&r, 1 + i);
+        assert_int_equal(entries_in(&r, "quarantine"), 2);
+    }
+    end_in_folders(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_read_that_fails_once),
         cmocka_unit_test(test_reads_that_fail_in_one_run),
         cmocka_unit_test(test_report_that_cannot_be_read),
+        cmocka_unit_test(test_no_room_in_quarantine),
+        cmocka_unit_test(test_names_in_quarantine),
+        cmocka_unit_test(test_segment_that_cannot_be_set_aside),
+        cmocka_unit_test(test_quarantine_after_a_power_failure),
         cmocka_unit_test(test_source_of_a_copy_that_cannot_be_synced),
         cmocka_unit_test(test_file_of_a_record_that_cannot_be_read),
         cmocka_unit_test(test_file_of_a_damaged_record),
