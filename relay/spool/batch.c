@@ -350,6 +350,14 @@ bool batch_put(struct spool *s, struct batch *b, struct segment *g, struct err *
     return true;
 }
 
+void batch_synced(struct spool *s, struct segment *g, uint64_t end)
+{
+    g->synced = end;
+    s->commit.end_unsaid = false;
+    if (!atomic_load_explicit(&g->on_disk, memory_order_relaxed))
+        atomic_store(&g->on_disk, true);
+}
+
 bool batch_write(struct spool *s, struct batch *b, struct segment *g, struct err *e)
 {
     if (!batch_put(s, b, g, e))
@@ -360,7 +368,6 @@ bool batch_write(struct spool *s, struct batch *b, struct segment *g, struct err
     if (!batch_sync(s, g, g->fd, e))
         return false;
     flight_note_sync(&s->commit, (clock_mono_ns() - began) / 1000);
-    g->synced = b->end;
-    s->commit.end_unsaid = false;
+    batch_synced(s, g, b->end);
     return true;
 }

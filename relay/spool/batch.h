@@ -50,5 +50,7 @@ bool batch_put(struct spool *s, struct batch *b, struct segment *g, struct err *
 bool batch_sync(struct spool *s, const struct segment *g, int fd, struct err *e);
 /* The two, the sync only if b->sync. On success the segment's synced has moved, too. */
 bool batch_write(struct spool *s, struct batch *b, struct segment *g, struct err *e);
+/* All of g before `end` is on disk. */
+void batch_synced(struct spool *s, struct segment *g, uint64_t end);
 
 #endif

@@ -284,7 +284,7 @@ void commit_segment_failed(struct spool *s, const struct err *e)
             return;
         spool_fault(s, "spool-write-failed", &again);
         stats_inc(STAT_spool_sync_errors);
-        end_segment(s, c->active, DISK_RECORDS_BEGIN, true);
+        end_segment(s, c->active, DISK_RECORDS_BEGIN, false); /* nothing was behind its header */
     }
 }
 

@@ -164,8 +164,7 @@ static void end_first(struct spool *s)
     struct flight *f = flight_at(c, 0);
     c->first_flight = (c->first_flight + 1) % FLIGHTS;
     c->n_flight--;
-    c->active->synced = f->batch->end;
-    c->end_unsaid = false;
+    batch_synced(s, c->active, f->batch->end);
     c->unsynced.n -= f->marks;
     if (c->unsynced.n != 0)
         memmove(c->unsynced.v, c->unsynced.v + f->marks, c->unsynced.n * sizeof(*c->unsynced.v));

@@ -116,7 +116,7 @@ static bool is_freeable(struct spool *s, const struct segment *g, int64_t now)
     for (unsigned i = 0; i < g->sources.n; i++)
         if (segment_by_seq(s, g->sources.v[i]) != NULL)
             return false;
-    return true;
+    return !segment_is_last_witness(s, g);
 }
 
 /* Under the lock: nothing older may be freed, for what lives there may be a copy of what was older,

@@ -23,11 +23,18 @@
 
 #define ZEROS (256u * 1024)
 
-void seq_set_add(struct seq_set *s, uint64_t seq)
+static bool seq_set_has(const struct seq_set *s, uint64_t seq)
 {
     for (unsigned i = s->n; i-- > 0;)
         if (s->v[i] == seq)
-            return;
+            return true;
+    return false;
+}
+
+void seq_set_add(struct seq_set *s, uint64_t seq)
+{
+    if (seq_set_has(s, seq))
+        return;
     if (s->n == s->cap) {
         s->cap = s->cap < 4 ? 4 : s->cap * 2;
         s->v = mem_realloc(s->v, s->cap * sizeof(*s->v));
@@ -76,6 +83,14 @@ static struct segment *segment_add(struct spool *s, unsigned slot, int fd)
     return g;
 }
 
+static void segment_free(struct segment *g)
+{
+    seq_set_free(&g->targets);
+    seq_set_free(&g->sources);
+    seq_set_free(&g->names);
+    mem_free(g);
+}
+
 static void segment_adopt(struct spool *s, unsigned slot, int fd, const struct disk_segment *h)
 {
     struct segment *g = segment_add(s, slot, fd);
@@ -91,6 +106,7 @@ static void segment_adopt(struct spool *s, unsigned slot, int fd, const struct d
     g->seq = h->seq;
     g->salt = h->salt;
     g->epoch = h->epoch;
+    atomic_store(&g->on_disk, true);
     if (h->seq >= s->next_seq)
         s->next_seq = h->seq + 1;
 }
@@ -98,11 +114,15 @@ static void segment_adopt(struct spool *s, unsigned slot, int fd, const struct d
 /* What other headers say about where g ended. A broken one has refused bytes behind it. */
 static void learn_ends(struct spool *s, const struct disk_segment *h)
 {
+    struct segment *by = segment_by_seq(s, h->seq);
     for (uint32_t i = 0; i < h->n_ended; i++) {
         struct segment *g = segment_by_seq(s, h->ended[i].seq);
         if (g != NULL && h->ended[i].end <= g->size && h->ended[i].end >= DISK_RECORDS_BEGIN) {
             g->end = h->ended[i].end;
-            g->broken |= i != 0 || h->first_broken != 0;
+            bool broken = i != 0 || h->first_broken != 0;
+            g->broken |= broken;
+            if (broken && by != NULL)
+                seq_set_add(&by->names, g->seq);
         }
     }
 }
@@ -210,9 +230,7 @@ void segments_free(struct spool *s)
         if (g == NULL)
             continue;
         s->ops->close(g->fd);
-        seq_set_free(&g->targets);
-        seq_set_free(&g->sources);
-        mem_free(g);
+        segment_free(g);
     }
     mem_free(s->segment);
     s->segment = NULL;
@@ -313,15 +331,21 @@ struct segment *segment_take(struct spool *s)
         g->end = 0;
         g->broken = g->damaged = g->old = g->unread = g->begun = false;
         g->kept = g->unsure = false;
+        atomic_store(&g->on_disk, false);
         g->living = g->living_bytes = 0;
         g->retry_ms = 0;
         g->read_errors = 0;
         g->pos = g->synced = DISK_RECORDS_BEGIN;
         g->batch = 0;
-        g->targets.n = g->sources.n = 0;
+        g->targets.n = g->sources.n = g->names.n = 0;
         return g;
     }
     return NULL;
+}
+
+static bool segment_is_in_use(const struct segment *g)
+{
+    return g->state != SEGMENT_READY && g->state != SEGMENT_LEAVING;
 }
 
 /* Its end is known and may be needed: while its header as a free one is not on disk, it counts. Of
@@ -332,6 +356,21 @@ static bool is_ended(const struct segment *g)
            (g->state == SEGMENT_SEALED || g->state == SEGMENT_FREEING);
 }
 
+/* The latest that has ended before seq; of broken ones only. */
+static struct segment *ended_before(struct spool *s, uint64_t seq, bool broken)
+{
+    struct segment *latest = NULL;
+    for (unsigned i = 0; i < s->n_segment; i++) {
+        struct segment *g = s->segment[i];
+        if (is_ended(g) && g->seq < seq && (g->broken || !broken) &&
+            (latest == NULL || g->seq > latest->seq))
+            latest = g;
+    }
+    return latest;
+}
+
+/* First the segment before, then the broken ones, latest first: what older ones there is no room
+ * for stay named where they are. */
 void segment_use_page(struct spool *s, struct segment *g, unsigned char *page)
 {
     struct disk_segment h = {.state = DISK_IN_USE,
@@ -341,23 +380,34 @@ void segment_use_page(struct spool *s, struct segment *g, unsigned char *page)
                              .size = g->size,
                              .epoch = s->epoch};
     spool_lock(s);
-    struct segment *before = NULL; /* the latest that has ended; first in the list */
-    for (unsigned i = 0; i < s->n_segment; i++) {
-        struct segment *o = s->segment[i];
-        if (is_ended(o) && o != g && (before == NULL || o->seq > before->seq))
-            before = o;
-    }
-    if (before != NULL) {
-        h.first_broken = before->broken;
-        h.ended[h.n_ended++] = (struct disk_ended){before->seq, before->end};
-    }
-    for (unsigned i = 0; i < s->n_segment && h.n_ended < DISK_ENDED_MAX; i++) {
-        struct segment *o = s->segment[i];
-        if (is_ended(o) && o->broken && o != before && o != g)
-            h.ended[h.n_ended++] = (struct disk_ended){o->seq, o->end};
+    g->names.n = 0;
+    struct segment *o = ended_before(s, g->seq, false);
+    h.first_broken = o != NULL && o->broken;
+    while (o != NULL && h.n_ended < DISK_ENDED_MAX) {
+        h.ended[h.n_ended++] = (struct disk_ended){o->seq, o->end};
+        if (o->broken)
+            seq_set_add(&g->names, o->seq);
+        o = ended_before(s, o->seq, true);
     }
     spool_unlock(s);
     header_write(&h, page);
+}
+
+bool segment_is_last_witness(struct spool *s, const struct segment *g)
+{
+    for (unsigned i = 0; i < g->names.n; i++) {
+        uint64_t seq = g->names.v[i];
+        const struct segment *broken = segment_by_seq(s, seq);
+        bool another = broken == NULL || broken == g;
+        for (unsigned k = 0; k < s->n_segment && !another; k++) {
+            const struct segment *o = s->segment[k];
+            another = o != NULL && o != g && o->state != SEGMENT_FREEING && segment_is_in_use(o) &&
+                      atomic_load(&o->on_disk) && seq_set_has(&o->names, seq);
+        }
+        if (!another)
+            return true;
+    }
+    return false;
 }
 
 bool segment_write_free(struct spool *s, struct segment *g, struct err *e)
@@ -371,7 +421,7 @@ struct segment *segment_by_seq(struct spool *s, uint64_t seq)
 {
     for (unsigned i = 0; i < s->n_segment; i++) {
         struct segment *g = s->segment[i];
-        if (g != NULL && g->seq == seq && g->state != SEGMENT_READY && g->state != SEGMENT_LEAVING)
+        if (g != NULL && g->seq == seq && segment_is_in_use(g))
             return g;
     }
     return NULL;
@@ -404,7 +454,5 @@ void segment_remove(struct spool *s, struct segment *g)
     spool_lock(s);
     s->segment[g->slot] = NULL;
     spool_unlock(s);
-    seq_set_free(&g->targets);
-    seq_set_free(&g->sources);
-    mem_free(g);
+    segment_free(g);
 }

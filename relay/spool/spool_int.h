@@ -46,14 +46,14 @@ struct segment {
     enum segment_state state;
     uint64_t use, seq, salt, size;
     uint64_t epoch; /* of the process that took it into use: with seq, a name that is used once */
-    uint64_t end; /* of a sealed segment; 0 = not known yet (recovery tells) */
-    bool broken;  /* bytes behind `end` were refused and must stay void */
-    bool old;     /* of an earlier process */
-    bool damaged; /* recovery found damage in it: emptied soon, so that the alarm comes once */
-    bool unread;  /* a read failed in it: kept aside instead of being used again */
-    bool kept;    /* for the next start: neither freed nor compacted before */
-    bool unsure;  /* what recovery saw in it may not be on disk: older segments stay until nothing
-                     lives in it */
+    uint64_t end;   /* of a sealed segment; 0 = not known yet (recovery tells) */
+    bool broken;    /* bytes behind `end` were refused and must stay void */
+    bool old;       /* of an earlier process */
+    bool damaged;   /* recovery found damage in it: emptied soon, so that the alarm comes once */
+    bool unread;    /* a read failed in it: kept aside instead of being used again */
+    bool kept;      /* for the next start: neither freed nor compacted before */
+    bool unsure;    /* what recovery saw in it may not be on disk: older segments stay until nothing
+                       lives in it */
     unsigned pins;
     uint64_t living, living_bytes;
     int64_t changed_ms;     /* when `living` last fell */
@@ -61,6 +61,8 @@ struct segment {
     unsigned read_errors;   /* in a row, of compaction */
     struct seq_set targets; /* segments that marks in it are about, itself excepted */
     struct seq_set sources; /* segments that copies in it came from */
+    struct seq_set names;   /* broken segments that its header says the end of */
+    _Atomic bool on_disk;   /* its header is, as one in use */
     /* commit thread only, while active */
     uint64_t pos, synced;
     uint32_t batch;
@@ -231,6 +233,9 @@ struct segment *segment_take(struct spool *s);
 bool segment_write_free(struct spool *s, struct segment *g, struct err *e);
 /* Fills `page` with the header for the use that g was taken for. */
 void segment_use_page(struct spool *s, struct segment *g, unsigned char *page);
+/* Under the lock: nothing else on disk says where some broken segment in use ended, which would
+ * then be thought to go on. */
+bool segment_is_last_witness(struct spool *s, const struct segment *g);
 /* Under the lock. */
 struct segment *segment_by_seq(struct spool *s, uint64_t seq);
 void segment_pin(struct segment *g);

@@ -95,7 +95,9 @@ static struct {
         FAIL_RECORD,
         FAIL_REPLACEMENT,
         HOLD_FREE,
-        FAIL_ALL
+        FAIL_ALL,
+        FAIL_ONE,   /* record, and nothing else */
+        KILL_AT_USE /* the disk is laid down before the next segment is taken into use */
     } phase;
     bool freeing;
     char laid[256];
@@ -115,16 +117,31 @@ static bool holds_message(const struct iovec *v)
 
 static bool record_fails(const struct iovec *v)
 {
-    if ((broken.phase != FAIL_RECORD && broken.phase != FAIL_ALL) || !holds_message(v))
+    if ((broken.phase != FAIL_RECORD && broken.phase != FAIL_ONE && broken.phase != FAIL_ALL) ||
+        !holds_message(v))
         return false;
+    if (broken.phase == FAIL_ONE)
+        broken.phase = PLAIN;
     if (broken.phase == FAIL_RECORD)
         broken.phase = FAIL_REPLACEMENT;
     return true;
 }
 
+static void lay_down(void *arg)
+{
+    sim_lay_down(arg, false);
+}
+
 static bool replacement_fails(const struct disk_segment *h)
 {
-    if (broken.phase == PLAIN || broken.phase == FAIL_RECORD || h->magic != DISK_SEGMENT_MAGIC)
+    if (broken.phase == PLAIN || broken.phase == FAIL_RECORD || broken.phase == FAIL_ONE ||
+        h->magic != DISK_SEGMENT_MAGIC)
+        return false;
+    if (broken.phase == KILL_AT_USE && h->state == DISK_IN_USE) {
+        sim_hook_at(1, lay_down, broken.laid);
+        broken.phase = PLAIN;
+    }
+    if (broken.phase == KILL_AT_USE || broken.phase == PLAIN)
         return false;
     if (broken.phase == FAIL_ALL)
         return h->state == DISK_IN_USE;
@@ -164,11 +181,6 @@ static void broken_phase(int phase)
     broken.phase = phase;
     pthread_cond_broadcast(&broken.changed);
     pthread_mutex_unlock(&broken.lock);
-}
-
-static void lay_down(void *arg)
-{
-    sim_lay_down(arg, false);
 }
 
 /* An empty spool on a disk that fails as told by `broken`. */
@@ -233,6 +245,75 @@ static void test_broken_segment_that_is_being_freed(void **state)
     assert_int_equal(append(&r, c, 1, 300), SPOOL_OK);
     reopen_laid(&r, &l);
     assert_null(seen_find(&l, refused)); /* others may be there: not all marks are written yet */
+    end_broken(&r, &l, base);
+}
+
+/* A message lives in a segment that is broken, nothing in the one whose header says so. That one is
+ * not freed before another says it, too. */
+static void test_only_witness_of_a_broken_segment(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct seen_list l;
+    struct file_ops ops;
+    char base[256];
+    begin_broken(&r, &ops, base);
+    rig_close(&r);
+    rig_open(&r); /* not recovered, so that the keeper does nothing about it */
+    uint64_t a = spool_next_id(r.s), refused = spool_next_id(r.s);
+    assert_int_equal(append(&r, a, 1, 300), SPOOL_OK);
+    broken_phase(FAIL_ONE);
+    assert_int_equal(append(&r, refused, 1, 300), SPOOL_IO_ERROR);
+    rig_close(&r);
+    rig_open(&r);
+    assert_true(wait_for_free(&r, 4));
+    broken_phase(KILL_AT_USE);
+    rig_recover(&r, &l);
+    assert_non_null(seen_find(&l, a));
+    seen_free(&l);
+    assert_true(wait_until_free(&r, seq_of(&r, a))); /* it was copied */
+    reopen_laid(&r, &l);
+    assert_non_null(seen_find(&l, a));
+    assert_null(seen_find(&l, refused));
+    end_broken(&r, &l, base);
+}
+
+/* More segments fail than a header has room for: the latest are in it. */
+static void test_many_broken_segments(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct seen_list l;
+    struct file_ops ops;
+    struct disk_segment h;
+    unsigned char page[DISK_PAGE] = {0};
+    char base[256], name[32], path[400];
+    bool named = false;
+    begin_broken(&r, &ops, base);
+    rig_close(&r);
+    rig_open(&r);
+    broken_phase(FAIL_ALL);
+    for (int i = 0; i < 30; i++)
+        assert_int_equal(append(&r, spool_next_id(r.s), 1, 300), SPOOL_IO_ERROR);
+    broken_phase(PLAIN);
+    uint64_t a = spool_next_id(r.s), b = spool_next_id(r.s);
+    assert_int_equal(append(&r, a, 1, 300), SPOOL_OK);
+    uint64_t seq = seq_of(&r, a);
+    broken_phase(FAIL_ONE);
+    assert_int_equal(append(&r, spool_next_id(r.s), 1, 300), SPOOL_IO_ERROR);
+    for (int i = 0; i < 5; i++) /* into the segment after the next */
+        assert_int_equal(append(&r, b = spool_next_id(r.s), 1, 14000), SPOOL_OK);
+    place_of(&r, b, name);
+    snprintf(path, sizeof(path), "%s/%s", r.dir, name);
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    assert_int_equal(fread(page, 1, sizeof(page), f), sizeof(page));
+    fclose(f);
+    assert_int_equal(header_read(page, &h), HEADER_VALID);
+    for (uint32_t i = 0; i < h.n_ended; i++)
+        named |= h.ended[i].seq == seq;
+    assert_true(named);
+    memset(&l, 0, sizeof(l));
     end_broken(&r, &l, base);
 }
 
@@ -554,6 +635,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_failed_sync),
         cmocka_unit_test(test_broken_segment_that_is_being_freed),
+        cmocka_unit_test(test_only_witness_of_a_broken_segment),
+        cmocka_unit_test(test_many_broken_segments),
         cmocka_unit_test(test_large_one_refused_with_no_segment),
         cmocka_unit_test(test_one_failure_anywhere),
         cmocka_unit_test(test_full_disk),
