@@ -13,9 +13,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
-#define SLICE_BYTES     (256u * 1024)
-#define READ_ERRORS_MAX 10 /* then a person has to look */
-#define RETRY_MS        5000
+#define SLICE_BYTES (256u * 1024)
 
 _Atomic int compact_quiet_ms = 5000;
 
@@ -80,11 +78,10 @@ static bool load_content(struct compaction *k, const struct record *r, struct co
     size_t got = 0, n = (size_t)r->content_inline;
     unsigned char *to = c->bytes + r->h.envelope_len;
     if (!file_read_at(k->s->ops, k->g->fd, to, n, (off_t)r->content_off, &got, NULL)) {
-        if (++k->g->read_errors < READ_ERRORS_MAX) {
-            k->wait.failed = true; /* a hiccup: again in RETRY_MS */
+        if (keeper_reads_again(k->g)) {
+            k->wait.failed = true;
             return false;
         }
-        k->g->unread = true;
         quarantine_message(k->s, r->h.id, "cannot be read");
         return false;
     }
@@ -163,11 +160,9 @@ bool compact_one(struct spool *s)
         return false;
     spool_lock(s);
     bool left = k.g->living != 0;
-    if (io_error && ++k.g->read_errors < READ_ERRORS_MAX)
+    if (io_error && keeper_reads_again(k.g))
         k.wait.failed = true;
-    else
-        k.g->unread |= io_error;
-    k.g->retry_ms = left ? clock_mono_ms() + RETRY_MS : 0;
+    k.g->retry_ms = left ? clock_mono_ms() + atomic_load(&keeper_retry_ms) : 0;
     spool_unlock(s);
     if (left && !k.wait.failed)
         give_up_the_rest(&k);

@@ -18,11 +18,12 @@
 #include "base/mem.h"
 #include "base/stats.h"
 
-#define RETRY_MS 5000
+#define READ_ERRORS_MAX 10 /* then a person has to look */
 #define SURPLUS_KEPT                                                                               \
     16u /* free segments kept beyond those wanted: unlinking 64 MB makes a sync wait */
 
 _Atomic int keeper_poll_ms = 1000;
+_Atomic int keeper_retry_ms = 5000;
 
 static void run_wake(struct chan_node *n)
 {
@@ -196,6 +197,12 @@ static bool write_marks_again(struct spool *s, struct mark_vec *marks)
     return !w.failed;
 }
 
+bool keeper_reads_again(struct segment *g)
+{
+    g->unread = ++g->read_errors >= READ_ERRORS_MAX;
+    return !g->unread;
+}
+
 static bool forward_marks(struct spool *s, struct segment *g)
 {
     struct forwarding f = {0};
@@ -211,23 +218,33 @@ static bool forward_marks(struct spool *s, struct segment *g)
     struct walk w = {.arg = &f, .record = collect_marks};
     segment_scan(s, g, &sc);
     scan_walk(&sc, g->end, &w, &result);
-    g->unread |= sc.io_error;
+    bool again = sc.io_error && keeper_reads_again(g);
     scan_free(&sc);
     seq_set_free(&f.needed);
+    if (again) {
+        mem_free(f.marks.v);
+        return false;
+    }
     return f.marks.n == 0 || write_marks_again(s, &f.marks);
 }
 
-/* A segment that could not be read in full goes to quarantine/ as a whole. */
+/* A segment that could not be read in full goes to quarantine/ as a whole. What was moved there and
+ * not synced is only synced at the next try. */
 static bool put_aside(struct spool *s, struct segment *g, struct err *e)
 {
     char from[PATH_MAX], to[PATH_MAX], name[64], dir[PATH_MAX];
     snprintf(name, sizeof(name), "%08u", g->slot);
     spool_path(s, from, "segment", name);
     snprintf(name, sizeof(name), "segment-%" PRIu64 "-%" PRIu64, g->epoch, g->seq);
-    if (s->ops->rename(from, spool_path(s, to, "quarantine", name)) != 0)
+    if (s->ops->rename(from, spool_path(s, to, "quarantine", name)) != 0 && errno != ENOENT)
         return err_set(e, ERR_SYSTEM, errno, "cannot move %s to %s", from, to);
-    return file_sync_dir(s->ops, spool_path(s, dir, "quarantine", ""), e) &&
-           file_sync_dir(s->ops, spool_path(s, dir, "segment", ""), e);
+    if (!file_sync_dir(s->ops, spool_path(s, dir, "quarantine", ""), e) ||
+        !file_sync_dir(s->ops, spool_path(s, dir, "segment", ""), e))
+        return false;
+    struct err alarm;
+    err_set(&alarm, ERR_SYSTEM, EIO, "%s could not be read in full; the file is now %s", from, to);
+    spool_alarm(s, "spool-segment-unreadable", NULL, &alarm);
+    return true;
 }
 
 static void free_segment(struct spool *s, struct segment *g)
@@ -244,7 +261,7 @@ static void free_segment(struct spool *s, struct segment *g)
     }
     spool_lock(s);
     g->state = ok ? SEGMENT_LEAVING : SEGMENT_SEALED;
-    g->retry_ms = clock_mono_ms() + RETRY_MS;
+    g->retry_ms = clock_mono_ms() + atomic_load(&keeper_retry_ms);
     spool_unlock(s);
     if (ok)
         stats_inc(STAT_spool_segments_recycled);

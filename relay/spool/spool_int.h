@@ -58,7 +58,7 @@ struct segment {
     uint64_t living, living_bytes;
     int64_t changed_ms;     /* when `living` last fell */
     int64_t retry_ms;       /* the keeper leaves it alone until then */
-    unsigned read_errors;   /* in a row, of compaction */
+    unsigned read_errors;   /* of the keeper */
     struct seq_set targets; /* segments that marks in it are about, itself excepted */
     struct seq_set sources; /* segments that copies in it came from */
     struct seq_set names;   /* broken segments that its header says the end of */
@@ -281,6 +281,8 @@ void keeper_wake(struct spool *s);
 /* Runs the keeper's channel until the count is 0; makes segments meanwhile. */
 void keeper_wait_for(struct spool *s, struct keeper_wait *w);
 void keeper_make_segments(struct spool *s);
+/* A read failed in g. True: do it again later; false: that was often enough, do without. */
+bool keeper_reads_again(struct segment *g);
 void keeper_poll_space(struct spool *s);
 void compact_copy_done(struct chan_node *n);
 void keeper_forward_done(struct chan_node *n);
@@ -303,6 +305,8 @@ void quarantine_failed(struct spool *s, struct segment *g, struct err *e);
 
 /* How often the keeper looks at the disk and tries again; tests set less. */
 extern _Atomic int keeper_poll_ms;
+/* When a segment is tried again that could not be freed or compacted. */
+extern _Atomic int keeper_retry_ms;
 /* Syncs that take longer run two at a time; tests set 0. */
 extern _Atomic int flight_slow_us;
 /* A segment is compacted when this long nothing ended in it; tests set 0. */

@@ -13,6 +13,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -26,6 +27,7 @@ static void begin(struct rig *r)
     r->ops = &sim_ops;
     r->conf.segment_bytes = DISK_SEGMENT_MIN;
     atomic_store(&keeper_poll_ms, 10);
+    atomic_store(&keeper_retry_ms, 20);
     atomic_store(&compact_quiet_ms, 0);
     sim_begin(r->dir, 1);
 }
@@ -263,6 +265,98 @@ static void test_report_that_cannot_be_read(void **state)
     end(&r);
 }
 
+/* ---- reads and syncs that fail while a segment is freed ---- */
+
+/* A segment with nothing but the mark of one recipient in the segment before it. Returns that
+ * message; `seq` is the segment's number. */
+static uint64_t mark_to_forward(struct rig *r, char name[32], uint64_t *seq)
+{
+    uint64_t first = spool_next_id(r->s), id = 0;
+    assert_int_equal(append(r, first, 2, 14000), SPOOL_OK);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(append(r, spool_next_id(r->s), 1, 14000), SPOOL_OK);
+    assert_int_equal(append(r, id = spool_next_id(r->s), 1, 14000), SPOOL_OK);
+    *seq = seq_of(r, id);
+    assert_true(seq_of(r, first) != *seq);
+    place_of(r, id, name);
+    mark(r, first, 1, SPOOL_MARK_DELIVERED);
+    mark(r, id, 0, SPOOL_MARK_DELIVERED);
+    settle(r);
+    return first;
+}
+
+/* Until it is over, with nothing that lives. */
+static void end_segment(struct rig *r, uint64_t seq)
+{
+    uint64_t id[4];
+    for (size_t i = 0; i < ARRAY_LEN(id); i++)
+        assert_int_equal(append(r, id[i] = spool_next_id(r->s), 1, 14000), SPOOL_OK);
+    assert_true(seq_of(r, id[3]) != seq);
+    for (size_t i = 0; i < ARRAY_LEN(id); i++)
+        mark(r, id[i], 0, SPOOL_MARK_DELIVERED);
+}
+
+/* One read fails when marks are written again: it is done once more. */
+static void test_read_that_fails_while_marks_are_forwarded(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct seen_list l;
+    char name[32];
+    uint64_t seq;
+    begin_recovered(&r);
+    uint64_t id = mark_to_forward(&r, name, &seq);
+    sim_fail_reads_at(name, DISK_RECORDS_BEGIN, 1);
+    end_segment(&r, seq);
+    assert_true(wait_until_free(&r, seq));
+    assert_int_equal(entries_in(&r, "quarantine"), 0);
+    rig_reopen(&r, &l);
+    assert_int_equal(seen_find(&l, id)->done[0], 2);
+    seen_free(&l);
+    end(&r);
+}
+
+static _Atomic bool dir_sync_fails;
+
+static int fsync_dir(int fd)
+{
+    struct stat st;
+    if (fstat(fd, &st) != 0 || !S_ISDIR(st.st_mode) || !atomic_exchange(&dir_sync_fails, false))
+        return sim_ops.fsync(fd);
+    errno = EIO;
+    return -1;
+}
+
+static int rename_unsynced(const char *from, const char *to)
+{
+    int r = sim_ops.rename(from, to);
+    atomic_store(&dir_sync_fails, r == 0 && strstr(to, "quarantine") != NULL);
+    return r;
+}
+
+/* A segment that cannot be read is moved to quarantine/, which is not synced at the first try. */
+static void test_sync_that_fails_after_a_segment_was_moved(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct seen_list l;
+    struct file_ops ops = sim_ops;
+    char name[32];
+    uint64_t seq;
+    begin(&r);
+    ops.fsync = fsync_dir;
+    ops.rename = rename_unsynced;
+    r.ops = &ops;
+    rig_reopen(&r, &l);
+    seen_free(&l);
+    mark_to_forward(&r, name, &seq);
+    sim_fail_reads_at(name, DISK_RECORDS_BEGIN, UINT_MAX);
+    end_segment(&r, seq);
+    assert_true(wait_until_free(&r, seq));
+    assert_true(entries_in(&r, "quarantine") >= 1); /* the next file of that name is as bad */
+    end(&r);
+}
+
 /* ---- a sync that fails in recovery ---- */
 
 #define LAID 8 /* ways in which a power failure may leave the disk */
@@ -424,16 +518,18 @@ static void test_no_room_in_quarantine(void **state)
     struct seen_list l;
     uint64_t id[6];
     begin_recovered(&r);
+    r.conf.compact_below = 0;
     two_segments(&r, id);
     uint64_t seq = seq_of(&r, id[5]);
     damage(&r, id[1]);
-    for (size_t i = 0; i < ARRAY_LEN(id); i++)
-        mark(&r, id[i], 0, SPOOL_MARK_DELIVERED);
+    assert_true(wait_for_free(&r, 2)); /* for marks, which are written again */
     rig_close(&r);
     sim_disk_full(true);
     rig_open(&r);
     rig_recover(&r, &l);
     seen_free(&l);
+    for (size_t i = 0; i < ARRAY_LEN(id); i++)
+        mark(&r, id[i], 0, SPOOL_MARK_DELIVERED);
     assert_true(wait_until_free(&r, seq));
     rig_close(&r);
     sim_disk_full(false);
@@ -444,6 +540,15 @@ static void test_no_room_in_quarantine(void **state)
     seen_free(&l);
     assert_int_equal(entries_in(&r, "quarantine"), 1);
     end(&r);
+}
+
+static void wait_until_all_is_free(struct rig *r)
+{
+    struct spool_status st;
+    do {
+        chan_wait(r->reply, 2);
+        spool_status(r->s, &st);
+    } while (st.segments == 0 || st.segments != st.segments_free);
 }
 
 /* A segment of another life, with the same place in the log, is damaged at the same place. */
@@ -467,7 +572,7 @@ static void test_names_in_quarantine(void **state)
         rig_reopen(&r, &l);
         assert_int_equal(l.n, 0);
         seen_free(&l);
-        assert_true(wait_for_free(&r, 3));
+        wait_until_all_is_free(&r);
         rig_reopen(&r, &l); /* all are free: the numbers begin again */
         seen_free(&l);
     }
@@ -548,6 +653,8 @@ int main(void)
         cmocka_unit_test(test_read_that_fails_once),
         cmocka_unit_test(test_reads_that_fail_in_one_run),
         cmocka_unit_test(test_report_that_cannot_be_read),
+        cmocka_unit_test(test_read_that_fails_while_marks_are_forwarded),
+        cmocka_unit_test(test_sync_that_fails_after_a_segment_was_moved),
         cmocka_unit_test(test_no_room_in_quarantine),
         cmocka_unit_test(test_names_in_quarantine),
         cmocka_unit_test(test_segment_that_cannot_be_set_aside),
