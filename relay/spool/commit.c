@@ -571,6 +571,24 @@ static int wait_ms(const struct commit *c)
     return c->dirty_since_ms != 0 ? marks_wait_ms(c) : -1;
 }
 
+/* Closing. If the last sync fails marks are left again, for the segment that was begun then. */
+static void write_the_rest(struct spool *s)
+{
+    struct commit *c = &s->commit;
+    do {
+        do {
+            flights_land(s);
+            commit_all(s);
+        } while (c->head != NULL || c->n_flight != 0);
+        if (c->active == NULL)
+            return;
+        int fd = c->active->fd;
+        seal(s);
+        if (c->active == NULL)
+            s->ops->fdatasync(fd); /* the SEAL record; nothing hangs on it */
+    } while (c->fresh.n != 0);
+}
+
 void *commit_main(void *arg)
 {
     struct spool *s = arg;
@@ -589,15 +607,7 @@ void *commit_main(void *arg)
         log_flush();
     }
     commit_gather(s);
-    do {
-        flights_land(s);
-        commit_all(s);
-    } while (c->head != NULL || c->n_flight != 0);
-    if (c->active != NULL) {
-        int fd = c->active->fd;
-        seal(s);
-        s->ops->fdatasync(fd); /* the SEAL record; nothing hangs on it */
-    }
+    write_the_rest(s);
     remove_gone(s);
     log_flush();
     return NULL;

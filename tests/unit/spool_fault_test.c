@@ -342,6 +342,45 @@ static void test_large_one_refused_with_no_segment(void **state)
     end_broken(&r, &l, base);
 }
 
+/* ---- closing ---- */
+
+/* The next sync of a file fails when this is set. */
+static _Atomic bool sync_fails;
+
+static int fdatasync_once(int fd)
+{
+    if (!atomic_exchange(&sync_fails, false))
+        return sim_ops.fdatasync(fd);
+    errno = EIO;
+    return -1;
+}
+
+/* Marks were written, and the last sync of all fails: they go into another segment. */
+static void test_last_sync_fails(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct seen_list l;
+    struct file_ops ops = sim_ops;
+    begin(&r);
+    ops.fdatasync = fdatasync_once;
+    r.ops = &ops;
+    rig_reopen(&r, &l);
+    seen_free(&l);
+    uint64_t id = spool_next_id(r.s);
+    assert_int_equal(append(&r, id, 1, 300), SPOOL_OK);
+    assert_true(wait_for_free(&r, 2));
+    mark(&r, id, 0, SPOOL_MARK_DELIVERED);
+    while (read_back(&r, id, 300, 1) == 0) { /* until the mark was taken */
+    }
+    atomic_store(&sync_fails, true);
+    rig_reopen(&r, &l);
+    assert_false(atomic_load(&sync_fails));
+    assert_int_equal(l.n, 0);
+    seen_free(&l);
+    end(&r);
+}
+
 /* ---- two syncs at a time ---- */
 
 /* What syncs do from when the gate is armed. */
@@ -638,6 +677,7 @@ int main(void)
         cmocka_unit_test(test_only_witness_of_a_broken_segment),
         cmocka_unit_test(test_many_broken_segments),
         cmocka_unit_test(test_large_one_refused_with_no_segment),
+        cmocka_unit_test(test_last_sync_fails),
         cmocka_unit_test(test_one_failure_anywhere),
         cmocka_unit_test(test_full_disk),
         cmocka_unit_test(test_reserve),
