@@ -145,23 +145,8 @@ static void take_marks(struct spool *s, struct marks_node *m)
     mem_free(m);
 }
 
-/* Marks of a segment that is to be freed, about segments that are not. Of a hold only the present
- * state is worth writing: the old mark would come after newer ones. */
 static void take_forward(struct spool *s, struct forward_node *f)
 {
-    spool_lock(s);
-    for (size_t i = 0; i < f->marks.n; i++) {
-        struct disk_mark d = f->marks.v[i];
-        if (d.kind == SPOOL_MARK_HELD || d.kind == SPOOL_MARK_RELEASED) {
-            const struct entry *e = table_find(&s->table, d.id);
-            if (e == NULL)
-                continue;
-            d.seq = s->segment[e->slot]->seq;
-            d.kind = e->more & ENTRY_HELD ? SPOOL_MARK_HELD : SPOOL_MARK_RELEASED;
-        }
-        mark_vec_add(&s->commit.fresh, &d, 1);
-    }
-    spool_unlock(s);
     f->node.next = s->commit.forwards;
     s->commit.forwards = &f->node;
 }
@@ -356,13 +341,14 @@ static bool copy_is_wanted(struct spool *s, const struct copy_node *c)
     return yes;
 }
 
+static const struct err no_space = {
+    .class = ERR_SYSTEM, .errnum = ENOSPC, .text = "no free segment and no room for another"};
+
 /* Takes the first of the backlog into the batch, or answers it; false: write the batch first. */
 static bool plan_one(struct spool *s)
 {
     static const struct err too_big = {
         .class = ERR_LIMIT, .text = "the message does not fit in a segment of the spool"};
-    static const struct err no_space = {
-        .class = ERR_SYSTEM, .errnum = ENOSPC, .text = "no free segment and no room for another"};
     struct commit *c = &s->commit;
     enum batch_fit fit;
     if (c->head->run == node_is_copy) {
@@ -499,12 +485,46 @@ static bool wants_last_segment(const struct commit *c)
 /* There is no segment to write to. */
 static void refuse_backlog(struct spool *s)
 {
-    struct err e;
     struct commit *c = &s->commit;
-    err_set(&e, ERR_SYSTEM, ENOSPC, "no free segment and none can be made");
     while (c->head != NULL)
-        refuse_node(s, backlog_pop(c), &e);
+        refuse_node(s, backlog_pop(c), &no_space);
     answer_forwards(s, false);
+}
+
+/* Marks of a segment that is to be freed, about segments that are not: they join the others when
+ * there is a segment to write them to, or they would wait and come again. Of a hold only the
+ * present state is worth writing: the old mark would come after newer ones. */
+static void load_forward(struct spool *s, struct forward_node *f)
+{
+    spool_lock(s);
+    for (size_t i = 0; i < f->marks.n; i++) {
+        struct disk_mark d = f->marks.v[i];
+        if (d.kind == SPOOL_MARK_HELD || d.kind == SPOOL_MARK_RELEASED) {
+            const struct entry *e = table_find(&s->table, d.id);
+            if (e == NULL)
+                continue;
+            d.seq = s->segment[e->slot]->seq;
+            d.kind = e->more & ENTRY_HELD ? SPOOL_MARK_HELD : SPOOL_MARK_RELEASED;
+        }
+        mark_vec_add(&s->commit.fresh, &d, 1);
+    }
+    spool_unlock(s);
+    f->marks.n = 0;
+}
+
+static void load_forwards(struct spool *s)
+{
+    for (struct chan_node *n = s->commit.forwards; n != NULL; n = n->next)
+        load_forward(s, CONTAINER_OF(n, struct forward_node, node));
+}
+
+/* The first of the backlog does not fit in the last segment, which stays for what does. */
+static bool refuse_what_does_not_fit(struct spool *s)
+{
+    if (s->commit.head == NULL || ordinary_may_enter(s))
+        return false;
+    refuse_node(s, backlog_pop(&s->commit), &no_space);
+    return true;
 }
 
 /* Plans the next batch and writes it, or ends the segment that it does not fit in. `flight`: of
@@ -521,7 +541,7 @@ static void commit_one(struct spool *s, bool flight)
         write_flight(s);
     else if (!batch_is_empty(c->batch) || (all_marks && c->forwards != NULL))
         write_planned(s, all_marks);
-    else if (!room)
+    else if (!room && !(all_marks && refuse_what_does_not_fit(s)))
         seal(s);
 }
 
@@ -537,14 +557,13 @@ static void commit_all(struct spool *s)
             flights_land(s);
         if (c->active == NULL && !begin_segment(s, wants_last_segment(c))) {
             if (c->head != NULL && !wants_last_segment(c)) { /* others may still be served */
-                struct err e;
-                err_set(&e, ERR_SYSTEM, ENOSPC, "no free segment and none can be made");
-                refuse_node(s, backlog_pop(c), &e);
+                refuse_node(s, backlog_pop(c), &no_space);
                 continue;
             }
             refuse_backlog(s);
             return; /* marks wait */
         }
+        load_forwards(s);
         commit_one(s, flight);
     }
 }
@@ -564,7 +583,7 @@ static bool marks_are_due(const struct commit *c)
 /* How long to wait for more: until marks must be synced, or tried again. */
 static int wait_ms(const struct commit *c)
 {
-    if (c->head != NULL && c->n_flight == 0)
+    if ((c->head != NULL || c->forwards != NULL) && c->n_flight == 0)
         return 0; /* it came while flights landed, and so did what would have told of it */
     if (c->fresh.n != 0)
         return SYNC_WITHIN_MS;

@@ -511,6 +511,54 @@ static void test_message_behind_marks_that_are_due(void **state)
     end(&r);
 }
 
+/* The keeper wants marks written again while the commit thread waits for syncs, and of those marks
+ * none is needed any more. That thread must not forget the keeper, who would wait for ever. */
+static void test_nothing_to_forward_behind_flights(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct submit v[2];
+    struct file_ops ops;
+    char name[32];
+    uint64_t dead = 0, id[3];
+    begin_gated(&r, &ops);
+    r.conf.compact_below = 0;
+    atomic_store(&keeper_retry_ms, 1500);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(append(&r, dead = spool_next_id(r.s), 1, 14000), SPOOL_OK);
+    for (size_t i = 0; i < ARRAY_LEN(id); i++) {
+        assert_int_equal(append(&r, id[i] = spool_next_id(r.s), 1, 14000), SPOOL_OK);
+        if (i == 0)
+            mark(&r, dead, SPOOL_RCPT_ALL, SPOOL_MARK_HELD);
+    }
+    uint64_t seq = seq_of(&r, id[0]);
+    assert_true(seq_of(&r, dead) != seq && seq_of(&r, id[2]) == seq);
+    place_of(&r, id[0], name);
+    for (int i = 0; i < 2; i++) /* the segment after it */
+        assert_int_equal(append(&r, spool_next_id(r.s), 1, 14000), SPOOL_OK);
+    mark(&r, dead, 0, SPOOL_MARK_DELIVERED);
+    settle(&r);
+    sim_fail_reads_at(name, DISK_RECORDS_BEGIN, 1); /* so that it is tried once more */
+    for (size_t i = 0; i < ARRAY_LEN(id); i++)
+        mark(&r, id[i], 0, SPOOL_MARK_DELIVERED);
+    settle(&r);
+    gate_arm(false);
+    mark(&r, spool_next_id(r.s), 0, SPOOL_MARK_DELIVERED);
+    for (unsigned i = 0; i < ARRAY_LEN(v); i++) {
+        submit_send(&v[i], &r, spool_next_id(r.s), 1, 300, NULL, 0);
+        gate_wait(i + 1);
+    }
+    int64_t until = clock_mono_ms() + 2000; /* marks are due after a second */
+    while (clock_mono_ms() < until)
+        chan_wait(r.reply, 100);
+    gate_open();
+    for (unsigned i = 0; i < ARRAY_LEN(v); i++)
+        submit_wait(&v[i]);
+    assert_true(wait_until_free(&r, seq));
+    atomic_store(&keeper_retry_ms, 5000);
+    end(&r);
+}
+
 /* ---- one failure anywhere ---- */
 
 struct story {
@@ -591,11 +639,11 @@ static void test_one_failure_anywhere(void **state)
 
 /* ---- full ---- */
 
-static enum spool_result append_report(struct rig *r, uint64_t about)
+static enum spool_result append_report(struct rig *r, uint64_t about, size_t size)
 {
     struct submit m;
     struct spool_mark ends = {.id = about, .rcpt = 0, .kind = SPOOL_MARK_FAILED};
-    submit_send(&m, r, spool_next_id(r->s), 1, 500, &ends, 1);
+    submit_send(&m, r, spool_next_id(r->s), 1, size, &ends, 1);
     submit_wait(&m);
     return m.a.result;
 }
@@ -625,8 +673,8 @@ static void test_full_disk(void **state)
     assert_int_equal(append_large(&r, spool_next_id(r.s), 1, 50000), SPOOL_NO_SPACE);
     assert_int_equal(entries_in(&r, "large"), 0);
     /* deliveries and reports go on */
-    assert_int_equal(append_report(&r, id[0]), SPOOL_OK);
-    assert_int_equal(append_report(&r, id[1]), SPOOL_OK);
+    assert_int_equal(append_report(&r, id[0], 500), SPOOL_OK);
+    assert_int_equal(append_report(&r, id[1], 500), SPOOL_OK);
     assert_int_equal(read_back(&r, id[0], 3000, 1), 1);
     /* delivering makes room: intake resumes by itself, though the disk gives nothing */
     for (size_t i = 2; i < n; i++)
@@ -642,6 +690,119 @@ static void test_full_disk(void **state)
     assert_int_equal(l.n, 3); /* two reports and the last */
     assert_null(seen_find(&l, refused));
     seen_free(&l);
+    end(&r);
+}
+
+/* Messages of two recipients until there is no room. Returns how many. */
+static size_t fill_the_disk(struct rig *r, uint64_t *id, size_t most)
+{
+    size_t n = 0;
+    assert_true(wait_for_free(r, 2));
+    sim_disk_full(true);
+    while (n < most && append(r, id[n] = spool_next_id(r->s), 2, 14000) == SPOOL_OK)
+        n++;
+    assert_true(n > 2 && n < most);
+    return n;
+}
+
+/* The last segment is not given up for a report that does not fit: marks need it. */
+static void test_report_too_big_for_the_last_segment(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct seen_list l;
+    uint64_t id[100];
+    begin(&r);
+    r.conf.compact_below = 0;
+    rig_reopen(&r, &l);
+    seen_free(&l);
+    fill_the_disk(&r, id, ARRAY_LEN(id));
+    assert_int_equal(append_report(&r, id[0], 40000), SPOOL_OK);
+    assert_int_equal(append_report(&r, id[1], 40000), SPOOL_NO_SPACE);
+    assert_int_equal(append_report(&r, id[1], 500), SPOOL_OK);
+    sim_disk_full(false);
+    end(&r);
+}
+
+/* What was written and read. */
+static struct {
+    _Atomic uint64_t about; /* marks of this message are counted */
+    _Atomic unsigned marks, seals, reads;
+} counted;
+
+static void count_records(const unsigned char *p, size_t n)
+{
+    struct disk_record h;
+    struct disk_mark m;
+    for (size_t at = 0; at + sizeof(h) <= n; at += DISK_ALIGN) {
+        memcpy(&h, p + at, sizeof(h));
+        if (h.magic != DISK_RECORD_MAGIC)
+            continue;
+        counted.seals += h.type == DISK_SEAL;
+        for (uint32_t i = 0; i < h.n_marks && h.type == DISK_MARKS; i++) {
+            memcpy(&m, p + at + sizeof(h) + i * sizeof(m), sizeof(m));
+            counted.marks += m.id == atomic_load(&counted.about) && m.kind == SPOOL_MARK_DELIVERED;
+        }
+    }
+}
+
+static ssize_t counted_pwritev(int fd, const struct iovec *iov, int n, off_t off)
+{
+    for (int i = 0; i < n; i++)
+        count_records(iov[i].iov_base, iov[i].iov_len);
+    return sim_ops.pwritev(fd, iov, n, off);
+}
+
+static ssize_t counted_pread(int fd, void *p, size_t n, off_t off)
+{
+    counted.reads++;
+    return sim_ops.pread(fd, p, n, off);
+}
+
+/* Marks of a segment that is to be freed, while there is none to write them to: they are not
+ * gathered each time it is tried. */
+static void test_marks_that_cannot_be_forwarded(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct seen_list l;
+    struct file_ops ops = sim_ops;
+    uint64_t id[100];
+    begin(&r);
+    ops.pwritev = counted_pwritev;
+    ops.pread = counted_pread;
+    r.ops = &ops;
+    r.conf.compact_below = 0;
+    atomic_store(&keeper_retry_ms, 1);
+    rig_reopen(&r, &l);
+    seen_free(&l);
+    uint64_t first = spool_next_id(r.s);
+    atomic_store(&counted.about, first);
+    assert_int_equal(append(&r, first, 2, 14000), SPOOL_OK);
+    for (int i = 0; i < 2; i++) /* three to a segment */
+        assert_int_equal(append(&r, spool_next_id(r.s), 1, 14000), SPOOL_OK);
+    assert_int_equal(append(&r, id[0] = spool_next_id(r.s), 2, 14000), SPOOL_OK);
+    uint64_t seq = seq_of(&r, id[0]);
+    mark(&r, first, 0, SPOOL_MARK_DELIVERED);
+    settle(&r);
+    size_t n = 1 + fill_the_disk(&r, id + 1, ARRAY_LEN(id) - 1);
+    assert_int_equal(append_report(&r, id[n - 1], 50000), SPOOL_OK);
+    counted.seals = counted.marks = 0;
+    for (int i = 0; counted.seals == 0; i++) { /* until the last segment is full */
+        mark(&r, first, SPOOL_RCPT_ALL, i % 2 != 0 ? SPOOL_MARK_HELD : SPOOL_MARK_RELEASED);
+        if (i % 100 == 0)
+            chan_wait(r.reply, 1);
+    }
+    counted.reads = 0;
+    for (size_t i = 0; i < n && seq_of(&r, id[i]) == seq; i++)
+        for (uint32_t k = 0; k < 2; k++)
+            mark(&r, id[i], k, SPOOL_MARK_DELIVERED);
+    while (counted.reads < 200) /* many tries to free it */
+        chan_wait(r.reply, 2);
+    sim_disk_full(false);
+    assert_true(wait_until_free(&r, seq));
+    assert_true(counted.marks >= 1 && counted.marks <= 2);
+    atomic_store(&keeper_retry_ms, 5000);
     end(&r);
 }
 
@@ -680,11 +841,14 @@ int main(void)
         cmocka_unit_test(test_last_sync_fails),
         cmocka_unit_test(test_one_failure_anywhere),
         cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_report_too_big_for_the_last_segment),
+        cmocka_unit_test(test_marks_that_cannot_be_forwarded),
         cmocka_unit_test(test_reserve),
     };
     const struct CMUnitTest more[] = {
         cmocka_unit_test(test_error_of_the_second_sync),
         cmocka_unit_test(test_message_behind_marks_that_are_due),
+        cmocka_unit_test(test_nothing_to_forward_behind_flights),
     };
     return cmocka_run_group_tests_name("one sync at a time", tests, NULL, NULL) +
            cmocka_run_group_tests_name("two at a time", tests, two_at_a_time, NULL) +
