@@ -37,9 +37,11 @@ static bool is_orphan(struct spool *s, const char *name)
     if (!spool_id_parse(str_c(name), &id) || id_epoch(id) >= s->epoch)
         return false;
     spool_lock(s);
-    bool lives = table_find(&s->table, id) != NULL;
+    bool named = table_find(&s->table, id) != NULL;
+    for (size_t i = 0; i < s->n_gone && !named; i++) /* ended, and its mark is not synced yet */
+        named = s->gone[i] == id;
     spool_unlock(s);
-    return !lives;
+    return !named;
 }
 
 void orphans_remove(struct recovery *k)
