@@ -88,7 +88,7 @@ static void drop_refused_file(struct spool *s, uint64_t id)
 
 static void refuse_append(struct spool *s, struct spool_append *a, const struct err *e)
 {
-    bool space = e->errnum == ENOSPC || e->errnum == EDQUOT;
+    bool space = is_no_space(e);
     if (a->is_large)
         drop_refused_file(s, a->id);
     if (space) {

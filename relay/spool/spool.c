@@ -209,8 +209,8 @@ static bool read_state(struct spool *s, uint64_t *epoch, struct err *e)
     return true;
 }
 
-/* On a full disk there is no room for a new file, but the old one takes the bytes: torn, it counts
- * as missing. */
+/* On a full disk or over quota there is no room for a new file, but the old one takes the bytes:
+ * torn, it counts as missing. */
 static bool overwrite_state(struct spool *s, const char *path, const struct disk_state *st,
                             struct err *e)
 {
@@ -237,7 +237,7 @@ static bool begin_epoch(struct spool *s, uint64_t before, struct err *e)
     snprintf(path, sizeof(path), "%s/state", s->dir);
     if (file_replace(s->ops, path, &st, sizeof(st), 0600, e))
         return true;
-    return e->errnum == ENOSPC && overwrite_state(s, path, &st, e);
+    return is_no_space(e) && overwrite_state(s, path, &st, e);
 }
 
 static bool load(struct spool *s, struct err *e)

@@ -12,6 +12,7 @@
 #ifndef RELAY_SPOOL_INT_H
 #define RELAY_SPOOL_INT_H
 
+#include <errno.h>
 #include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -210,6 +211,11 @@ void spool_alarm(struct spool *s, const char *event, const char *id, const struc
  * if something was synced since; one for want of space when there is room. */
 extern _Atomic int spool_fault_shown_ms;
 void spool_fault(struct spool *s, const char *event, const struct err *e);
+
+static inline bool is_no_space(const struct err *e)
+{
+    return e->errnum == ENOSPC || e->errnum == EDQUOT;
+}
 
 /* A thread with all signals blocked. */
 bool thread_start(pthread_t *t, void *(*main_fn)(void *), void *arg);

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -136,6 +137,91 @@ static void test_file_of_a_segment_set_aside(void **state)
         seen_free(&l);
         assert_int_equal(entries_in(&r, "large"), 1);
     }
+    end(&r);
+}
+
+/* Syncs of segments wait while this is set. */
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool closed;
+} gate = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
+static void gate_close(bool closed)
+{
+    pthread_mutex_lock(&gate.lock);
+    gate.closed = closed;
+    pthread_cond_broadcast(&gate.changed);
+    pthread_mutex_unlock(&gate.lock);
+}
+
+static int gated_sync(int fd)
+{
+    pthread_mutex_lock(&gate.lock);
+    while (gate.closed)
+        pthread_cond_wait(&gate.changed, &gate.lock);
+    pthread_mutex_unlock(&gate.lock);
+    return sim_ops.fdatasync(fd);
+}
+
+static void deliver_at_once(void *arg, const struct spool_recovered *m)
+{
+    struct rig *r = arg;
+    gate_close(true);
+    mark(r, m->id, 0, SPOOL_MARK_DELIVERED);
+    while (read_back(r, m->id, m->content_size, 1) == 0) { /* until the mark was taken */
+    }
+}
+
+/* It is delivered while recovery runs: its file goes when the mark is on disk. */
+static void test_file_of_a_message_delivered_in_recovery(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct err e;
+    struct file_ops ops = sim_ops;
+    begin_recovered(&r);
+    assert_int_equal(append_large(&r, spool_next_id(r.s), 1, 40000), SPOOL_OK);
+    rig_close(&r);
+    ops.fdatasync = gated_sync;
+    r.ops = &ops;
+    rig_open(&r);
+    assert_true(wait_for_free(&r, 2));
+    assert_true(spool_recover(r.s, deliver_at_once, &r, NULL, &e));
+    assert_int_equal(entries_in(&r, "large"), 1);
+    gate_close(false);
+    settle(&r);
+    rig_close(&r);
+    assert_int_equal(entries_in(&r, "large"), 0);
+    end(&r);
+}
+
+/* ---- a start over quota ---- */
+
+static int open_over_quota(const char *path, int flags, mode_t mode)
+{
+    if (strstr(path, "/state.tmp") == NULL)
+        return sim_ops.open(path, flags, mode);
+    errno = EDQUOT;
+    return -1;
+}
+
+static void test_start_over_quota(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct seen_list l;
+    struct file_ops ops = sim_ops;
+    begin_recovered(&r);
+    uint64_t id = spool_next_id(r.s);
+    assert_int_equal(append(&r, id, 1, 300), SPOOL_OK);
+    rig_close(&r);
+    ops.open = open_over_quota;
+    r.ops = &ops;
+    rig_reopen(&r, &l);
+    assert_int_equal(l.n, 1);
+    assert_true(spool_next_id(r.s) > id);
+    seen_free(&l);
     end(&r);
 }
 
@@ -650,6 +736,8 @@ static void test_quarantine_after_a_power_failure(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_file_of_a_message_delivered_in_recovery),
+        cmocka_unit_test(test_start_over_quota),
         cmocka_unit_test(test_read_that_fails_once),
         cmocka_unit_test(test_reads_that_fail_in_one_run),
         cmocka_unit_test(test_report_that_cannot_be_read),
