@@ -4,6 +4,7 @@ libspool_a_SOURCES = \
 	relay/spool/batch.c relay/spool/batch.h \
 	relay/spool/commit.c \
 	relay/spool/compact.c \
+	relay/spool/ended.c \
 	relay/spool/flight.c relay/spool/flight.h \
 	relay/spool/format.h \
 	relay/spool/keeper.c \

@@ -23,7 +23,7 @@
 
 #define ZEROS (256u * 1024)
 
-static bool seq_set_has(const struct seq_set *s, uint64_t seq)
+bool seq_set_has(const struct seq_set *s, uint64_t seq)
 {
     for (unsigned i = s->n; i-- > 0;)
         if (s->v[i] == seq)
@@ -109,22 +109,6 @@ static void segment_adopt(struct spool *s, unsigned slot, int fd, const struct d
     atomic_store(&g->on_disk, true);
     if (h->seq >= s->next_seq)
         s->next_seq = h->seq + 1;
-}
-
-/* What other headers say about where g ended. A broken one has refused bytes behind it. */
-static void learn_ends(struct spool *s, const struct disk_segment *h)
-{
-    struct segment *by = segment_by_seq(s, h->seq);
-    for (uint32_t i = 0; i < h->n_ended; i++) {
-        struct segment *g = segment_by_seq(s, h->ended[i].seq);
-        if (g != NULL && h->ended[i].end <= g->size && h->ended[i].end >= DISK_RECORDS_BEGIN) {
-            g->end = h->ended[i].end;
-            bool broken = i != 0 || h->first_broken != 0;
-            g->broken |= broken;
-            if (broken && by != NULL)
-                seq_set_add(&by->names, g->seq);
-        }
-    }
 }
 
 /* What was written as free may not be on disk yet, if the last process was killed just then.
@@ -216,7 +200,7 @@ bool segments_load(struct spool *s, uint64_t *max_epoch, struct err *e)
     }
     closedir(d);
     for (size_t i = 0; i < n; i++)
-        learn_ends(s, &heads[i]);
+        ended_learn(s, &heads[i]);
     mem_free(heads);
     /* ... and a segment that was put aside must stay there */
     return ok && file_sync_dir(s->ops, spool_path(s, path, "quarantine", ""), e) &&
@@ -341,73 +325,6 @@ struct segment *segment_take(struct spool *s)
         return g;
     }
     return NULL;
-}
-
-static bool segment_is_in_use(const struct segment *g)
-{
-    return g->state != SEGMENT_READY && g->state != SEGMENT_LEAVING;
-}
-
-/* Its end is known and may be needed: while its header as a free one is not on disk, it counts. Of
- * one that could not be synced nobody knows where it will end. */
-static bool is_ended(const struct segment *g)
-{
-    return g != NULL && g->end != 0 && (g->broken || !g->unsure) &&
-           (g->state == SEGMENT_SEALED || g->state == SEGMENT_FREEING);
-}
-
-/* The latest that has ended before seq; of broken ones only. */
-static struct segment *ended_before(struct spool *s, uint64_t seq, bool broken)
-{
-    struct segment *latest = NULL;
-    for (unsigned i = 0; i < s->n_segment; i++) {
-        struct segment *g = s->segment[i];
-        if (is_ended(g) && g->seq < seq && (g->broken || !broken) &&
-            (latest == NULL || g->seq > latest->seq))
-            latest = g;
-    }
-    return latest;
-}
-
-/* First the segment before, then the broken ones, latest first: what older ones there is no room
- * for stay named where they are. */
-void segment_use_page(struct spool *s, struct segment *g, unsigned char *page)
-{
-    struct disk_segment h = {.state = DISK_IN_USE,
-                             .use = g->use,
-                             .seq = g->seq,
-                             .salt = g->salt,
-                             .size = g->size,
-                             .epoch = s->epoch};
-    spool_lock(s);
-    g->names.n = 0;
-    struct segment *o = ended_before(s, g->seq, false);
-    h.first_broken = o != NULL && o->broken;
-    while (o != NULL && h.n_ended < DISK_ENDED_MAX) {
-        h.ended[h.n_ended++] = (struct disk_ended){o->seq, o->end};
-        if (o->broken)
-            seq_set_add(&g->names, o->seq);
-        o = ended_before(s, o->seq, true);
-    }
-    spool_unlock(s);
-    header_write(&h, page);
-}
-
-bool segment_is_last_witness(struct spool *s, const struct segment *g)
-{
-    for (unsigned i = 0; i < g->names.n; i++) {
-        uint64_t seq = g->names.v[i];
-        const struct segment *broken = segment_by_seq(s, seq);
-        bool another = broken == NULL || broken == g;
-        for (unsigned k = 0; k < s->n_segment && !another; k++) {
-            const struct segment *o = s->segment[k];
-            another = o != NULL && o != g && o->state != SEGMENT_FREEING && segment_is_in_use(o) &&
-                      atomic_load(&o->on_disk) && seq_set_has(&o->names, seq);
-        }
-        if (!another)
-            return true;
-    }
-    return false;
 }
 
 bool segment_write_free(struct spool *s, struct segment *g, struct err *e)

@@ -39,6 +39,7 @@ struct seq_set {
     unsigned n, cap;
 };
 void seq_set_add(struct seq_set *s, uint64_t seq);
+bool seq_set_has(const struct seq_set *s, uint64_t seq);
 void seq_set_free(struct seq_set *s);
 
 struct segment {
@@ -69,6 +70,11 @@ struct segment {
     uint32_t batch;
     bool begun; /* header written */
 };
+
+static inline bool segment_is_in_use(const struct segment *g)
+{
+    return g->state != SEGMENT_READY && g->state != SEGMENT_LEAVING;
+}
 
 /* ---- commit thread (commit.c, batch.c) ---- */
 
@@ -237,11 +243,6 @@ bool segment_make(struct spool *s, struct err *e);
 struct segment *segment_take(struct spool *s);
 /* Writes the header as free and syncs it. */
 bool segment_write_free(struct spool *s, struct segment *g, struct err *e);
-/* Fills `page` with the header for the use that g was taken for. */
-void segment_use_page(struct spool *s, struct segment *g, unsigned char *page);
-/* Under the lock: nothing else on disk says where some broken segment in use ended, which would
- * then be thought to go on. */
-bool segment_is_last_witness(struct spool *s, const struct segment *g);
 /* Under the lock. */
 struct segment *segment_by_seq(struct spool *s, uint64_t seq);
 void segment_pin(struct segment *g);
@@ -249,6 +250,15 @@ void segment_pin(struct segment *g);
 void segment_unpin(struct spool *s, struct segment *g);
 /* Closes and removes a segment that is free. Takes the lock itself. */
 void segment_remove(struct spool *s, struct segment *g);
+
+/* ended.c */
+/* At start: takes what this header says about others. */
+void ended_learn(struct spool *s, const struct disk_segment *h);
+/* Fills `page` with the header for the use that g was taken for. */
+void segment_use_page(struct spool *s, struct segment *g, unsigned char *page);
+/* Under the lock: nothing else on disk says where some broken segment in use ended, which would
+ * then be thought to go on. */
+bool segment_is_last_witness(struct spool *s, const struct segment *g);
 
 /* state.c: the table and the counts that belong to it; all under the lock. */
 void state_add(struct spool *s, struct segment *g, uint64_t off, const struct disk_record *h);
