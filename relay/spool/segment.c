@@ -111,10 +111,12 @@ static void segment_adopt(struct spool *s, unsigned slot, int fd, const struct d
         s->next_seq = h->seq + 1;
 }
 
-/* What was written as free may not be on disk yet, if the last process was killed just then.
- * Written again, because a sync that fails now would say nothing of it the next time. */
+/* What was written as free may not be on disk yet, if the last process was killed just then. If
+ * that cannot be synced it is written again: the next sync would say nothing of what was lost. */
 static bool free_for_sure(struct spool *s, int fd, struct disk_segment *h, struct err *e)
 {
+    if (s->ops->fdatasync(fd) == 0)
+        return true;
     h->use++;
     return write_header(s, fd, h, e);
 }

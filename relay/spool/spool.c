@@ -54,7 +54,7 @@ void spool_fault(struct spool *s, const char *event, const struct err *e)
 {
     spool_lock(s);
     snprintf(s->fault, sizeof(s->fault), "%.199s", e->text);
-    s->fault_of_space = e->errnum == ENOSPC || e->errnum == EDQUOT;
+    s->fault_of_space = is_no_space(e);
     s->fault_ms = clock_mono_ms();
     s->fault_syncs = s->syncs;
     spool_unlock(s);
