@@ -119,9 +119,11 @@ static bool check_one(struct rig *r, struct known *m, const struct seen *x, uint
     CHECK(x->n_rcpt == m->n_rcpt && x->size == m->size, m);
     if (m->hold_mark <= on_disk)
         CHECK(x->held == m->held, m);
-    int read = read_back(r, m->id, m->size, m->n_rcpt);
-    if (read == 3) /* the operation that fails in this round */
+    int read = 3;
+    for (int tries = 0; tries < 3 && read == 3; tries++) /* an operation and a read may fail */
         read = read_back(r, m->id, m->size, m->n_rcpt);
+    if (read != 0)
+        fprintf(stderr, "read back: %d\n", read);
     CHECK(read == 0, m);
     return true;
 }
