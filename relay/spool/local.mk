@@ -27,18 +27,20 @@ EXTRA_DIST += doc/spool-format.md
 
 if HAVE_CMOCKA
 check_PROGRAMS += tests/unit/spool_test tests/unit/spool_crash_test tests/unit/spool_fault_test \
-	tests/unit/spool_format_test tests/unit/spool_recover_test
+	tests/unit/spool_format_test tests/unit/spool_full_test tests/unit/spool_recover_test
 tests_unit_spool_test_SOURCES = tests/unit/spool_test.c tests/unit/spool_help.c tests/unit/spool_help.h
 tests_unit_spool_test_LDADD = libspool.a libbase.a $(XXHASH_LIBS) $(CMOCKA_LIBS)
 tests_unit_spool_crash_test_SOURCES = tests/unit/spool_crash_test.c tests/unit/spool_help.c \
 	tests/unit/spool_help.h tests/unit/simdisk.c tests/unit/simdisk.h
 tests_unit_spool_crash_test_LDADD = libspool.a libbase.a $(XXHASH_LIBS) $(CMOCKA_LIBS)
-tests_unit_spool_fault_test_SOURCES = tests/unit/spool_fault_test.c tests/unit/spool_help.c \
+SPOOL_SIM = tests/unit/spool_sim.c tests/unit/spool_sim.h tests/unit/spool_help.c \
 	tests/unit/spool_help.h tests/unit/simdisk.c tests/unit/simdisk.h
+tests_unit_spool_fault_test_SOURCES = tests/unit/spool_fault_test.c $(SPOOL_SIM)
 tests_unit_spool_fault_test_LDADD = libspool.a libbase.a $(XXHASH_LIBS) $(CMOCKA_LIBS)
-tests_unit_spool_recover_test_SOURCES = tests/unit/spool_recover_test.c tests/unit/spool_help.c \
-	tests/unit/spool_help.h tests/unit/simdisk.c tests/unit/simdisk.h
+tests_unit_spool_recover_test_SOURCES = tests/unit/spool_recover_test.c $(SPOOL_SIM)
 tests_unit_spool_recover_test_LDADD = libspool.a libbase.a $(XXHASH_LIBS) $(CMOCKA_LIBS)
+tests_unit_spool_full_test_SOURCES = tests/unit/spool_full_test.c $(SPOOL_SIM)
+tests_unit_spool_full_test_LDADD = libspool.a libbase.a $(XXHASH_LIBS) $(CMOCKA_LIBS)
 tests_unit_spool_format_test_SOURCES = tests/unit/spool_format_test.c
 tests_unit_spool_format_test_LDADD = libspool.a libbase.a $(XXHASH_LIBS) $(CMOCKA_LIBS)
 endif

@@ -1,6 +1,6 @@
 /*
  * spool_fault_test.c - what PROMISES.md says of failing disks: a sync that fails, an operation that
- * fails anywhere in a fixed story, a disk that is full.
+ * fails anywhere in a fixed story. A disk that is full: spool_full_test.c.
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,24 +18,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "relay/spool/spool_int.h"
-#include "tests/unit/simdisk.h"
-#include "tests/unit/spool_help.h"
-
-static void begin(struct rig *r)
-{
-    rig_init(r);
-    r->ops = &sim_ops;
-    r->conf.segment_bytes = DISK_SEGMENT_MIN;
-    atomic_store(&keeper_poll_ms, 10);
-    atomic_store(&compact_quiet_ms, 0);
-    sim_begin(r->dir, 1);
-}
-
-static void end(struct rig *r)
-{
-    rig_free(r);
-    sim_end();
-}
+#include "tests/unit/spool_sim.h"
 
 /* The batch is refused, the sync is never retried, what was acknowledged stays, marks are kept. */
 static void test_failed_sync(void **state)
@@ -44,7 +27,7 @@ static void test_failed_sync(void **state)
     struct rig r;
     struct seen_list l;
     struct spool_status st;
-    begin(&r);
+    sim_rig_begin(&r);
     rig_open(&r);
     rig_recover(&r, &l);
     seen_free(&l);
@@ -80,7 +63,7 @@ static void test_failed_sync(void **state)
     assert_int_equal(l.n, 2);
     assert_true(l.v[0].id == a && l.v[1].id == d);
     seen_free(&l);
-    end(&r);
+    sim_rig_end(&r);
 }
 
 /* ---- a broken segment that is being freed ---- */
@@ -187,7 +170,7 @@ static void broken_phase(int phase)
 static void begin_broken(struct rig *r, struct file_ops *ops, char base[256])
 {
     struct seen_list l;
-    begin(r);
+    sim_rig_begin(r);
     sim_end();
     snprintf(base, 256, "%s", r->dir);
     snprintf(r->dir, sizeof(r->dir), "%.240s/0", base);
@@ -220,7 +203,7 @@ static void end_broken(struct rig *r, struct seen_list *l, const char *base)
     seen_free(l);
     rig_close(r);
     snprintf(r->dir, sizeof(r->dir), "%s", base);
-    end(r);
+    sim_rig_end(r);
 }
 
 /* Nothing lives in the segment whose write fails, so the keeper frees it at once. Until its header
@@ -362,7 +345,7 @@ static void test_last_sync_fails(void **state)
     struct rig r;
     struct seen_list l;
     struct file_ops ops = sim_ops;
-    begin(&r);
+    sim_rig_begin(&r);
     ops.fdatasync = fdatasync_once;
     r.ops = &ops;
     rig_reopen(&r, &l);
@@ -378,7 +361,7 @@ static void test_last_sync_fails(void **state)
     assert_false(atomic_load(&sync_fails));
     assert_int_equal(l.n, 0);
     seen_free(&l);
-    end(&r);
+    sim_rig_end(&r);
 }
 
 /* ---- two syncs at a time ---- */
@@ -441,7 +424,7 @@ static void gate_wait(unsigned syncs)
 static uint64_t begin_gated(struct rig *r, struct file_ops *ops)
 {
     struct seen_list l;
-    begin(r);
+    sim_rig_begin(r);
     *ops = sim_ops;
     ops->fdatasync = gated_sync;
     r->ops = ops;
@@ -482,7 +465,7 @@ static void test_error_of_the_second_sync(void **state)
     assert_int_equal(l.n, 3);
     assert_true(l.v[1].id == a && l.v[2].id == d);
     seen_free(&l);
-    end(&r);
+    sim_rig_end(&r);
 }
 
 /* Marks are due while two syncs are under way and a message waits for one of them to end: the
@@ -508,7 +491,7 @@ static void test_message_behind_marks_that_are_due(void **state)
         submit_wait(&v[i]);
         assert_int_equal(v[i].a.result, SPOOL_OK);
     }
-    end(&r);
+    sim_rig_end(&r);
 }
 
 /* The keeper wants marks written again while the commit thread waits for syncs, and of those marks
@@ -556,7 +539,7 @@ static void test_nothing_to_forward_behind_flights(void **state)
         submit_wait(&v[i]);
     assert_true(wait_until_free(&r, seq));
     atomic_store(&keeper_retry_ms, 5000);
-    end(&r);
+    sim_rig_end(&r);
 }
 
 /* ---- one failure anywhere ---- */
@@ -623,7 +606,7 @@ static void test_one_failure_anywhere(void **state)
         struct seen_list l;
         struct story s = {0};
         struct err e;
-        begin(&r);
+        sim_rig_begin(&r);
         sim_fail_at(k, k % 2 != 0 ? EIO : ENOSPC);
         r.s = spool_open(&r.conf, r.ops, &e);
         if (r.s == NULL)
@@ -633,193 +616,8 @@ static void test_one_failure_anywhere(void **state)
         tell(&r, &s);
         sim_fail_at(0, 0);
         check_story(&r, &s);
-        end(&r);
+        sim_rig_end(&r);
     }
-}
-
-/* ---- full ---- */
-
-static enum spool_result append_report(struct rig *r, uint64_t about, size_t size)
-{
-    struct submit m;
-    struct spool_mark ends = {.id = about, .rcpt = 0, .kind = SPOOL_MARK_FAILED};
-    submit_send(&m, r, spool_next_id(r->s), 1, size, &ends, 1);
-    submit_wait(&m);
-    return m.a.result;
-}
-
-static void test_full_disk(void **state)
-{
-    (void)state;
-    struct rig r;
-    struct seen_list l;
-    uint64_t id[200], refused;
-    size_t n = 0;
-    begin(&r);
-    r.conf.compact_below = 0.01;
-    rig_open(&r);
-    rig_recover(&r, &l);
-    seen_free(&l);
-    assert_true(wait_for_free(&r, 2));
-    assert_false(spool_is_full(r.s));
-    sim_disk_full(true);
-    for (; n < ARRAY_LEN(id); n++)
-        if (append(&r, id[n] = spool_next_id(r.s), 1, 3000) != SPOOL_OK)
-            break;
-    assert_true(n > 2 && n < ARRAY_LEN(id));
-    assert_true(spool_is_full(r.s));
-    refused = id[n];
-    assert_int_equal(append(&r, refused = spool_next_id(r.s), 1, 3000), SPOOL_NO_SPACE);
-    assert_int_equal(append_large(&r, spool_next_id(r.s), 1, 50000), SPOOL_NO_SPACE);
-    assert_int_equal(entries_in(&r, "large"), 0);
-    /* deliveries and reports go on */
-    assert_int_equal(append_report(&r, id[0], 500), SPOOL_OK);
-    assert_int_equal(append_report(&r, id[1], 500), SPOOL_OK);
-    assert_int_equal(read_back(&r, id[0], 3000, 1), 1);
-    /* delivering makes room: intake resumes by itself, though the disk gives nothing */
-    for (size_t i = 2; i < n; i++)
-        mark(&r, id[i], 0, SPOOL_MARK_DELIVERED);
-    assert_true(wait_for_free(&r, 1));
-    int64_t until = clock_mono_ms() + 5000;
-    while (spool_is_full(r.s) && clock_mono_ms() < until)
-        chan_wait(r.reply, 2);
-    assert_false(spool_is_full(r.s));
-    assert_int_equal(append(&r, spool_next_id(r.s), 1, 3000), SPOOL_OK);
-    sim_disk_full(false);
-    rig_reopen(&r, &l);
-    assert_int_equal(l.n, 3); /* two reports and the last */
-    assert_null(seen_find(&l, refused));
-    seen_free(&l);
-    end(&r);
-}
-
-/* Messages of two recipients until there is no room. Returns how many. */
-static size_t fill_the_disk(struct rig *r, uint64_t *id, size_t most)
-{
-    size_t n = 0;
-    assert_true(wait_for_free(r, 2));
-    sim_disk_full(true);
-    while (n < most && append(r, id[n] = spool_next_id(r->s), 2, 14000) == SPOOL_OK)
-        n++;
-    assert_true(n > 2 && n < most);
-    return n;
-}
-
-/* The last segment is not given up for a report that does not fit: marks need it. */
-static void test_report_too_big_for_the_last_segment(void **state)
-{
-    (void)state;
-    struct rig r;
-    struct seen_list l;
-    uint64_t id[100];
-    begin(&r);
-    r.conf.compact_below = 0;
-    rig_reopen(&r, &l);
-    seen_free(&l);
-    fill_the_disk(&r, id, ARRAY_LEN(id));
-    assert_int_equal(append_report(&r, id[0], 40000), SPOOL_OK);
-    assert_int_equal(append_report(&r, id[1], 40000), SPOOL_NO_SPACE);
-    assert_int_equal(append_report(&r, id[1], 500), SPOOL_OK);
-    sim_disk_full(false);
-    end(&r);
-}
-
-/* What was written and read. */
-static struct {
-    _Atomic uint64_t about; /* marks of this message are counted */
-    _Atomic unsigned marks, seals, reads;
-} counted;
-
-static void count_records(const unsigned char *p, size_t n)
-{
-    struct disk_record h;
-    struct disk_mark m;
-    for (size_t at = 0; at + sizeof(h) <= n; at += DISK_ALIGN) {
-        memcpy(&h, p + at, sizeof(h));
-        if (h.magic != DISK_RECORD_MAGIC)
-            continue;
-        counted.seals += h.type == DISK_SEAL;
-        for (uint32_t i = 0; i < h.n_marks && h.type == DISK_MARKS; i++) {
-            memcpy(&m, p + at + sizeof(h) + i * sizeof(m), sizeof(m));
-            counted.marks += m.id == atomic_load(&counted.about) && m.kind == SPOOL_MARK_DELIVERED;
-        }
-    }
-}
-
-static ssize_t counted_pwritev(int fd, const struct iovec *iov, int n, off_t off)
-{
-    for (int i = 0; i < n; i++)
-        count_records(iov[i].iov_base, iov[i].iov_len);
-    return sim_ops.pwritev(fd, iov, n, off);
-}
-
-static ssize_t counted_pread(int fd, void *p, size_t n, off_t off)
-{
-    counted.reads++;
-    return sim_ops.pread(fd, p, n, off);
-}
-
-/* Marks of a segment that is to be freed, while there is none to write them to: they are not
- * gathered each time it is tried. */
-static void test_marks_that_cannot_be_forwarded(void **state)
-{
-    (void)state;
-    struct rig r;
-    struct seen_list l;
-    struct file_ops ops = sim_ops;
-    uint64_t id[100];
-    begin(&r);
-    ops.pwritev = counted_pwritev;
-    ops.pread = counted_pread;
-    r.ops = &ops;
-    r.conf.compact_below = 0;
-    atomic_store(&keeper_retry_ms, 1);
-    rig_reopen(&r, &l);
-    seen_free(&l);
-    uint64_t first = spool_next_id(r.s);
-    atomic_store(&counted.about, first);
-    assert_int_equal(append(&r, first, 2, 14000), SPOOL_OK);
-    for (int i = 0; i < 2; i++) /* three to a segment */
-        assert_int_equal(append(&r, spool_next_id(r.s), 1, 14000), SPOOL_OK);
-    assert_int_equal(append(&r, id[0] = spool_next_id(r.s), 2, 14000), SPOOL_OK);
-    uint64_t seq = seq_of(&r, id[0]);
-    mark(&r, first, 0, SPOOL_MARK_DELIVERED);
-    settle(&r);
-    size_t n = 1 + fill_the_disk(&r, id + 1, ARRAY_LEN(id) - 1);
-    assert_int_equal(append_report(&r, id[n - 1], 50000), SPOOL_OK);
-    counted.seals = counted.marks = 0;
-    for (int i = 0; counted.seals == 0; i++) { /* until the last segment is full */
-        mark(&r, first, SPOOL_RCPT_ALL, i % 2 != 0 ? SPOOL_MARK_HELD : SPOOL_MARK_RELEASED);
-        if (i % 100 == 0)
-            chan_wait(r.reply, 1);
-    }
-    counted.reads = 0;
-    for (size_t i = 0; i < n && seq_of(&r, id[i]) == seq; i++)
-        for (uint32_t k = 0; k < 2; k++)
-            mark(&r, id[i], k, SPOOL_MARK_DELIVERED);
-    while (counted.reads < 200) /* many tries to free it */
-        chan_wait(r.reply, 2);
-    sim_disk_full(false);
-    assert_true(wait_until_free(&r, seq));
-    assert_true(counted.marks >= 1 && counted.marks <= 2);
-    atomic_store(&keeper_retry_ms, 5000);
-    end(&r);
-}
-
-static void test_reserve(void **state)
-{
-    (void)state;
-    struct rig r;
-    begin(&r);
-    r.conf.reserve_bytes = UINT64_C(1) << 60;
-    rig_open(&r);
-    assert_true(spool_is_full(r.s));
-    rig_close(&r);
-    r.conf.reserve_bytes = 1;
-    r.conf.reserve_resume_bytes = 1;
-    rig_open(&r);
-    assert_false(spool_is_full(r.s));
-    end(&r);
 }
 
 /* As on a slow disk (flight.c). */
@@ -840,10 +638,6 @@ int main(void)
         cmocka_unit_test(test_large_one_refused_with_no_segment),
         cmocka_unit_test(test_last_sync_fails),
         cmocka_unit_test(test_one_failure_anywhere),
-        cmocka_unit_test(test_full_disk),
-        cmocka_unit_test(test_report_too_big_for_the_last_segment),
-        cmocka_unit_test(test_marks_that_cannot_be_forwarded),
-        cmocka_unit_test(test_reserve),
     };
     const struct CMUnitTest more[] = {
         cmocka_unit_test(test_error_of_the_second_sync),

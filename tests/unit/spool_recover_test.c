@@ -19,30 +19,13 @@
 
 #include "base/mem.h"
 #include "relay/spool/spool_int.h"
-#include "tests/unit/simdisk.h"
-#include "tests/unit/spool_help.h"
-
-static void begin(struct rig *r)
-{
-    rig_init(r);
-    r->ops = &sim_ops;
-    r->conf.segment_bytes = DISK_SEGMENT_MIN;
-    atomic_store(&keeper_poll_ms, 10);
-    atomic_store(&keeper_retry_ms, 20);
-    atomic_store(&compact_quiet_ms, 0);
-    sim_begin(r->dir, 1);
-}
-
-static void end(struct rig *r)
-{
-    rig_free(r);
-    sim_end();
-}
+#include "tests/unit/spool_sim.h"
 
 static void begin_recovered(struct rig *r)
 {
     struct seen_list l;
-    begin(r);
+    sim_rig_begin(r);
+    atomic_store(&keeper_retry_ms, 20);
     rig_open(r);
     rig_recover(r, &l);
     seen_free(&l);
@@ -95,7 +78,7 @@ static void test_file_of_a_record_that_cannot_be_read(void **state)
     assert_non_null(seen_find(&l, id));
     assert_int_equal(read_back(&r, id, 40000, 1), 0);
     seen_free(&l);
-    end(&r);
+    sim_rig_end(&r);
 }
 
 /* Its record is damaged and goes to quarantine/: the content is whole, and stays for who mends it.
@@ -116,7 +99,7 @@ static void test_file_of_a_damaged_record(void **state)
         seen_free(&l);
         assert_int_equal(entries_in(&r, "large"), 1);
     }
-    end(&r);
+    sim_rig_end(&r);
 }
 
 /* The segment is set aside for its header. */
@@ -137,7 +120,7 @@ static void test_file_of_a_segment_set_aside(void **state)
         seen_free(&l);
         assert_int_equal(entries_in(&r, "large"), 1);
     }
-    end(&r);
+    sim_rig_end(&r);
 }
 
 /* Syncs of segments wait while this is set. */
@@ -193,7 +176,7 @@ static void test_file_of_a_message_delivered_in_recovery(void **state)
     settle(&r);
     rig_close(&r);
     assert_int_equal(entries_in(&r, "large"), 0);
-    end(&r);
+    sim_rig_end(&r);
 }
 
 /* ---- a start over quota ---- */
@@ -222,7 +205,7 @@ static void test_start_over_quota(void **state)
     assert_int_equal(l.n, 1);
     assert_true(spool_next_id(r.s) > id);
     seen_free(&l);
-    end(&r);
+    sim_rig_end(&r);
 }
 
 /* ---- reads that fail in recovery ---- */
@@ -261,7 +244,7 @@ static void test_read_that_fails_once(void **state)
         sim_fail_read(0);
     }
     assert_int_equal(entries_in(&r, "quarantine"), 0);
-    end(&r);
+    sim_rig_end(&r);
 }
 
 /* For the whole time: what could not be read is there at the next start, and what ended is over. */
@@ -297,7 +280,7 @@ static void test_reads_that_fail_in_one_run(void **state)
     assert_int_equal(read_back(&r, id[2], 300, 1), 0);
     assert_int_equal(entries_in(&r, "quarantine"), 0);
     seen_free(&l);
-    end(&r);
+    sim_rig_end(&r);
 }
 
 /* The record is read well with the log and badly for the report. */
@@ -348,7 +331,7 @@ static void test_report_that_cannot_be_read(void **state)
     assert_int_equal(l.n, 1);
     assert_int_equal(read_back(&r, id, 300, 1), 0);
     seen_free(&l);
-    end(&r);
+    sim_rig_end(&r);
 }
 
 /* ---- reads and syncs that fail while a segment is freed ---- */
@@ -399,7 +382,7 @@ static void test_read_that_fails_while_marks_are_forwarded(void **state)
     rig_reopen(&r, &l);
     assert_int_equal(seen_find(&l, id)->done[0], 2);
     seen_free(&l);
-    end(&r);
+    sim_rig_end(&r);
 }
 
 static _Atomic bool dir_sync_fails;
@@ -429,7 +412,8 @@ static void test_sync_that_fails_after_a_segment_was_moved(void **state)
     struct file_ops ops = sim_ops;
     char name[32];
     uint64_t seq;
-    begin(&r);
+    sim_rig_begin(&r);
+    atomic_store(&keeper_retry_ms, 20);
     ops.fsync = fsync_dir;
     ops.rename = rename_unsynced;
     r.ops = &ops;
@@ -440,7 +424,7 @@ static void test_sync_that_fails_after_a_segment_was_moved(void **state)
     end_segment(&r, seq);
     assert_true(wait_until_free(&r, seq));
     assert_true(entries_in(&r, "quarantine") >= 1); /* the next file of that name is as bad */
-    end(&r);
+    sim_rig_end(&r);
 }
 
 /* ---- a sync that fails in recovery ---- */
@@ -505,7 +489,7 @@ static void use_folder(struct rig *r, unsigned n)
 
 static void begin_in_folders(struct rig *r)
 {
-    begin(r);
+    sim_rig_begin(r);
     snprintf(crash.base, sizeof(crash.base), "%s", r->dir);
     crash.n = 0;
     atomic_store(&crash.done, false);
@@ -517,7 +501,7 @@ static void end_in_folders(struct rig *r)
     rig_close(r);
     snprintf(r->dir, sizeof(r->dir), "%s", crash.base);
     sim_forget();
-    end(r);
+    sim_rig_end(r);
 }
 
 static void wait_for_crash(struct rig *r)
@@ -625,7 +609,7 @@ static void test_no_room_in_quarantine(void **state)
     assert_int_equal(l.stats.quarantined, 1);
     seen_free(&l);
     assert_int_equal(entries_in(&r, "quarantine"), 1);
-    end(&r);
+    sim_rig_end(&r);
 }
 
 static void wait_until_all_is_free(struct rig *r)
@@ -662,7 +646,7 @@ static void test_names_in_quarantine(void **state)
         rig_reopen(&r, &l); /* all are free: the numbers begin again */
         seen_free(&l);
     }
-    end(&r);
+    sim_rig_end(&r);
 }
 
 static int rename_fails(const char *from, const char *to)
@@ -694,7 +678,7 @@ static void test_segment_that_cannot_be_set_aside(void **state)
     rig_recover(&r, &l);
     seen_free(&l);
     assert_int_equal(entries_in(&r, "quarantine"), 1);
-    end(&r);
+    sim_rig_end(&r);
 }
 
 /* The log lets go of a message only when its bytes are on disk in quarantine/. */
