@@ -245,6 +245,7 @@ static void test_only_witness_of_a_broken_segment(void **state)
     rig_open(&r); /* not recovered, so that the keeper does nothing about it */
     uint64_t a = spool_next_id(r.s), refused = spool_next_id(r.s);
     assert_int_equal(append(&r, a, 1, 300), SPOOL_OK);
+    uint64_t seq = seq_of(&r, a);
     broken_phase(FAIL_ONE);
     assert_int_equal(append(&r, refused, 1, 300), SPOOL_IO_ERROR);
     rig_close(&r);
@@ -254,7 +255,7 @@ static void test_only_witness_of_a_broken_segment(void **state)
     rig_recover(&r, &l);
     assert_non_null(seen_find(&l, a));
     seen_free(&l);
-    assert_true(wait_until_free(&r, seq_of(&r, a))); /* it was copied */
+    assert_true(wait_until_free(&r, seq)); /* it was copied */
     reopen_laid(&r, &l);
     assert_non_null(seen_find(&l, a));
     assert_null(seen_find(&l, refused));
