@@ -25,6 +25,7 @@
 #include "base/random.h"
 #include "conf/conf.h"
 #include "directory/directory.h"
+#include "directory/ldap/ldap_link.h"
 #include "directory/doctor/doctor.h"
 #include "directory/replica.h"
 #include "directory/rules.h"
@@ -198,6 +199,7 @@ static void measure(const char *folder, const struct conf *c, long addresses)
     struct err e;
     long n = addresses < MOST_KEYS ? addresses : MOST_KEYS;
     random_jitter_seed(1);
+    ldap_link_init(); /* once for a process: 3 ms and 3 MB that are not the addresses' */
     char *hits = make_keys(addresses, n, true), *misses = make_keys(addresses, n, false);
     double before = resident();
     int64_t began = clock_mono_ns();

@@ -30,6 +30,7 @@ OPTIONS = {"type": "openldap", "tls": "none", "flag_attribute": "extensionAttrib
 class OpenLdap:
     name, aim_ms = "slapd", 100
     window = 1  # changes under way at a time
+    share = 0.5  # of the relay's peak
     rounds = {1: SINGLE, 1000: 10, 10000: 2}
 
     def __init__(self, folder, n):
@@ -53,6 +54,7 @@ class ActiveDirectory:
 
     name, aim_ms = "Samba AD", 1000
     window = 32
+    share = 0.35  # it takes a processor for itself
     rounds = {1: SINGLE, 1000: 2, 10000: 1}
 
     def __init__(self, folder, n):
@@ -179,7 +181,7 @@ def cutover(s):
             directory.forest = "east"
             relay.start()
             wait_for("the first sync", lambda: (status(relay) or {}).get("state") == "current", 300)
-            rate = peak(s, relay, sinks.ports()) / 2
+            rate = peak(s, relay, sinks.ports()) * directory.share
             for count in counts:
                 say(f" {directory.name}: {count}")
                 measure(s, relay, sinks, directory, count, rate)
