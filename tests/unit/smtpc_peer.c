@@ -675,3 +675,37 @@ void mail_wait(struct mail *m)
         turns(1);
     assert_int_equal(m->done, 1);
 }
+
+struct mail *mail_to(unsigned id, enum dest_kind kind, const char *dest)
+{
+    return mail_new(id, kind, dest, 1, "Subject: x\r\n\r\nbody\r\n");
+}
+
+void deliver(unsigned id, enum dest_kind kind, const char *dest, enum outcome want)
+{
+    struct mail *m = mail_to(id, kind, dest);
+    mail_start(m);
+    mail_wait(m);
+    if (m->dr[0].outcome != want)
+        fail_msg("outcome %d: %d %s", m->dr[0].outcome, m->dr[0].reply->code, m->dr[0].reply->text);
+    mail_free(m);
+}
+
+struct mail *many[MANY];
+
+void many_start(unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        many[i] = mail_to(i + 1, DEST_FOREST, "one");
+        mail_start(many[i]);
+    }
+}
+
+void many_end(unsigned n, enum outcome want)
+{
+    for (unsigned i = 0; i < n; i++) {
+        mail_wait(many[i]);
+        assert_outcome(many[i], 0, want);
+        mail_free(many[i]);
+    }
+}

@@ -154,5 +154,14 @@ void mail_free(struct mail *m);
 /* Runs the loop until it is done (or nothing more happens: fails the test). */
 void mail_wait(struct mail *m);
 #define assert_outcome(m, i, want) assert_int_equal((m)->dr[i].outcome, (want))
+/* A small one for one recipient. */
+struct mail *mail_to(unsigned id, enum dest_kind kind, const char *dest);
+/* The same, started and waited for. */
+void deliver(unsigned id, enum dest_kind kind, const char *dest, enum outcome want);
+/* Several at a time, to the forest "one": ids 1, 2, ... */
+#define MANY 8
+extern struct mail *many[MANY];
+void many_start(unsigned n);
+void many_end(unsigned n, enum outcome want); /* waits for them */
 
 #endif

@@ -11,41 +11,6 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
-static struct mail *mail_to(unsigned id, enum dest_kind kind, const char *dest)
-{
-    return mail_new(id, kind, dest, 1, "Subject: x\r\n\r\nbody\r\n");
-}
-
-static void deliver(unsigned id, enum dest_kind kind, const char *dest, enum outcome want)
-{
-    struct mail *m = mail_to(id, kind, dest);
-    mail_start(m);
-    mail_wait(m);
-    if (m->dr[0].outcome != want)
-        fail_msg("outcome %d: %d %s", m->dr[0].outcome, m->dr[0].reply->code, m->dr[0].reply->text);
-    mail_free(m);
-}
-
-#define MANY 8
-static struct mail *many[MANY];
-
-static void many_start(unsigned n)
-{
-    for (unsigned i = 0; i < n; i++) {
-        many[i] = mail_to(i + 1, DEST_FOREST, "one");
-        mail_start(many[i]);
-    }
-}
-
-static void many_end(unsigned n, enum outcome want)
-{
-    for (unsigned i = 0; i < n; i++) {
-        mail_wait(many[i]);
-        assert_outcome(many[i], 0, want);
-        mail_free(many[i]);
-    }
-}
-
 /* ---- the pool ---- */
 
 static void test_session_is_reused(void **state)

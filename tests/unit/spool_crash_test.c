@@ -399,19 +399,11 @@ static void test_chain_of_crashes(void **state)
     rig_free(&r);
 }
 
-/* As on a slow disk (flight.c). */
-static int two_at_a_time(void **state)
-{
-    (void)state;
-    atomic_store(&flight_slow_us, 0);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_chain_of_crashes),
     };
     return cmocka_run_group_tests_name("one sync at a time", tests, NULL, NULL) +
-           cmocka_run_group_tests_name("two at a time", tests, two_at_a_time, NULL);
+           cmocka_run_group_tests_name("two at a time", tests, rig_two_at_a_time, NULL);
 }

@@ -621,14 +621,6 @@ static void test_one_failure_anywhere(void **state)
     }
 }
 
-/* As on a slow disk (flight.c). */
-static int two_at_a_time(void **state)
-{
-    (void)state;
-    atomic_store(&flight_slow_us, 0);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -646,6 +638,6 @@ int main(void)
         cmocka_unit_test(test_nothing_to_forward_behind_flights),
     };
     return cmocka_run_group_tests_name("one sync at a time", tests, NULL, NULL) +
-           cmocka_run_group_tests_name("two at a time", tests, two_at_a_time, NULL) +
-           cmocka_run_group_tests_name("two under way", more, two_at_a_time, NULL);
+           cmocka_run_group_tests_name("two at a time", tests, rig_two_at_a_time, NULL) +
+           cmocka_run_group_tests_name("two under way", more, rig_two_at_a_time, NULL);
 }

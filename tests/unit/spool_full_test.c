@@ -197,14 +197,6 @@ static void test_reserve(void **state)
     sim_rig_end(&r);
 }
 
-/* As on a slow disk (flight.c). */
-static int two_at_a_time(void **state)
-{
-    (void)state;
-    atomic_store(&flight_slow_us, 0);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -214,5 +206,5 @@ int main(void)
         cmocka_unit_test(test_reserve),
     };
     return cmocka_run_group_tests_name("one sync at a time", tests, NULL, NULL) +
-           cmocka_run_group_tests_name("two at a time", tests, two_at_a_time, NULL);
+           cmocka_run_group_tests_name("two at a time", tests, rig_two_at_a_time, NULL);
 }
