@@ -1,8 +1,9 @@
 /*
  * log.c - one line per event. Each thread gathers its lines in a buffer of its own and writes them
  * in one call; a mutex held over that write keeps lines of different threads apart. Under journald
- * (JOURNAL_STREAM is set) a line on standard error starts with "<priority>" and has no time of its
- * own; elsewhere it starts with the time and the level. syslog gets each line at once.
+ * (JOURNAL_STREAM names our standard error) a line on standard error starts with "<priority>" and
+ * has no time of its own; elsewhere it starts with the time and the level. syslog gets each line at
+ * once.
  *
  * Values: bytes that are not harmless are escaped (base/escape.h); a text value is put in quotes if
  * it is empty or has a blank, a quote or an equals sign. JSON is one object a line, always UTF-8.
@@ -11,10 +12,13 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <syslog.h>
 #include <unistd.h>
 
@@ -127,12 +131,26 @@ static struct gather *gather_get(void)
     return g;
 }
 
+/* Does systemd read what we write to standard error? It says which file that would be: the variable
+ * is set for either of the two outputs, and inherited. */
+static bool writes_to_journal(void)
+{
+    const char *stream = getenv("JOURNAL_STREAM");
+    char mine_is[64];
+    struct stat st;
+    if (stream == NULL || fstat(STDERR_FILENO, &st) != 0)
+        return false;
+    snprintf(mine_is, sizeof(mine_is), "%" PRIu64 ":%" PRIu64, (uint64_t)st.st_dev,
+             (uint64_t)st.st_ino);
+    return strcmp(stream, mine_is) == 0;
+}
+
 void log_setup(enum log_target new_target, enum log_format new_format, enum log_level new_level)
 {
     log_flush();
     if (new_target == LOG_TO_SYSLOG)
         openlog("causeway", LOG_PID | LOG_NDELAY, LOG_MAIL);
-    atomic_store(&journal, getenv("JOURNAL_STREAM") != NULL);
+    atomic_store(&journal, writes_to_journal());
     atomic_store(&target, new_target);
     atomic_store(&format, new_format);
     atomic_store(&least, new_level);

@@ -8,6 +8,7 @@
  */
 #include "conf/load.h"
 
+#include <arpa/inet.h>
 #include <netdb.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -70,6 +71,41 @@ static bool check_names(struct conf_load *l, const char *word, const void *v, un
     return true;
 }
 
+struct listen_place {
+    struct in6_addr ip; /* IPv4 as ::ffff:a.b.c.d; "*" as :: */
+    uint64_t port;
+};
+
+/* `text` has the form of an address to listen on (checks.c). */
+static struct listen_place listen_place(struct str text)
+{
+    struct listen_place p = {0};
+    struct in_addr v4;
+    size_t colon = (size_t)str_rfind(text, ':');
+    struct str host = str_upto(text, colon);
+    char ip[64];
+    (void)str_to_u64(str_from(text, colon + 1), 65535, &p.port);
+    if (host.n > 2 && host.p[0] == '[')
+        host = str_n(host.p + 1, host.n - 2);
+    if (!str_copy(host, ip, sizeof(ip)) || str_eq(host, STR("*")))
+        return p;
+    if (inet_pton(AF_INET, ip, &v4) == 1) {
+        p.ip.s6_addr[10] = p.ip.s6_addr[11] = 0xff;
+        memcpy(&p.ip.s6_addr[12], &v4, sizeof(v4));
+    } else {
+        (void)inet_pton(AF_INET6, ip, &p.ip);
+    }
+    return p;
+}
+
+/* Port 0 is a different port each time. A wildcard and one of its addresses are two places. */
+static bool is_listened_twice(const char *a, const char *b)
+{
+    struct listen_place one = listen_place(str_c(a)), other = listen_place(str_c(b));
+    return one.port != 0 && one.port == other.port &&
+           memcmp(&one.ip, &other.ip, sizeof(one.ip)) == 0;
+}
+
 static bool check_listeners(struct conf_load *l)
 {
     const struct conf *c = l->conf;
@@ -77,15 +113,13 @@ static bool check_listeners(struct conf_load *l)
         for (unsigned a = 0; a < c->listener[i].n_address; a++)
             for (unsigned k = 0; k <= i; k++)
                 for (unsigned b = 0; b < (k == i ? a : c->listener[k].n_address); b++) {
-                    struct str text = str_c(c->listener[i].address[a]);
-                    /* Port 0 is a different port each time. */
-                    if (str_eq(text, str_c(c->listener[k].address[b])) &&
-                        !str_ends_nocase(text, STR(":0")))
+                    const char *text = c->listener[i].address[a];
+                    if (is_listened_twice(text, c->listener[k].address[b]))
                         return conf_fail_in(
                             l, &c->listener[i], "listener", c->listener[i].name, "address",
                             "%s is listened on twice (also in listener \"%s\"); remove "
                             "one",
-                            text.p, c->listener[k].name);
+                            text, c->listener[k].name);
                 }
     return true;
 }
@@ -329,6 +363,7 @@ static void derive(struct conf *c)
     if (c->hostname[0] == '\0') {
         mem_free(c->hostname);
         c->hostname = system_hostname();
+        c->hostname_is_short = strchr(c->hostname, '.') == NULL;
     }
     derive_names(c);
     add_routing_domains(c);

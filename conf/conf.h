@@ -189,6 +189,7 @@ struct conf_file { /* one that the configuration names */
 struct conf {
     /* top level */
     char *hostname;
+    bool hostname_is_short; /* the system knew no full name of itself */
     char *user, *group; /* dropped to after binding; "" = stay */
     char *state_directory;
     unsigned workers; /* 0 = one per processor */

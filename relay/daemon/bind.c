@@ -17,13 +17,22 @@
 #define BACKLOG 1024
 
 /* With SO_REUSEPORT another daemon of the same user would not be in our way: the two would share
- * the port, and the mail. A socket without it finds out. */
-static bool is_free(const struct sockaddr *addr, socklen_t len, struct err *e)
+ * the port, and the mail. A socket without it finds out. All are tried before the first of ours is
+ * bound: "*:25" for some clients and "10.0.0.1:25" for others are no contradiction, and the kernel
+ * gives a connection to the one that fits better. */
+static bool are_free(const struct conf *c, struct err *e)
 {
-    int fd = listen_tcp(addr, len, 1, false, e);
-    if (fd < 0)
-        return false;
-    close(fd);
+    for (unsigned i = 0; i < c->n_listener; i++)
+        for (unsigned k = 0; k < c->listener[i].n_address; k++) {
+            struct sockaddr_storage addr;
+            socklen_t len;
+            int fd = -1;
+            if (listen_parse(str_c(c->listener[i].address[k]), &addr, &len, e))
+                fd = listen_tcp((struct sockaddr *)&addr, len, 1, false, e);
+            if (fd < 0)
+                return err_wrap(e, "listener \"%s\"", c->listener[i].name);
+            close(fd);
+        }
     return true;
 }
 
@@ -33,8 +42,6 @@ static bool bind_address(const struct conf_listener *l, unsigned index, const ch
     struct sockaddr_storage addr;
     socklen_t len;
     if (!listen_parse(str_c(text), &addr, &len, e))
-        return err_wrap(e, "listener \"%s\"", l->name);
-    if (!is_free((struct sockaddr *)&addr, len, e))
         return err_wrap(e, "listener \"%s\"", l->name);
     for (unsigned w = 0; w < n_worker; w++) {
         int fd = listen_tcp((struct sockaddr *)&addr, len, BACKLOG, true, e);
@@ -63,6 +70,8 @@ bool bind_all(const struct conf *c, unsigned n_worker, struct worker_socket ***s
               unsigned *per_worker, struct err *e)
 {
     unsigned n = 0, at = 0;
+    if (!are_free(c, e))
+        return false;
     for (unsigned i = 0; i < c->n_listener; i++)
         n += c->listener[i].n_address;
     struct worker_socket **s = mem_array(n_worker, sizeof(*s));

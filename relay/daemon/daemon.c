@@ -252,6 +252,10 @@ bool daemon_start(struct daemon *d, const char *conf_path, struct err *e)
     if (daemon_without_source(d->conf) != NULL)
         LOG(WARN, NULL, "domain-without-source", LC("domain", daemon_without_source(d->conf)),
             LC("effect", "no source can know its recipients: they get 451"));
+    if (d->conf->hostname_is_short)
+        LOG(WARN, NULL, "hostname-is-short", LC("hostname", d->conf->hostname),
+            LC("effect", "other servers may refuse it in EHLO"),
+            LC("hint", "set hostname to the full name that DNS has for this machine"));
     LOG(INFO, NULL, "started", LC("version", PACKAGE_VERSION), LC("hostname", d->conf->hostname),
         LU("workers", d->n_worker), LC("configuration", conf_path));
     log_flush();
@@ -265,6 +269,16 @@ void daemon_run(struct daemon *d)
 
 /* ---- reload ---- */
 
+/* A name server that is away for the moment takes nothing from a name we have had. */
+static void keep_full_name(struct conf *c, const struct conf *before)
+{
+    if (!c->hostname_is_short || strchr(before->hostname, '.') == NULL)
+        return;
+    mem_free(c->hostname);
+    c->hostname = str_dup(str_c(before->hostname));
+    c->hostname_is_short = false;
+}
+
 bool daemon_reload(struct daemon *d, struct buf *note, struct err *e)
 {
     struct conf *c = conf_load(d->conf_path, e);
@@ -275,6 +289,7 @@ bool daemon_reload(struct daemon *d, struct buf *note, struct err *e)
         LOG(ERROR, NULL, "reload-refused", LC("why", e->text), LC("effect", "nothing was changed"));
         return false;
     }
+    keep_full_name(c, d->conf);
     conf_needs_restart(d->first_conf, c, note);
     if (note->n != 0)
         LOG(WARN, NULL, "reload-needs-restart", LS("options", buf_str(note)));

@@ -4,11 +4,14 @@
  *
  * Exit status: 0 stopped as asked (or the check passed), 1 could not start, 2 wrong arguments.
  */
+#include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -34,7 +37,7 @@ static const char usage[] =
     "See causewayd(8), causeway.conf(5), causewayctl(8).\n";
 
 /* As the daemon's user. A unit starts the daemon as that user, and not as root. */
-static bool look_at_group(const struct conf *c, struct buf *notes, struct err *e)
+static bool look_at_group(const struct conf *c, bool as_daemon, struct buf *notes, struct err *e)
 {
     gid_t gid;
     const char *group = c->control.socket_group;
@@ -42,7 +45,7 @@ static bool look_at_group(const struct conf *c, struct buf *notes, struct err *e
         return true;
     if (!privileges_socket_group(c, &gid, e))
         return false;
-    if (!privileges_may_give(gid))
+    if (as_daemon && !privileges_may_give(gid))
         buf_printf(
             notes,
             "control.socket_group: the daemon's user is not in group \"%s\": unless root "
@@ -52,15 +55,36 @@ static bool look_at_group(const struct conf *c, struct buf *notes, struct err *e
     return true;
 }
 
+/* Root could read it. The daemon reads it again at each reload, and where a unit starts it as its
+ * user, at the start. */
+static bool look_at_itself(const struct conf *c, const char *path, struct err *e)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return err_set(
+            e, ERR_CONFIG, 0,
+            "%s: may not be read by user \"%s\" (%s); give it and its folder to a group of "
+            "that user (chgrp, chmod g+rX)",
+            path, c->user, strerror(errno));
+    close(fd);
+    return true;
+}
+
 /* Files are looked at as the daemon will: not as root. */
-static bool look_at_files(const struct conf *c, struct buf *notes, struct err *e)
+static bool look_at_files(const struct conf *c, const char *path, struct buf *notes, struct err *e)
 {
     struct err why;
     const struct passwd *user = getpwnam(c->user);
     bool root = geteuid() == 0, its_user = user != NULL && user->pw_uid == geteuid();
     if (root && c->user[0] != '\0' && !privileges_drop(c, &why))
         buf_printf(notes, "files were looked at as root: %s\n", why.text);
-    return look_at_group(c, notes, e) && conf_files_look(c, root || its_user, notes, e);
+    if (c->hostname_is_short)
+        buf_printf(notes,
+                   "hostname: the system calls itself \"%s\", which other servers may refuse; set "
+                   "hostname to the full name that DNS has for it\n",
+                   c->hostname);
+    return look_at_itself(c, path, e) && look_at_group(c, root || its_user, notes, e) &&
+           conf_files_look(c, root || its_user, notes, e);
 }
 
 static void print_notes(struct str notes)
@@ -76,7 +100,7 @@ static int check(const char *path)
     struct err e;
     struct buf notes = BUF_INIT(1 << 20);
     struct conf *c = conf_load(path, &e);
-    bool ok = c != NULL && look_at_files(c, &notes, &e);
+    bool ok = c != NULL && look_at_files(c, path, &notes, &e);
     if (ok) {
         const char *gap = daemon_without_source(c);
         printf("%s: good (%u forests, %u domains, %u listeners, %u directory sources)\n", path,

@@ -52,8 +52,8 @@ bool dns_file_changed(const char *path, struct dns_file *seen)
         now = (struct dns_file){.device = (uint64_t)st.st_dev,
                                 .inode = (uint64_t)st.st_ino,
                                 .size = (uint64_t)st.st_size,
-                                .s = st.st_mtim.tv_sec,
-                                .ns = st.st_mtim.tv_nsec};
+                                .s = st.st_ctim.tv_sec, /* also of its mode: may it be read? */
+                                .ns = st.st_ctim.tv_nsec};
     bool changed = now.device != seen->device || now.inode != seen->inode ||
                    now.size != seen->size || now.s != seen->s || now.ns != seen->ns;
     *seen = now;

@@ -3,8 +3,8 @@ import socket
 
 
 class Client:
-    def __init__(self, port, source="127.0.0.1", greet=True, timeout=30):
-        self.s = socket.create_connection(("127.0.0.1", port), timeout, source_address=(source, 0))
+    def __init__(self, port, source="127.0.0.1", greet=True, timeout=30, host="127.0.0.1"):
+        self.s = socket.create_connection((host, port), timeout, source_address=(source, 0))
         self.f = self.s.makefile("rb")
         self.banner = self.reply() if greet else None
         if greet:

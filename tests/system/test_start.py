@@ -63,6 +63,25 @@ def test_port_in_use_by_something_else(relay):
     assert f"127.0.0.1:{r.port}" in said and "in use" in said and 'listener "in"' in said, said
 
 
+def test_one_port_for_all_addresses_and_for_one(relay, sinks):
+    """A listener for everybody and one for an inner address: whoever comes to that one gets its rules."""
+    sink = sinks()
+    r = relay(forests={"A": [sink.port]}, people={"anna": "A"})
+    with open(r.conf, encoding="utf-8") as f:
+        text = f.read()
+    inner = 'listener "in" { '
+    assert inner in text
+    for everybody in ("*", "0.0.0.0", "[::]"):
+        with open(r.conf, "w", encoding="utf-8") as f:
+            f.write(f'listener "all" {{ address = "{everybody}:{r.port}" }}\n' + text.replace(inner, inner + "kind = internal  "))
+        r.start()
+        with Client(r.port, greet=False) as c:
+            assert c.reply()[0] == 554
+        with Client(r.port, host="127.0.0.2") as c:
+            assert c.banner[0] == 220
+        assert r.terminate() == 0
+
+
 def test_port_is_free_again_at_once(relay, sinks):
     """Connections of the last run that the kernel still remembers are in nobody's way."""
     sink = sinks()
@@ -371,6 +390,10 @@ def test_file_that_only_root_may_read(relay, tmp_path):
         f.write(text.replace('user = ""', 'user = "nobody"'))
     with opened(tmp_path):
         assert causewayd("--check", r.conf)[0] == 0
+        os.chmod(r.conf, 0o600)
+        code, _, err = causewayd("--check", r.conf)
+        assert code == 1 and f'{r.conf}: may not be read by user "nobody"' in err, err
+        os.chmod(r.conf, 0o644)
         os.chmod(tmp_path / "password", 0o600)
         code, _, err = causewayd("--check", r.conf)
         assert code == 1 and "password" in err and 'may not be read by user "nobody"' in err, err

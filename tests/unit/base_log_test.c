@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/assert.h"
@@ -103,6 +104,18 @@ static void capture(enum log_format format, enum log_level level)
     log_setup(LOG_TO_STDERR, format, level);
 }
 
+/* The same, as if the file were the journal's. */
+static void capture_as_journal(enum log_format format, enum log_level level)
+{
+    char stream[64];
+    struct stat st;
+    capture(format, level);
+    assert_int_equal(fstat(STDERR_FILENO, &st), 0);
+    snprintf(stream, sizeof(stream), "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
+    setenv("JOURNAL_STREAM", stream, 1);
+    log_setup(LOG_TO_STDERR, format, level);
+}
+
 static const char *capture_end(void)
 {
     static char text[200000];
@@ -137,15 +150,28 @@ static void log_text_values(void **state)
         {{"M\xc3\xbcller", 7}, "M\xc3\xbcller"},
     };
     (void)state;
-    setenv("JOURNAL_STREAM", "8:1", 1);
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         char want[200];
-        capture(LOG_TEXT, LOG_INFO_);
+        capture_as_journal(LOG_TEXT, LOG_INFO_);
         LOG(INFO, "q1", "event", LS("k", cases[i].value), LI("n", -5), LU("u", UINT64_MAX));
         snprintf(want, sizeof(want), "<6>q1 event k=%s n=-5 u=18446744073709551615\n",
                  cases[i].shown);
         assert_string_equal(capture_end(), want);
     }
+    unsetenv("JOURNAL_STREAM");
+}
+
+/* systemd sets the variable if it reads only the other output, and what is inherited is somebody
+ * else's. */
+static void log_beside_the_journal(void **state)
+{
+    (void)state;
+    setenv("JOURNAL_STREAM", "8:1", 1);
+    capture(LOG_TEXT, LOG_INFO_);
+    LOG(INFO, "q1", "event");
+    const char *line = capture_end();
+    assert_int_equal(line[0], '2');
+    assert_non_null(strstr(line, "q1 event\n"));
     unsetenv("JOURNAL_STREAM");
 }
 
@@ -296,8 +322,7 @@ void __syslog_chk(int priority, int flag, const char *fmt, ...)
 static void log_to_syslog(void **state)
 {
     (void)state;
-    setenv("JOURNAL_STREAM", "8:1", 1);
-    capture(LOG_TEXT, LOG_DEBUG_);
+    capture_as_journal(LOG_TEXT, LOG_DEBUG_);
     log_setup(LOG_TO_SYSLOG, LOG_TEXT, LOG_DEBUG_);
     assert_string_equal(sys.ident, "causeway");
     assert_int_equal(sys.facility, 2 << 3); /* mail */
@@ -382,6 +407,7 @@ int main(void)
         cmocka_unit_test(escape_cases),
         cmocka_unit_test(escape_cuts_whole_units),
         cmocka_unit_test(log_text_values),
+        cmocka_unit_test(log_beside_the_journal),
         cmocka_unit_test(log_json_values),
         cmocka_unit_test(log_levels),
         cmocka_unit_test(log_gathers),

@@ -212,6 +212,9 @@ static const struct {
      "forest"},
     {LFD "listener b { address = { '*:26', '*:25' } }",
      "4: listener \"b\".address: *:25 is listened on twice (also in listener \"i\"); remove one"},
+    {LFD "listener b { address = { '0.0.0.0:25', '[::0]:25' } }",
+     "4: listener \"b\".address: [::0]:25 is listened on twice (also in listener \"i\"); remove "
+     "one"},
     {LFD "route r { domains = x.y }",
      "4: route \"r\": says neither how nor where; write host \"name\" { } or mx = yes"},
     {LFD "route r { domains = x.y mx = yes host h {} }",
