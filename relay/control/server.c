@@ -48,6 +48,7 @@ struct client {
     struct stream *stream; /* NULL: closed, to be freed at the end of the callback */
     struct control_req *req;
     bool paused, eof;
+    bool has_lines; /* whole ones, which the stream keeps for us */
     size_t unread;  /* what waited to be read when its deadline was set */
     unsigned depth; /* callbacks that still look at it */
     char who[64];
@@ -157,7 +158,7 @@ static void client_go_on(struct client *c)
 {
     if (c->stream == NULL || c->req != NULL || stream_pending(c->stream) > OUT_HIGH)
         return;
-    if (c->eof) {
+    if (c->eof && !c->has_lines) {
         client_close(c, true);
         return;
     }
@@ -362,6 +363,9 @@ static size_t on_data(void *arg, char *data, size_t n)
         c->paused = true;
         stream_pause(c->stream);
     }
+    c->has_lines = c->stream != NULL && used < n && memchr(data + used, '\n', n - used) != NULL;
+    if (c->stream != NULL && c->eof && c->req == NULL && !c->has_lines)
+        client_close(c, true);
     if (c->stream == NULL)
         used = n;
     client_release(c);
@@ -373,7 +377,7 @@ static void on_eof(void *arg)
 {
     struct client *c = arg;
     c->eof = true;
-    if (c->req == NULL)
+    if (c->req == NULL && !c->has_lines)
         client_close(c, true);
 }
 

@@ -313,23 +313,38 @@ static void write_recovering(json_t *o, struct buf *out)
                           "found so far (see causewayctl status)\n");
 }
 
+static void write_unreadable(json_t *o, const char *what, struct buf *out)
+{
+    int64_t n = number_of(o, "unreadable");
+    if (n != 0)
+        buf_printf(out, "%" PRId64 " message%s could not be read (the log says why)%s\n", n,
+                   n == 1 ? "" : "s", what);
+}
+
 /* 1: not everything that was asked for was done. */
 static int action_code(json_t *o)
 {
-    return json_array_size(json_object_get(o, "not_found")) > 0 ||
+    return number_of(o, "unreadable") > 0 || json_array_size(json_object_get(o, "not_found")) > 0 ||
            json_is_true(json_object_get(o, "recovering"));
 }
 
-static int show_action(json_t *o, struct buf *out)
+static int show_action(const struct show *s, json_t *o, struct buf *out)
 {
     json_t *missing = json_object_get(o, "not_found"), *id;
     size_t i;
-    int64_t n = number_of(o, "done");
+    int64_t n = number_of(o, "done"), left = number_of(o, "left");
     buf_printf(out, "%" PRId64 " message%s\n", n, n == 1 ? "" : "s");
+    if (left != 0)
+        buf_printf(out, "%" PRId64 " %s %s\n", left, left == 1 ? "other is" : "others are",
+                   s->command == CONTROL_queue_hold ? "held already"
+                   : s->command == CONTROL_queue_release
+                       ? "not held"
+                       : "held: `causewayctl queue release` tries held mail");
     json_array_foreach(missing, i, id)
     {
         buf_printf(out, "not in the queue: %s\n", string(id));
     }
+    write_unreadable(o, " and were left as they are", out);
     write_recovering(o, out);
     return action_code(o);
 }
@@ -599,6 +614,7 @@ static int show_list_end(struct show *s, json_t *result, struct buf *out)
     else if (json_is_false(complete))
         buf_printf(out, "... and more: the first %" PRIu64 " are shown (--limit 0 shows all)\n",
                    s->items);
+    write_unreadable(result, ": a filter by sender or recipient passes them by", out);
     write_recovering(result, out);
     return 0;
 }
@@ -626,7 +642,7 @@ int show_result(struct show *s, json_t *o, struct buf *out)
     case CONTROL_queue_release:
     case CONTROL_queue_retry:
     case CONTROL_queue_remove:
-        return show_action(o, out);
+        return show_action(s, o, out);
     case CONTROL_explain:
         return show_explain(o, out);
     case CONTROL_directory_lookup:

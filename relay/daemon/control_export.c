@@ -77,7 +77,6 @@ static void export_step(void *arg, struct control_req *r)
     }
     char id[14];
     json_t *o = json_object();
-    spool_id_text(x->id, id);
     (void)json_object_set_new(o, "id", json_string(id));
     (void)json_object_set_new(o, "size", json_integer((json_int_t)x->sent));
     control_reply(r, o);
@@ -107,7 +106,6 @@ void control_queue_export(void *ctx, struct control_req *r, const struct control
 {
     struct daemon *d = ctx;
     struct err e = {0};
-    char id[14];
     struct export *x = NEW(struct export);
     *x = (struct export){.r = r, .id = args->id[0]};
     buf_init(&x->piece, PREFIX_MAX);
@@ -117,10 +115,6 @@ void control_queue_export(void *ctx, struct control_req *r, const struct control
         export_step(x, r);
         return;
     }
-    spool_id_text(x->id, id);
-    if (x->reader == NULL && e.class != ERR_CORRUPT)
-        control_not_queued(r, x->id, recovering);
-    else
-        control_error(r, CONTROL_ERR_FAILED, "message %s cannot be read: %s", id, e.text);
+    control_not_read(r, x->id, recovering, &e);
     export_free(x);
 }

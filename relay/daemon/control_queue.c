@@ -81,6 +81,7 @@ static void list_finish(struct walk *w, bool complete)
     json_t *o = json_object();
     put_count(o, "count", w->count);
     put(o, "complete", json_boolean(complete));
+    put_count(o, "unreadable", w->unreadable);
     put_recovering(o, w->recovering);
     control_reply(w->r, o);
 }
@@ -107,7 +108,7 @@ struct act_ctx {
     bool reopen;      /* a retry by "all" or destination reopens this one, or all; not done yet */
     uint64_t *id;
     size_t n, from; /* the slice in hand begins at `from` */
-    uint64_t done;
+    uint64_t done, left, unreadable;
     bool recovering; /* when it began */
     bool by_name;    /* few, given one by one: each is logged */
     json_t *missing;
@@ -115,7 +116,7 @@ struct act_ctx {
 
 struct act_part {
     const struct act_ctx *c;
-    bool found[ACT_SLICE];
+    uint8_t acted[ACT_SLICE]; /* enum queue_acted */
 };
 
 static const char *const action_name[] = {
@@ -129,10 +130,12 @@ static size_t slice_end(const struct act_ctx *c)
     return c->n - c->from > ACT_SLICE ? c->from + ACT_SLICE : c->n;
 }
 
-static bool act_one(const struct act_ctx *c, struct queue *q, uint64_t id)
+static enum queue_acted act_one(const struct act_ctx *c, struct queue *q, uint64_t id)
 {
     if (c->dest != NULL && (c->action == QUEUE_REMOVE || c->action == QUEUE_REMOVE_WITH_DSN))
-        return queue_remove_at(q, id, c->dest, c->action == QUEUE_REMOVE_WITH_DSN);
+        return queue_remove_at(q, id, c->dest, c->action == QUEUE_REMOVE_WITH_DSN)
+                   ? QUEUE_ACTED
+                   : QUEUE_NOT_THERE;
     return queue_act(q, id, c->action);
 }
 
@@ -143,20 +146,21 @@ static void ask_act(struct worker *w, void *data)
     if (p->c->reopen)
         queue_retry_dest(worker_queue(w), p->c->dest);
     for (size_t i = p->c->from; i < end; i++)
-        p->found[i - p->c->from] = act_one(p->c, worker_queue(w), p->c->id[i]);
+        p->acted[i - p->c->from] = (uint8_t)act_one(p->c, worker_queue(w), p->c->id[i]);
 }
 
 static void act_next(struct act_ctx *c);
 
 /* What a filter found and is gone by now was delivered meanwhile: nobody asked for it by name. */
-static void act_note(struct act_ctx *c, uint64_t id, bool found)
+static void act_note(struct act_ctx *c, uint64_t id, unsigned acted)
 {
     char text[14];
     spool_id_text(id, text);
-    c->done += found;
-    if (found && c->by_name)
+    c->done += acted == QUEUE_ACTED;
+    c->left += acted == QUEUE_LEFT;
+    if (acted == QUEUE_ACTED && c->by_name)
         LOG(INFO, text, "admin", LC("action", action_name[c->action]), LC("by", control_who(c->r)));
-    else if (!found && c->by_name && json_array_size(c->missing) < NOT_FOUND_MAX)
+    else if (acted == QUEUE_NOT_THERE && c->by_name && json_array_size(c->missing) < NOT_FOUND_MAX)
         (void)json_array_append_new(c->missing, json_string(text));
 }
 
@@ -165,10 +169,10 @@ static void finish_act(struct round *round, void *ctx)
     struct act_ctx *c = ctx;
     size_t end = slice_end(c);
     for (size_t i = c->from; i < end; i++) {
-        bool found = false;
+        unsigned acted = QUEUE_NOT_THERE; /* but with the one worker that has it */
         for (unsigned w = 0; w < round->d->n_worker; w++)
-            found = found || ((struct act_part *)round->part[w].data)->found[i - c->from];
-        act_note(c, c->id[i], found);
+            acted |= ((struct act_part *)round->part[w].data)->acted[i - c->from];
+        act_note(c, c->id[i], acted);
     }
     c->from = end;
     c->reopen = false;
@@ -207,6 +211,8 @@ static void act_next(struct act_ctx *c)
     json_t *o = json_object();
     put_count(o, "matched", c->n);
     put_count(o, "done", c->done);
+    put_count(o, "left", c->left);
+    put_count(o, "unreadable", c->unreadable);
     put(o, "not_found", c->missing);
     put_recovering(o, c->recovering);
     control_reply(c->r, o);
@@ -215,7 +221,7 @@ static void act_next(struct act_ctx *c)
 }
 
 static void act_on(struct daemon *d, struct control_req *r, const struct control_args *args,
-                   const uint64_t *id, size_t n, bool recovering)
+                   const uint64_t *id, size_t n, bool recovering, uint64_t unreadable)
 {
     struct act_ctx *c = NEW(struct act_ctx);
     *c = (struct act_ctx){.d = d,
@@ -224,6 +230,7 @@ static void act_on(struct daemon *d, struct control_req *r, const struct control
                           .dest = args->filter.dest,
                           .n = n,
                           .recovering = recovering,
+                          .unreadable = unreadable,
                           .by_name = args->n_id != 0,
                           .missing = json_array()};
     c->reopen = c->action == QUEUE_RETRY && (args->all || c->dest != NULL);
@@ -247,7 +254,7 @@ static bool collect_take(struct walk *w, const struct seen *m, const struct enve
 static void collect_finish(struct walk *w, bool complete)
 {
     if (complete)
-        act_on(w->d, w->r, w->args, w->id, w->n_id, w->recovering);
+        act_on(w->d, w->r, w->args, w->id, w->n_id, w->recovering, w->unreadable);
     else
         control_reply(w->r, NULL); /* nobody listens any more: nothing is done */
 }
@@ -259,7 +266,7 @@ void control_queue_act(void *ctx, struct control_req *r, const struct control_ar
     if (args->n_id != 0 && by_filter) {
         control_error(r, CONTROL_ERR_ARGUMENT, "give queue IDs, or a filter, not both");
     } else if (args->n_id != 0) {
-        act_on(d, r, args, args->id, args->n_id, recovery_is_running(d->recovery));
+        act_on(d, r, args, args->id, args->n_id, recovery_is_running(d->recovery), 0);
     } else if (by_filter) {
         struct walk *w = walk_new(d, r, args);
         w->take = collect_take;
@@ -304,17 +311,17 @@ static void ask_show(struct worker *w, void *data)
     p->n = queue_rcpts(worker_queue(w), p->id, p->rcpt, m->n_rcpt_left);
 }
 
-static json_t *show(struct daemon *d, const struct show_part *p)
+/* NULL: *e says why. */
+static json_t *show(struct daemon *d, const struct show_part *p, struct err *e)
 {
-    struct err e;
     struct envelope env;
     struct arena a;
-    struct spool_reader *r = spool_reader_open(d->spool, p->id, &e);
+    struct spool_reader *r = spool_reader_open(d->spool, p->id, e);
     json_t *o = NULL;
     if (r == NULL)
         return NULL;
     arena_init(&a, 2048, 0);
-    if (envelope_decode(spool_reader_envelope(r), &a, &env, &e)) {
+    if (envelope_decode(spool_reader_envelope(r), &a, &env, e)) {
         o = fact_message(&p->seen.info, &env, clock_wall_ms());
         fact_message_rcpts(o, &env, p->rcpt, p->n);
     }
@@ -323,11 +330,13 @@ static json_t *show(struct daemon *d, const struct show_part *p)
     return o;
 }
 
-void control_not_queued(struct control_req *r, uint64_t id, bool recovering)
+void control_not_read(struct control_req *r, uint64_t id, bool recovering, const struct err *e)
 {
     char text[14];
     spool_id_text(id, text);
-    if (recovering)
+    if (e->class != ERR_INPUT)
+        control_error(r, CONTROL_ERR_FAILED, "message %s cannot be read: %s", text, e->text);
+    else if (recovering)
         control_error(r, CONTROL_ERR_UNAVAILABLE,
                       "message %s was not found so far: the spool is still being read", text);
     else
@@ -337,17 +346,18 @@ void control_not_queued(struct control_req *r, uint64_t id, bool recovering)
 static void finish_show(struct round *round, void *ctx)
 {
     struct show_ctx *c = ctx;
+    struct err e = {.class = ERR_INPUT};
     json_t *o = NULL;
     for (unsigned i = 0; i < round->d->n_worker; i++) {
         struct show_part *p = round->part[i].data;
         if (p->found && o == NULL)
-            o = show(round->d, p);
+            o = show(round->d, p, &e);
         mem_free(p->rcpt);
     }
     if (o != NULL)
         control_reply(c->r, o);
     else
-        control_not_queued(c->r, c->id, c->recovering);
+        control_not_read(c->r, c->id, c->recovering, &e);
     mem_free(c);
 }
 

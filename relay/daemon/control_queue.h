@@ -15,8 +15,9 @@
 /* Adds "queue" to the status and answers with it. Takes over `status`. */
 void control_queue_status(struct daemon *d, struct control_req *r, json_t *status);
 
-/* Ends the request about a message that was not found; recovering: when it was looked for. */
-void control_not_queued(struct control_req *r, uint64_t id, bool recovering);
+/* Ends the request about a message that is not there (ERR_INPUT; recovering: when it was looked
+ * for) or cannot be read. */
+void control_not_read(struct control_req *r, uint64_t id, bool recovering, const struct err *e);
 
 control_fn control_queue_list, control_queue_show, control_queue_act, control_queue_export,
     control_queue_dests;

@@ -70,13 +70,14 @@ static bool walk_message(struct walk *w, const struct seen *m)
     struct envelope env;
     struct arena a;
     struct spool_reader *r = spool_reader_open(w->d->spool, m->info.id, &e);
-    if (r == NULL)
+    if (r == NULL && e.class == ERR_INPUT)
         return true; /* gone meanwhile */
     arena_init(&a, 2048, 0);
-    bool ok = envelope_decode(spool_reader_envelope(r), &a, &env, &e);
+    bool ok = r != NULL && envelope_decode(spool_reader_envelope(r), &a, &env, &e);
     bool more = true;
-    if (ok && (!needs || control_filter_envelope(f, &env, m->left, m->n_left)))
-        more = w->take(w, m, &env);
+    w->unreadable += !ok;
+    if (ok ? !needs || control_filter_envelope(f, &env, m->left, m->n_left) : !needs)
+        more = w->take(w, m, ok ? &env : NULL);
     arena_free(&a);
     spool_reader_close(&r);
     return more;

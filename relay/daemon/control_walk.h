@@ -29,7 +29,9 @@ struct walk {
     bool recovering; /* when it began: messages may come that it passed by */
     bool must_wait;  /* set by take: the client's buffer is full */
     uint64_t count, limit;
-    uint64_t *id; /* collected, for actions */
+    uint64_t
+        unreadable; /* their envelopes; with a filter that asks for those they were passed by */
+    uint64_t *id;   /* collected, for actions */
     size_t n_id, cap_id;
     /* private */
     unsigned worker;

@@ -182,8 +182,6 @@ static void mark_message(struct queue *q, const struct qmsg *m, enum spool_mark_
 
 static void hold(struct queue *q, struct qmsg *m)
 {
-    if (m->flags & MSG_HELD)
-        return;
     m->flags |= MSG_HELD;
     mark_message(q, m, SPOOL_MARK_HELD);
     if (m->active != NULL) {
@@ -216,8 +214,6 @@ static void make_due(struct queue *q, struct qmsg *m)
 
 static void release(struct queue *q, struct qmsg *m)
 {
-    if (!(m->flags & MSG_HELD))
-        return;
     m->flags &= (uint8_t)~MSG_HELD;
     m->flags |= MSG_BACKLOG;
     m->since = loop_now_ms(q->loop); /* nobody tried it while it was held */
@@ -239,8 +235,6 @@ static void park_first(struct queue *q, uint32_t number)
 
 static void retry(struct queue *q, struct qmsg *m, bool first)
 {
-    if (m->flags & MSG_HELD)
-        return;
     if (m->active != NULL && m->active->n_hand > 0)
         m->flags |= MSG_AGAIN;
     for (uint32_t i = m->first; i != 0; i = rcpt_at(q, i)->next) {
@@ -262,11 +256,15 @@ void queue_retry_dest(struct queue *q, const char *dest)
     }
 }
 
-bool queue_act(struct queue *q, uint64_t id, enum queue_action act)
+enum queue_acted queue_act(struct queue *q, uint64_t id, enum queue_action act)
 {
     struct qmsg *m = msg_find(q, id);
     if (m == NULL)
-        return false;
+        return QUEUE_NOT_THERE;
+    bool removes = act == QUEUE_REMOVE || act == QUEUE_REMOVE_WITH_DSN;
+    bool is_held = m->flags & MSG_HELD;
+    if (!removes && is_held != (act == QUEUE_RELEASE))
+        return QUEUE_LEFT;
     switch (act) {
     case QUEUE_HOLD:
         hold(q, m);
@@ -283,7 +281,7 @@ bool queue_act(struct queue *q, uint64_t id, enum queue_action act)
         (void)msg_remove(q, m, NULL, act == QUEUE_REMOVE_WITH_DSN);
         break;
     }
-    return true;
+    return QUEUE_ACTED;
 }
 
 /* ---- the whole ---- */

@@ -163,9 +163,13 @@ enum queue_action {
     QUEUE_REMOVE,
     QUEUE_REMOVE_WITH_DSN
 };
-/* False: no such message. REMOVE of a message with a delivery in hand takes effect when that ends.
- */
-bool queue_act(struct queue *q, uint64_t id, enum queue_action act);
+enum queue_acted {
+    QUEUE_NOT_THERE, /* no such message */
+    QUEUE_ACTED,
+    QUEUE_LEFT /* HOLD: it is held already; RELEASE: it is not held; RETRY: it is held */
+};
+/* REMOVE of a message with a delivery in hand takes effect when that ends. */
+enum queue_acted queue_act(struct queue *q, uint64_t id, enum queue_action act);
 /* Probes the destination (NULL: all of them) if it is closed, also if nothing waits for it here. */
 void queue_retry_dest(struct queue *q, const char *dest);
 /* Is a recipient that is left for this destination ("forest:target", without case)? `printed` gets

@@ -445,6 +445,28 @@ static void test_late_answer(void **state)
     close_world(&w);
 }
 
+/* More than are read in a turn, and then the end: `nc -N` with a file of requests. */
+static void test_many_requests_and_the_end(void **state)
+{
+    (void)state;
+    struct world w;
+    const char *line = "{\"command\":\"version\"}\n";
+    unsigned answers = 0;
+    open_world(&w);
+    struct peer p = join(&w);
+    for (unsigned i = 0; i < 250; i++)
+        say(&p, line, strlen(line));
+    shutdown(p.fd, SHUT_WR);
+    for (unsigned i = 0; i < 200 && !p.closed; i++)
+        hear(&w, &p);
+    for (const char *at = buf_cstr(&p.in); (at = strchr(at, '\n')) != NULL; at++)
+        answers++;
+    assert_int_equal(answers, 250);
+    assert_true(p.closed);
+    leave(&p);
+    close_world(&w);
+}
+
 static void test_client_leaves_while_the_answer_is_pending(void **state)
 {
     (void)state;
@@ -720,6 +742,7 @@ int main(void)
         cmocka_unit_test(test_nonsense_closes_that_client_only),
         cmocka_unit_test(test_line_without_an_end),
         cmocka_unit_test(test_late_answer),
+        cmocka_unit_test(test_many_requests_and_the_end),
         cmocka_unit_test(test_client_leaves_while_the_answer_is_pending),
         cmocka_unit_test(test_slow_reader_of_a_long_list),
         cmocka_unit_test(test_handler_that_never_waits_loses_its_client),

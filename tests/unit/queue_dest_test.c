@@ -671,9 +671,9 @@ static void test_stopped_while_it_waits_for_a_connection(void **state)
     world_run(&w, 100);
     assert_int_equal(w.dest[0].in_hand, 5);
     world_flip(&w, 0, 1, true);
-    assert_true(queue_act(w.q, id[1], QUEUE_HOLD));
-    assert_true(queue_act(w.q, id[2], QUEUE_REMOVE));
-    assert_true(queue_act(w.q, id[3], QUEUE_REMOVE_WITH_DSN));
+    assert_int_equal(queue_act(w.q, id[1], QUEUE_HOLD), QUEUE_ACTED);
+    assert_int_equal(queue_act(w.q, id[2], QUEUE_REMOVE), QUEUE_ACTED);
+    assert_int_equal(queue_act(w.q, id[3], QUEUE_REMOVE_WITH_DSN), QUEUE_ACTED);
     world_ask_wanted(&w, 0);
     world_run(&w, 100);
     assert_int_equal(w.dest[0].in_hand, 1);
@@ -684,7 +684,7 @@ static void test_stopped_while_it_waits_for_a_connection(void **state)
     assert_int_equal(world_count(&w, END_REMOVED), 2);
     w.dest[0].be = BE_WELL;
     world_release(&w, 0);
-    assert_true(queue_act(w.q, id[1], QUEUE_RELEASE));
+    assert_int_equal(queue_act(w.q, id[1], QUEUE_RELEASE), QUEUE_ACTED);
     world_run(&w, 1000);
     assert_empty(&w);
     world_close(&w);

@@ -164,7 +164,7 @@ static void test_removed_after_the_refusal(void **state)
     w.dest[1].latency = 50;
     uint64_t id = world_add(&w, 0, 1);
     world_run(&w, 10);
-    assert_true(queue_act(w.q, id, QUEUE_REMOVE));
+    assert_int_equal(queue_act(w.q, id, QUEUE_REMOVE), QUEUE_ACTED);
     world_run(&w, 1000);
     assert_int_equal(world_msg(&w, id)->rcpt[0].end, END_REMOVED);
     assert_int_equal(w.dest[2].started, 0);
@@ -192,7 +192,7 @@ static void test_woken_by_another_key(void **state)
     world_run(&w, 100);
     assert_int_equal(world_count(&w, END_DELIVERED), 2);
     assert_int_equal(world_msg(&w, id[7])->rcpt[0].dest, 2);
-    assert_true(queue_act(w.q, id[3], QUEUE_REMOVE));
+    assert_int_equal(queue_act(w.q, id[3], QUEUE_REMOVE), QUEUE_ACTED);
     world_flip(&w, 3, 2, true);
     world_run(&w, 100);
     assert_int_equal(world_count(&w, END_DELIVERED), 3);

@@ -33,7 +33,7 @@ static void test_retry_of_a_waiting_message_probes(void **state)
         struct world w;
         close_it(&w, 30);
         w.dest[0].be = BE_WELL;
-        assert_true(queue_act(w.q, 1, first ? QUEUE_RETRY_FIRST : QUEUE_RETRY));
+        assert_int_equal(queue_act(w.q, 1, first ? QUEUE_RETRY_FIRST : QUEUE_RETRY), QUEUE_ACTED);
         world_run(&w, 50);
         assert_true(w.order_log[0] == 1 || !first);
         assert_true(w.dest[0].confirmed > 0);
@@ -52,7 +52,7 @@ static void test_retry_of_all_keeps_the_order(void **state)
     close_it(&w, 300);
     w.dest[0].be = BE_WELL;
     for (uint64_t id = 1; id <= w.n_msg; id++)
-        assert_true(queue_act(w.q, id, QUEUE_RETRY));
+        assert_int_equal(queue_act(w.q, id, QUEUE_RETRY), QUEUE_ACTED);
     world_run(&w, 10000);
     assert_int_equal(world_count(&w, END_OPEN), 0);
     assert_int_equal(w.n_order_log, 301);
@@ -74,7 +74,7 @@ static void test_retry_while_an_attempt_is_in_hand(void **state)
     assert_int_equal(w.dest[0].in_hand, 1);
     unsigned started = w.dest[0].started;
     uint64_t tried = w.order_log[0];
-    assert_true(queue_act(w.q, tried, QUEUE_RETRY_FIRST));
+    assert_int_equal(queue_act(w.q, tried, QUEUE_RETRY_FIRST), QUEUE_ACTED);
     world_release(&w, 0);
     world_run(&w, 10);
     assert_int_equal(w.dest[0].started, started + 1);
@@ -94,7 +94,7 @@ static void test_retry_while_an_attempt_is_in_hand(void **state)
     w.dest[0].latency = 100;
     uint64_t id = world_add(&w, 0, 1);
     world_run(&w, 50);
-    assert_true(queue_act(w.q, id, QUEUE_RETRY));
+    assert_int_equal(queue_act(w.q, id, QUEUE_RETRY), QUEUE_ACTED);
     world_run(&w, 100);
     assert_int_equal(w.dest[0].started, 2);
     world_run(&w, 30000);

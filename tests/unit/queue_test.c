@@ -329,7 +329,7 @@ static void test_unreadable_and_missing_messages(void **state)
     world_run(&w, 1000);
     assert_int_equal(info(&w, c).state, QUEUE_HELD);
     queue_add(w.q, 99, STR("nonsense"), 1, false);
-    assert_false(queue_act(w.q, 99, QUEUE_RETRY));
+    assert_int_equal(queue_act(w.q, 99, QUEUE_RETRY), QUEUE_NOT_THERE);
     world_close(&w);
 }
 
@@ -357,7 +357,9 @@ static void test_hold_release_retry_remove(void **state)
         world_add(&w, i, 1);
     world_run(&w, 100);
     for (uint64_t id = 1; id <= 60; id++)
-        assert_true(queue_act(w.q, id, QUEUE_HOLD));
+        assert_int_equal(queue_act(w.q, id, QUEUE_HOLD), QUEUE_ACTED);
+    assert_int_equal(queue_act(w.q, 1, QUEUE_HOLD), QUEUE_LEFT);
+    assert_int_equal(queue_act(w.q, 1, QUEUE_RETRY), QUEUE_LEFT);
     world_run(&w, 3000); /* what was in hand ends, what was ready is taken back */
     assert_int_equal(status(&w).held, status(&w).messages);
     assert_int_equal(w.dest[2].started, 5);
@@ -370,9 +372,9 @@ static void test_hold_release_retry_remove(void **state)
     world_run(&w, 100);
     assert_int_equal(w.loads, loads); /* decided when it is released */
 
-    assert_true(queue_act(w.q, 58, QUEUE_REMOVE));
-    assert_true(queue_act(w.q, 59, QUEUE_REMOVE_WITH_DSN));
-    assert_false(queue_act(w.q, 12345, QUEUE_REMOVE));
+    assert_int_equal(queue_act(w.q, 58, QUEUE_REMOVE), QUEUE_ACTED);
+    assert_int_equal(queue_act(w.q, 59, QUEUE_REMOVE_WITH_DSN), QUEUE_ACTED);
+    assert_int_equal(queue_act(w.q, 12345, QUEUE_REMOVE), QUEUE_NOT_THERE);
     world_run(&w, 100);
     assert_int_equal(world_count(&w, END_REMOVED), 2);
 
@@ -406,7 +408,7 @@ static void test_released_mail_has_its_lifetime_before_it(void **state)
     world_run(&w, 20 * 86400000ll);
     w.dest[0].be = BE_DEAD;
     for (uint64_t id = 1; id <= 100; id++)
-        assert_true(queue_act(w.q, id, QUEUE_RELEASE));
+        assert_int_equal(queue_act(w.q, id, QUEUE_RELEASE), QUEUE_ACTED);
     assert_true(queue_info(w.q, 2, &i));
     assert_true(i.arrival_ms < clock_wall_ms() - 19 * 86400000ll); /* as old as before */
     world_run(&w, 4 * 3600000 - 1000);
@@ -419,9 +421,10 @@ static void test_released_mail_has_its_lifetime_before_it(void **state)
     /* The lifetime that begins is a whole one, and it ends. */
     w.dest[0].be = BE_4XX;
     uint64_t last = world_add(&w, 0, 1);
-    assert_true(queue_act(w.q, last, QUEUE_HOLD));
+    assert_int_equal(queue_act(w.q, last, QUEUE_RELEASE), QUEUE_LEFT);
+    assert_int_equal(queue_act(w.q, last, QUEUE_HOLD), QUEUE_ACTED);
     world_run(&w, 6 * 86400000ll);
-    assert_true(queue_act(w.q, last, QUEUE_RELEASE));
+    assert_int_equal(queue_act(w.q, last, QUEUE_RELEASE), QUEUE_ACTED);
     world_run(&w, 5 * 86400000ll - 1000);
     assert_int_equal(world_msg(&w, last)->rcpt[0].end, END_OPEN);
     assert_int_equal(world_msg(&w, last)->rcpt[0].delay_reports, 1);
@@ -441,7 +444,7 @@ static void test_retry_probes_a_closed_destination_now(void **state)
         world_add(&w, i, 1);
     world_run(&w, 1000);
     w.dest[0].be = BE_WELL;
-    assert_true(queue_act(w.q, 20, QUEUE_RETRY_FIRST));
+    assert_int_equal(queue_act(w.q, 20, QUEUE_RETRY_FIRST), QUEUE_ACTED);
     world_run(&w, 10);
     assert_int_equal(world_msg(&w, 20)->rcpt[0].end, END_DELIVERED);
     world_run(&w, 1000);
@@ -460,8 +463,8 @@ static void test_remove_while_in_hand(void **state)
     w.dest[1].be = BE_4XX;
     uint64_t id = world_add(&w, 0, 2), other = world_add(&w, 0, 2);
     world_run(&w, 50);
-    assert_true(queue_act(w.q, id, QUEUE_REMOVE));
-    assert_true(queue_act(w.q, other, QUEUE_REMOVE_WITH_DSN));
+    assert_int_equal(queue_act(w.q, id, QUEUE_REMOVE), QUEUE_ACTED);
+    assert_int_equal(queue_act(w.q, other, QUEUE_REMOVE_WITH_DSN), QUEUE_ACTED);
     world_run(&w, 200);
     assert_int_equal(world_msg(&w, id)->rcpt[0].end, END_DELIVERED);
     assert_int_equal(world_msg(&w, id)->rcpt[1].end, END_REMOVED);
@@ -486,7 +489,7 @@ static void test_removed_with_a_report_while_parked(void **state)
     world_run(&w, 20);
     assert_true(status(&w).parked > 40);
     for (uint64_t id = 1; id <= 50; id++)
-        assert_true(queue_act(w.q, id, QUEUE_REMOVE_WITH_DSN));
+        assert_int_equal(queue_act(w.q, id, QUEUE_REMOVE_WITH_DSN), QUEUE_ACTED);
     world_run(&w, 60000);
     assert_int_equal(world_count(&w, END_DELIVERED), 1); /* it was in hand */
     assert_int_equal(world_count(&w, END_REMOVED), 49);
@@ -517,7 +520,7 @@ static void test_removed_at_one_destination(void **state)
         uint64_t id = world_add(&w, 0, 6);
         world_run(&w, in_hand ? 20 : 100);
         if (held)
-            assert_true(queue_act(w.q, id, QUEUE_HOLD));
+            assert_int_equal(queue_act(w.q, id, QUEUE_HOLD), QUEUE_ACTED);
         assert_true(goes_to(&w, id, "forest:0.0") && goes_to(&w, id, "FOREST:1.0"));
         assert_false(goes_to(&w, id, "forest:2.0") || goes_to(&w, id + 1, "forest:0.0"));
         assert_false(queue_remove_at(w.q, id, "forest:2.0", dsn));
@@ -529,7 +532,7 @@ static void test_removed_at_one_destination(void **state)
         assert_int_equal(info(&w, id).state, held ? QUEUE_HELD : QUEUE_WAITING);
         assert_int_equal(w.dest[0].started, 1);
         if (held)
-            assert_true(queue_act(w.q, id, QUEUE_RELEASE));
+            assert_int_equal(queue_act(w.q, id, QUEUE_RELEASE), QUEUE_ACTED);
         w.dest[0].be = BE_WELL;
         world_run(&w, 120000);
         assert_int_equal(world_count(&w, END_DELIVERED), 3);
@@ -556,11 +559,11 @@ static void test_removed_when_the_report_is_written(void **state)
     world_run(&w, 1000);
     assert_int_equal(w.fail_reports, 1);
     world_flip(&w, 1, 2, true);
-    assert_true(queue_act(w.q, id, QUEUE_HOLD));
+    assert_int_equal(queue_act(w.q, id, QUEUE_HOLD), QUEUE_ACTED);
     world_run(&w, 86400000);
     assert_int_equal(world_msg(&w, id)->rcpt[1].end, END_REMOVED);
     assert_int_equal(info(&w, id).state, QUEUE_HELD);
-    assert_true(queue_act(w.q, id, QUEUE_REMOVE));
+    assert_int_equal(queue_act(w.q, id, QUEUE_REMOVE), QUEUE_ACTED);
     assert_int_equal(world_msg(&w, id)->rcpt[0].end, END_REMOVED);
     assert_int_equal(w.dest[1].started, 1);
     assert_int_equal(w.dest[2].started, 0);
@@ -594,10 +597,10 @@ static void test_listing(void **state)
     queue_list_rcpt(w.q, world_entry_hash(2000), count_one, &n);
     assert_int_equal(n, 0);
     /* Whoever of those with the same recipient leaves, the others are found. */
-    assert_true(queue_act(w.q, 8, QUEUE_REMOVE));
+    assert_int_equal(queue_act(w.q, 8, QUEUE_REMOVE), QUEUE_ACTED);
     queue_list_rcpt(w.q, world_entry_hash(7), count_one, &n);
     assert_int_equal(n, 2);
-    assert_true(queue_act(w.q, 2008, QUEUE_REMOVE));
+    assert_int_equal(queue_act(w.q, 2008, QUEUE_REMOVE), QUEUE_ACTED);
     queue_list_rcpt(w.q, world_entry_hash(7), count_one, &n);
     assert_int_equal(n, 2 + 1);
     world_close(&w);
@@ -736,7 +739,7 @@ static void test_recovered_messages_know_what_was_done(void **state)
     world_recover(&w, held, 1000, NULL);
     world_run(&w, 100);
     assert_int_equal(info(&w, held).state, QUEUE_HELD);
-    assert_true(queue_act(w.q, held, QUEUE_RELEASE));
+    assert_int_equal(queue_act(w.q, held, QUEUE_RELEASE), QUEUE_ACTED);
     world_run(&w, 100);
     assert_int_equal(world_msg(&w, held)->rcpt[0].end, END_DELIVERED);
     world_close(&w);
