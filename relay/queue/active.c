@@ -2,10 +2,11 @@
  * active.c - messages whose envelope is in memory: loading, deciding, and grouping recipients with
  * the same destination into deliveries.
  *
- * The decision is made anew at every attempt, and once more just before MAIL is sent when the
- * directory has changed in between (delivery_confirm()). Everything that belongs to an active
- * message lives in its arena; released objects are kept for reuse, so in the steady state a message
- * passes through without an allocation.
+ * The decision is made anew at every attempt, when a change concerns what is ready but not started,
+ * and once more just before MAIL is sent if the directory has changed in between
+ * (delivery_confirm()). Everything that belongs to an active message lives in its arena; released
+ * objects are kept for reuse, so in the steady state a message passes through without an
+ * allocation.
  *
  * On failure: an envelope that cannot be read now is tried again later; one that is damaged is held
  * and logged as an error, because only a person can tell what it was.
@@ -351,25 +352,67 @@ static bool same_answer(const struct queue *q, const struct qrcpt *r, const stru
            r->addr_hash == (uint32_t)hash64(dec->address.p, dec->address.n);
 }
 
+/* Is it to be decided anew by active_dispatch()? */
+static bool has_moved(struct qactive *act, uint32_t number)
+{
+    struct queue *q = act->q;
+    struct qrcpt *r = rcpt_at(q, number);
+    struct decision dec;
+    r->flags &= (uint8_t)~RCPT_RECHECK;
+    if (r->state == RCPT_DUE || r->flags & RCPT_REMOVE)
+        return false;
+    arena_reset(&q->scratch);
+    active_decide(act, number, &q->scratch, &dec);
+    if (same_answer(q, r, &dec))
+        return false;
+    stats_inc(STAT_queue_rerouted);
+    return true;
+}
+
+/* Takes those out that have moved; the others keep their place. */
+static void recheck_ready(struct qdelivery *qd)
+{
+    struct qactive *act = qd->act;
+    struct queue *q = act->q;
+    unsigned left = 0;
+    for (unsigned i = 0; i < qd->d.n_rcpt; i++) {
+        struct qrcpt *r = rcpt_at(q, qd->rcpt[i]);
+        if (r->flags & RCPT_RECHECK && has_moved(act, qd->rcpt[i])) {
+            r->state = RCPT_DUE;
+            continue;
+        }
+        qd->rcpt[left] = qd->rcpt[i];
+        qd->d.rcpt[left++] = qd->d.rcpt[i];
+    }
+    qd->d.n_rcpt = left;
+    if (left == 0) {
+        dest_unready(q, qd);
+        delivery_drop(qd);
+    }
+}
+
 void active_recheck(struct qactive *act)
 {
     struct queue *q = act->q;
+    bool busy = false;
     for (uint32_t i = act->m->first; i != 0; i = rcpt_at(q, i)->next) {
         struct qrcpt *r = rcpt_at(q, i);
-        if (!(r->flags & RCPT_RECHECK) || r->state == RCPT_BUSY)
+        if (!(r->flags & RCPT_RECHECK))
             continue;
-        r->flags &= (uint8_t)~RCPT_RECHECK;
-        if (r->state == RCPT_DUE || r->flags & RCPT_REMOVE)
-            continue;
-        struct decision dec;
-        arena_reset(&q->scratch);
-        active_decide(act, i, &q->scratch, &dec);
-        if (same_answer(q, r, &dec))
-            continue;
-        stats_inc(STAT_queue_rerouted);
-        if (r->state == RCPT_PARKED)
-            rcpt_unpark(q, i);
-        r->state = RCPT_DUE;
+        if (r->state == RCPT_BUSY) {
+            busy = true;
+        } else if (has_moved(act, i)) {
+            if (r->state == RCPT_PARKED)
+                rcpt_unpark(q, i);
+            r->state = RCPT_DUE;
+        }
+    }
+    if (!busy || act->n_ready == 0)
+        return;
+    LIST_FOREACH_SAFE (n, tmp, &act->deliveries) {
+        struct qdelivery *qd = CONTAINER_OF(n, struct qdelivery, of_msg);
+        if (!qd->started)
+            recheck_ready(qd);
     }
 }
 

@@ -23,6 +23,10 @@ check_PROGRAMS += tests/unit/queue_retry_test
 tests_unit_queue_retry_test_SOURCES = tests/unit/queue_retry_test.c tests/unit/queue_world.c tests/unit/queue_world.h
 tests_unit_queue_retry_test_LDADD = $(QUEUE_TEST_LIBS)
 
+check_PROGRAMS += tests/unit/queue_apart_test
+tests_unit_queue_apart_test_SOURCES = tests/unit/queue_apart_test.c tests/unit/queue_world.c tests/unit/queue_world.h
+tests_unit_queue_apart_test_LDADD = $(QUEUE_TEST_LIBS)
+
 check_PROGRAMS += tests/unit/queue_random_test
 tests_unit_queue_random_test_SOURCES = tests/unit/queue_random_test.c tests/unit/queue_world.c tests/unit/queue_world.h
 tests_unit_queue_random_test_LDADD = $(QUEUE_TEST_LIBS)

@@ -104,8 +104,8 @@ void queue_add_recovered(struct queue *q, uint64_t id, struct str envelope, uint
  * done, and the report is the callee's concern). */
 void queue_report_done(struct queue *q, void *token, bool ok);
 
-/* The directory changed. Wakes exactly the waiting and parked messages with a recipient among them.
- */
+/* The directory changed. Decides exactly those recipients anew, wherever they wait; the transport
+ * asks for what it has already (delivery.h). */
 void queue_directory_changed(struct queue *q, const uint64_t *key_hash, unsigned n,
                              bool everything);
 

@@ -416,7 +416,8 @@ void active_dispatch_due(struct qactive *act);
 /* The decision of this moment for one recipient; it is woken from now on by what that depends on.
  */
 void active_decide(struct qactive *act, uint32_t number, struct arena *a, struct decision *out);
-/* Decides for the recipients marked RECHECK; those whose answer differs become DUE. */
+/* Decides for the recipients marked RECHECK; those whose answer differs become DUE. What the
+ * transport has already is left to delivery_wanted() and delivery_confirm(). */
 void active_recheck(struct qactive *act);
 bool delivery_confirm(struct delivery *d);
 bool delivery_wanted(struct delivery *d);
