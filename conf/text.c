@@ -99,6 +99,17 @@ static void begin_item(struct scan *s)
     s->after_equals = false;
 }
 
+/* libConfuse makes a line end of \n and "!" of \41, which nobody means in the name of a Windows
+ * account or in an LDAP filter. */
+static bool check_backslash(struct scan *s)
+{
+    char next = s->i + 1 < s->n ? s->p[s->i + 1] : '"';
+    if (next == '\\' || next == '"')
+        return true;
+    return conf_fail(s->l, s->line, option(s),
+                     "a backslash between double quotes; write it twice, or use single quotes");
+}
+
 static bool skip_string(struct scan *s, char quote)
 {
     begin_item(s);
@@ -115,6 +126,8 @@ static bool skip_string(struct scan *s, char quote)
                 return false;
             continue;
         }
+        if (quote == '"' && c == '\\' && !check_backslash(s))
+            return false;
         s->i += c == '\\' && s->i + 1 < s->n ? 2 : 1;
     }
     return conf_fail(s->l, s->line, option(s),

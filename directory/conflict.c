@@ -4,6 +4,9 @@
  * Mail for it is decided all the same (locate.c); somebody should know. Only the addresses of
  * changed entries are looked at, on the source's thread and under no lock; what was there already,
  * or came with a first sync, is the doctor's to find.
+ *
+ * The latest of them are remembered until they end, which any source's change may bring about: they
+ * are looked up again when somebody asks how many there are.
  */
 #include "directory/source.h"
 
@@ -13,10 +16,77 @@
 
 #define SAY_EVERY  1000
 #define CLAIMS_MAX 512
+#define KEPT_MAX   1000
+
+/* Addresses that began to be claimed twice, in no order. */
+struct contested {
+    pthread_mutex_t lock;
+    unsigned n, oldest; /* the next to go when there are KEPT_MAX */
+    char *key[KEPT_MAX];
+};
+
+struct contested *contested_new(void)
+{
+    struct contested *c = NEW(struct contested);
+    pthread_mutex_init(&c->lock, NULL);
+    return c;
+}
+
+void contested_free(struct contested **cp)
+{
+    struct contested *c = *cp;
+    *cp = NULL;
+    if (c == NULL)
+        return;
+    for (unsigned i = 0; i < c->n; i++)
+        mem_free(c->key[i]);
+    pthread_mutex_destroy(&c->lock);
+    mem_free(c);
+}
+
+static void contested_add(struct contested *c, struct str key)
+{
+    bool known = false;
+    pthread_mutex_lock(&c->lock);
+    for (unsigned i = 0; i < c->n && !known; i++)
+        known = str_eq(key, str_c(c->key[i]));
+    unsigned at = c->n;
+    if (!known && c->n == KEPT_MAX) {
+        at = c->oldest++ % KEPT_MAX;
+        mem_free(c->key[at]);
+    } else if (!known) {
+        c->n++;
+    }
+    if (!known)
+        c->key[at] = str_dup(key);
+    pthread_mutex_unlock(&c->lock);
+}
+
+unsigned contested_look(struct contested *c, const struct dir_view *v, char *one, size_t cap)
+{
+    struct dir_result *r = NEW(struct dir_result);
+    unsigned kept = 0;
+    one[0] = '\0';
+    pthread_mutex_lock(&c->lock);
+    for (unsigned i = 0; i < c->n; i++) {
+        view_lookup(v, str_c(c->key[i]), clock_mono_ms(), r);
+        if (r->conflict == NULL) {
+            mem_free(c->key[i]);
+            continue;
+        }
+        (void)str_copy(str_c(c->key[i]), one, cap);
+        c->key[kept++] = c->key[i];
+    }
+    c->n = kept;
+    pthread_mutex_unlock(&c->lock);
+    mem_free(r);
+    return kept;
+}
 
 struct conflicts {
     struct source *s;
     const struct dir_view *before, *after;
+    struct contested *contested;
     struct dir_result *result;
     uint64_t n;
 };
@@ -54,15 +124,16 @@ static bool look_at(void *arg, const struct dir_address *a)
     if (why == NULL || conflict_in(x, x->before, key) != NULL)
         return true;
     x->n++;
+    contested_add(x->contested, key);
     conflict_in(x, x->after, key);
     say(x, key, why);
     return true;
 }
 
 void source_conflicts(struct source *s, const struct dir_view *before, const struct dir_view *after,
-                      const struct dir_table *change)
+                      const struct dir_table *change, struct contested *contested)
 {
-    struct conflicts x = {s, before, after, NEW(struct dir_result), 0};
+    struct conflicts x = {s, before, after, contested, NEW(struct dir_result), 0};
     struct table_record rec;
     for (uint64_t at = 0; table_next(change, &at, &rec);)
         table_record_addresses(&rec, look_at, &x);

@@ -31,6 +31,7 @@ struct directory {
         void *arg;
     } listener[LISTENERS_MAX];
     unsigned n_listener;
+    struct contested *contested;
     struct overrides *overrides; /* under `publishing` */
     struct conf *conf;
     char *state_dir;
@@ -162,7 +163,7 @@ void directory_publish(struct directory *d, struct source *s, const struct repli
     pthread_mutex_unlock(&d->publishing);
     /* not of a first sync, which would take longer by it */
     if (c->change != NULL && atomic_load_explicit(&s->fresh->complete_once, memory_order_relaxed))
-        source_conflicts(s, before, after, c->change);
+        source_conflicts(s, before, after, c->change, d->contested);
     dir_view_unref(&before);
     dir_view_unref(&after);
 }
@@ -227,6 +228,7 @@ struct directory *directory_open(const struct conf *c, const char *state_dir, st
     struct directory *d = NEW(struct directory);
     ldap_link_init();
     pthread_mutex_init(&d->publishing, NULL);
+    d->contested = contested_new();
     pthread_mutex_init(&d->view_lock, NULL);
     d->conf = conf_ref((struct conf *)c);
     d->state_dir = str_dup(str_c(state_dir));
@@ -291,6 +293,7 @@ void directory_close(struct directory **dp)
     dir_view_unref(&d->view);
     overrides_close(&d->overrides);
     pthread_mutex_destroy(&d->publishing);
+    contested_free(&d->contested);
     pthread_mutex_destroy(&d->view_lock);
     conf_unref(&d->conf);
     mem_free(d->source);
@@ -518,7 +521,7 @@ const struct overrides *directory_overrides(const struct directory *d)
 struct source *directory_source(struct directory *d, struct str name)
 {
     for (unsigned i = 0; i < d->n; i++)
-        if (str_eq(name, str_c(d->conf->source[i].name)))
+        if (str_eq_nocase(name, str_c(d->conf->source[i].name)))
             return d->source[i];
     return NULL;
 }
@@ -594,6 +597,14 @@ bool directory_accept_next(struct directory *d, struct str source, struct str wh
 }
 
 /* ---- status ---- */
+
+unsigned directory_contested(struct directory *d, char *one, size_t cap)
+{
+    struct dir_view *v = directory_view(d);
+    unsigned n = contested_look(d->contested, v, one, cap);
+    dir_view_unref(&v);
+    return n;
+}
 
 unsigned directory_status(struct directory *d, struct dir_source_status *out, unsigned max)
 {

@@ -151,5 +151,8 @@ struct dir_source_status {
 };
 /* Returns the number of sources; fills up to max. */
 unsigned directory_status(struct directory *d, struct dir_source_status *out, unsigned max);
+/* How many addresses the sources contradict each other about since a change that came while we ran
+ * (the latest 1,000 are kept in mind); one of them in `one`. Any thread. */
+unsigned directory_contested(struct directory *d, char *one, size_t cap);
 
 #endif

@@ -78,9 +78,15 @@ bool source_obey(struct source *s);
 
 /* ---- conflict.c ---- */
 
-/* Counts and logs what this change makes contradictory; the views are those before and after it. */
+/* Addresses that a change made contradictory, until that ends. Any thread. */
+struct contested *contested_new(void);
+void contested_free(struct contested **c);
+/* How many of them are contradictory in this view; forgets the others. `one`: an example. */
+unsigned contested_look(struct contested *c, const struct dir_view *v, char *one, size_t cap);
+/* Counts, logs and remembers what this change makes contradictory; the views are those before and
+ * after it. */
 void source_conflicts(struct source *s, const struct dir_view *before, const struct dir_view *after,
-                      const struct dir_table *change);
+                      const struct dir_table *change, struct contested *contested);
 
 /* pending.c. Takes over the references. */
 struct dir_pending *pending_new(struct hold *h, struct dir_view *before, struct dir_view *after);

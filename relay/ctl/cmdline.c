@@ -336,6 +336,8 @@ bool cmdline_parse(int argc, char **argv, struct cmdline *out, struct err *e)
     if (!parse_words(argc, argv, out, &help, e))
         return false;
     if (help) {
+        if (out->kind == CMDLINE_SPOOL_VERIFY)
+            out->command = CMDLINE_LOCAL;
         out->kind = CMDLINE_HELP;
         return true;
     }

@@ -13,10 +13,12 @@
 
 enum cmdline_kind {
     CMDLINE_REQUEST,      /* ask the daemon: command, args */
-    CMDLINE_HELP,         /* about `command`, or about all if it is -1 */
+    CMDLINE_HELP,         /* about `command`, CMDLINE_LOCAL, or about all if it is -1 */
     CMDLINE_VERSION,      /* of causewayctl itself */
     CMDLINE_SPOOL_VERIFY, /* offline: dir */
 };
+
+#define CMDLINE_LOCAL (-2) /* spool verify, which asks no daemon */
 
 struct cmdline {
     enum cmdline_kind kind;
@@ -36,7 +38,7 @@ void cmdline_free(struct cmdline *c);
 void cmdline_words(const char *name, char *dst, size_t cap);
 /* The command that a group alone means, "queue.list" for "queue"; or NULL. */
 const char *cmdline_group_command(const char *group);
-/* Help about one command, or with -1 the overview. */
+/* Help about one command, or CMDLINE_LOCAL, or with -1 the overview. */
 void help_write(int command, struct buf *out);
 /* The list of commands for causewayctl(8), mdoc. */
 void help_write_man(struct buf *out);

@@ -76,6 +76,11 @@ static void write_overview(struct buf *out)
 
 void help_write(int command, struct buf *out)
 {
+    if (command == CMDLINE_LOCAL) {
+        buf_printf(out, "usage: causewayctl %s %s\n\n%s.\n%s\n", local_command[0].words,
+                   local_command[0].usage, local_command[0].summary, local_command[0].detail);
+        return;
+    }
     if (command < 0) {
         write_overview(out);
         return;

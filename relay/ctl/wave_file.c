@@ -111,7 +111,8 @@ static bool add(const struct fields *f, unsigned number, struct str line, json_t
 bool wave_file_parse(struct str text, json_t *out, struct err *e)
 {
     struct fields f;
-    bool ok = true;
+    bool ok = true, first = true; /* a heading may be the first line of any file */
+    size_t before = json_array_size(out);
     for (unsigned i = 0; i < FIELDS_MAX; i++)
         buf_init(&f.field[i], FIELD_MAX);
     if (str_starts(text, STR("\xef\xbb\xbf"))) /* a byte order mark */
@@ -123,12 +124,13 @@ bool wave_file_parse(struct str text, json_t *out, struct err *e)
         const char *bad = split(line, &f);
         if (bad != NULL)
             ok = wrong(e, number, bad, line);
-        else if (json_array_size(out) != 0 || !is_heading(&f))
+        else if (!first || !is_heading(&f))
             ok = add(&f, number, line, out, e);
+        first = false;
     }
     for (unsigned i = 0; i < FIELDS_MAX; i++)
         buf_free(&f.field[i]);
-    return ok && (json_array_size(out) != 0 || err_set(e, ERR_INPUT, 0, "it has no address"));
+    return ok && (json_array_size(out) != before || err_set(e, ERR_INPUT, 0, "it has no address"));
 }
 
 static bool read_all(const char *path, struct buf *out, struct err *e)

@@ -11,6 +11,7 @@
 
 #include "base/mem.h"
 #include "relay/control/facts.h"
+#include "rewrite/address.h"
 
 static void add(json_t *all, const char *what, const char *about, const char *command,
                 const char *fmt, ...) __attribute__((format(printf, 5, 6)));
@@ -103,16 +104,14 @@ static void directory_alarms(json_t *all, const struct daemon *d)
 {
     struct dir_source_status *s = mem_array(CONF_SOURCES_MAX, sizeof(*s));
     unsigned n = directory_status(d->directory, s, CONF_SOURCES_MAX);
-    uint64_t conflicts = 0;
-    for (unsigned i = 0; i < n; i++) {
+    char one[ADDRESS_MAX + 1];
+    for (unsigned i = 0; i < n; i++)
         source_alarms(all, &s[i]);
-        conflicts += s[i].conflicts;
-    }
+    unsigned conflicts = directory_contested(d->directory, one, sizeof(one));
     if (conflicts != 0)
         add(all, "conflicts", "", "doctor",
-            "%" PRIu64
-            " addresses began to be claimed by two forests or two objects since the start",
-            conflicts);
+            "%u address%s began to be claimed by two forests or two objects, %s%s", conflicts,
+            conflicts == 1 ? "" : "es", one, conflicts == 1 ? "" : " among them");
     mem_free(s);
 }
 

@@ -91,7 +91,7 @@ static struct telling *telling_new(struct control_req *r, size_t text_max)
 static const struct conf_source *find_source(const struct conf *c, const char *name)
 {
     for (unsigned i = 0; i < c->n_source; i++)
-        if (str_eq(str_c(name), str_c(c->source[i].name)))
+        if (str_eq_nocase(str_c(name), str_c(c->source[i].name)))
             return &c->source[i];
     return NULL;
 }

@@ -234,6 +234,7 @@ def test_other_sources_go_on(stage):
     assert shown[address(NAMES[59])] == "B" and shown[address(NAMES[58])] == ""
     assert r.ctl("directory", "accept", "people")[0] == 0
     assert r.goes_to(NAMES[59]) == "forest:B" and r.goes_to(NAMES[58]) == "forest:A"
+    until("the alarm to end with the conflict", lambda: "conflicts" not in r.alarms())
     assert r.ask("directory.lookup", address=address(NAMES[59]))["found"] == "found"
 
 

@@ -93,8 +93,14 @@ static const struct {
     {"state_directory = var/lib",
      "1: state_directory: \"var/lib\" is not an absolute path; write one that begins with \"/\""},
     {"state_directory = ''", "1: state_directory: is empty; write a path"},
-    {"state_directory = \"/a\\nb\"",
-     "1: state_directory: \"/a\\x0Ab\" has control characters in it; leave them out"},
+    {"state_directory = \"/a\tb\"",
+     "1: state_directory: \"/a\\x09b\" has control characters in it; leave them out"},
+    {"\nstate_directory = \"/a\\nb\"",
+     "2: state_directory: a backslash between double quotes; write it "
+     "twice, or use single quotes"},
+    {"state_directory = \"/a\\41b\"",
+     "1: state_directory: a backslash between double quotes; write it "
+     "twice, or use single quotes"},
     {"user = a.very.long.name.of.a.user.indeed.it.is",
      "1: user: \"a.very.long.name.of.a.user.indeed.it.is\" is too long; write from 0 to 32 "
      "characters"},

@@ -157,6 +157,14 @@ static void test_wave_files(void **state)
         free(text);
         json_decref(out);
     }
+    /* each file may have a heading, also behind addresses from elsewhere */
+    json_t *several = json_array();
+    struct err why;
+    assert_true(wave_file_parse(STR("address\na@b.cd\n"), several, &why));
+    assert_true(wave_file_parse(STR("# more\naddress,forest\ne@f.gh,new\n"), several, &why));
+    assert_int_equal(json_array_size(several), 2);
+    assert_false(wave_file_parse(STR("address\n"), several, &why));
+    json_decref(several);
     /* damage anywhere is taken or refused, and never more than that */
     const char *right = "address,forest\n\"a@b.cd\",new\ne@f.gh;\"x\"\n";
     for (size_t at = 0; at < strlen(right); at++) {
@@ -204,6 +212,8 @@ static void test_local_commands(void **state)
         {"help", CMDLINE_HELP, -1},
         {"help queue hold", CMDLINE_HELP, CONTROL_queue_hold},
         {"explain --help", CMDLINE_HELP, CONTROL_explain},
+        {"spool verify --help", CMDLINE_HELP, CMDLINE_LOCAL},
+        {"help spool verify", CMDLINE_HELP, CMDLINE_LOCAL},
         {"--version", CMDLINE_VERSION, -1},
         {"spool verify /var/spool", CMDLINE_SPOOL_VERIFY, -1},
     };
