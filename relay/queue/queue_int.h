@@ -317,7 +317,7 @@ struct qactive {
     struct list deliveries; /* struct qdelivery.of_msg */
     struct list reports;
     unsigned n_hand, n_ready, n_reports;
-    unsigned rerouted;
+    unsigned rerouted; /* deliveries of which nothing was sent, because the directory had changed */
     struct qfail *fails;
     unsigned n_fails;
     bool backlog;       /* which lane's slot it holds */

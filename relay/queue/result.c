@@ -311,7 +311,8 @@ void delivery_done(struct delivery *d)
     uint32_t shared = 0;
     for (unsigned i = 0; i < d->n_rcpt; i++)
         rerouted += d->rcpt[i].outcome == OUTCOME_REROUTE;
-    act->rerouted += rerouted > 0;
+    /* The rest of "too many recipients" goes on at once: each round has fewer. */
+    act->rerouted += rerouted == d->n_rcpt;
     if (d->verdict != DEST_OK && d->session_reply.code != 0)
         shared = reply_ref(q, &d->session_reply, d->remote_host);
     /* Nothing was sent if all are to be decided again: that says nothing about the destination. */

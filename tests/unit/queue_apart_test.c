@@ -74,11 +74,31 @@ static void test_one_of_a_ready_delivery_follows_a_flip(void **state)
     world_close(&w);
 }
 
+/* ---- too many recipients ---- */
+
+static void test_the_rest_goes_at_once_while_some_are_taken(void **state)
+{
+    (void)state;
+    struct world w;
+    for (unsigned put_off = 0; put_off < 2; put_off++) {
+        world_init(&w);
+        world_open(&w);
+        w.dest[0].takes = 10;
+        w.dest[0].be = put_off ? BE_4XX : BE_WELL;
+        world_add(&w, 0, 1000);
+        world_run(&w, 10000);
+        assert_int_equal(w.dest[0].started, 100);
+        assert_int_equal(world_count(&w, END_DELIVERED), put_off ? 0 : 1000);
+        world_close(&w);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ready_mail_follows_a_flip),
         cmocka_unit_test(test_one_of_a_ready_delivery_follows_a_flip),
+        cmocka_unit_test(test_the_rest_goes_at_once_while_some_are_taken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -287,7 +287,10 @@ static void end_delivery(struct world *w, struct event *ev)
             unsigned entry = world_msg(w, d->msg_id)->rcpt[d->rcpt[i].index].entry;
             if (w->other[entry] != ev->dest - w->dest) /* never the old way */
                 assert_int_equal(w->entry[entry] % 10000, ev->dest - w->dest);
-            end_rcpt(w, ev, i, be);
+            if (ev->dest->takes != 0 && i >= ev->dest->takes)
+                d->rcpt[i].outcome = OUTCOME_REROUTE;
+            else
+                end_rcpt(w, ev, i, be);
         }
     }
     mem_free(ev);

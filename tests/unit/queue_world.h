@@ -43,6 +43,7 @@ struct world_dest {
     unsigned in_hand, peak;
     unsigned started, confirmed;
     unsigned per_session; /* recipients of the largest delivery */
+    unsigned takes; /* so many of each delivery, "too many recipients" for the rest; 0 = all */
 };
 
 enum end {
