@@ -14,10 +14,11 @@
 
 enum flag_state {
     FLAG_PENDING,
-    FLAG_READ,    /* `previous` is known */
-    FLAG_WRITTEN, /* or had the value already */
-    FLAG_OTHER,   /* has not the value that was expected: left alone */
-    FLAG_FAILED   /* `why` says why */
+    FLAG_READ, /* `previous` is known */
+    FLAG_SAME, /* set by the caller: has the value already, nothing is to be written */
+    FLAG_WRITTEN,
+    FLAG_OTHER, /* has not the value that was expected: left alone */
+    FLAG_FAILED /* `why` says why */
 };
 
 /* One object. Texts belong to the caller, but for previous and why. */

@@ -163,7 +163,19 @@ static void write_times(json_t *o, struct buf *out)
 
 static void show_written(json_t *o, struct buf *out)
 {
-    int64_t written = number_of(o, "written"), failed = number_of(o, "failed");
+    int64_t written = number_of(o, "written"), failed = number_of(o, "failed"),
+            there = number_of(o, "there"), overridden = number_of(o, "overridden");
+    if (there != 0)
+        buf_printf(out, "%" PRId64 " ha%s the flag already\n", there, there == 1 ? "s" : "ve");
+    if (overridden != 0)
+        buf_printf(out,
+                   "%" PRId64 " %s an override to another forest, which decides first: see "
+                   "`causewayctl moves`\n",
+                   overridden, overridden == 1 ? "has" : "have");
+    if (written == 0) {
+        buf_append_c(out, "nothing to write\n");
+        return;
+    }
     buf_printf(out, "wave %" PRId64 ": the flag of %" PRId64 " object%s was written",
                number_of(o, "wave"), written, written == 1 ? "" : "s");
     if (failed != 0)

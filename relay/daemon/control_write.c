@@ -28,6 +28,7 @@ struct writing {
     struct arena arena; /* keys, DNs, values */
     struct conf *conf;
     unsigned n, cap, n_without;
+    unsigned n_there, n_overridden; /* addresses; a move's */
     struct flag_change *change;
     struct wave_move *move; /* of each change; previous as it is journalled */
     struct flag_writer *writer;
@@ -163,7 +164,7 @@ static json_t *failure_fact(const struct writing *w, unsigned i)
 }
 
 struct tally {
-    unsigned written, other, failed;
+    unsigned written, same, other, failed;
     const char *why; /* of the first that failed */
 };
 
@@ -174,6 +175,7 @@ static struct tally tell(struct writing *w)
     for (unsigned i = 0; i < w->n; i++) {
         const struct flag_change *c = &w->change[i];
         o.written += c->state == FLAG_WRITTEN;
+        o.same += c->state == FLAG_SAME;
         o.other += c->state == FLAG_OTHER;
         o.failed += c->state == FLAG_FAILED;
         if (c->state == FLAG_FAILED && o.why == NULL)
@@ -234,13 +236,15 @@ static void finish_move(struct writing *w)
         LOG(WARN, NULL, "wave-not-reduced", LU("wave", w->wave), LC("why", e.text));
     LOG(INFO, NULL, "wave-written", LU("wave", w->wave), LU("objects", o.written),
         LU("failed", o.failed), LC("by", control_who(w->r)), LC("why", o.why != NULL ? o.why : ""));
-    if (o.written == 0) {
+    if (o.written == 0 && o.failed + o.other != 0) {
         control_error(w->r, CONTROL_ERR_FAILED, "nothing could be written: %s",
-                      o.why != NULL ? o.why : "");
+                      o.why != NULL ? o.why : "the flags were changed meanwhile");
     } else {
         json_t *out = json_object();
-        put(out, "wave", json_integer(w->wave));
+        put(out, "wave", json_integer(o.written != 0 ? w->wave : 0));
         put(out, "written", json_integer(o.written));
+        put(out, "there", json_integer(o.same + w->n_there));
+        put(out, "overridden", json_integer(w->n_overridden));
         put(out, "failed", json_integer(o.failed));
         put(out, "dry_run", json_false());
         put(out, "generation", json_integer((json_int_t)directory_generation(w->d->directory)));
@@ -257,7 +261,9 @@ static bool journal(struct writing *w)
         .move = m, .who = str_c(control_who(w->r)), .why = w->why, .written = true};
     struct err e = {0};
     for (unsigned i = 0; i < w->n; i++) {
-        const struct flag_change *c = &w->change[i];
+        struct flag_change *c = &w->change[i];
+        if (c->state == FLAG_READ && str_eq_nocase(str_c(c->previous), str_c(c->value)))
+            c->state = FLAG_SAME;
         if (c->state != FLAG_READ)
             continue;
         w->move[i].previous =
@@ -295,9 +301,14 @@ void control_write_move(struct daemon *d, struct control_req *r, const struct mo
     struct writing *w = writing_new(d, r, p->view);
     w->why = str_c(a->why);
     w->reads = true;
-    for (unsigned i = 0; i < p->n; i++)
-        if (p->item[i].kind != MOVE_THERE)
+    for (unsigned i = 0; i < p->n; i++) {
+        bool there = p->item[i].kind == MOVE_THERE;
+        w->n_overridden += p->item[i].by_override && !there;
+        if (there && !p->item[i].by_override)
+            w->n_there++;
+        else /* what an override says is written behind it, to be there when it ends */
             collect(w, p, &p->item[i]);
+    }
     if (w->n_without != 0 && !a->force) {
         control_error(r, CONTROL_ERR_NOT_FOUND,
                       "%u of %u addresses have no object in a source with a flag_attribute and a "
@@ -447,6 +458,13 @@ static void next_slice(struct writing *w)
     struct err e;
     if (job_run(w->d->jobs, run_slice, slice_done, w, &e))
         return;
-    control_error(w->r, CONTROL_ERR_UNAVAILABLE, "%s", e.text);
+    if (w->wave == 0) {
+        control_error(w->r, CONTROL_ERR_UNAVAILABLE, "%s; nothing was written", e.text);
+    } else {
+        LOG(WARN, NULL, "write-stopped", LU("wave", w->wave), LC("why", e.text));
+        control_error(w->r, CONTROL_ERR_UNAVAILABLE,
+                      "%s; not all was written. `causewayctl undo %u` takes back what was", e.text,
+                      w->wave);
+    }
     writing_free(w);
 }

@@ -124,7 +124,10 @@ static bool is_there_for_a_time(const struct overrides *o, const struct dir_clai
     return a != NULL && a->wave->until_ms != 0;
 }
 
-static void look_up(struct move_plan *p, const struct overrides *o, struct move_item *i,
+static const char written_behind[] =
+    "an override to another forest decides first: undo that move, and mail follows the flag";
+
+static void look_up(struct move_plan *p, const struct overrides *o, struct move_item *i, bool write,
                     struct dir_result *r)
 {
     dir_view_lookup(p->view, i->key, clock_mono_ms(), r);
@@ -135,10 +138,13 @@ static void look_up(struct move_plan *p, const struct overrides *o, struct move_
         i->kind = r->found == DIR_NOT_FOUND ? MOVE_UNKNOWN : MOVE_UNSURE;
     } else {
         int now = conf_find_forest(conf_of(p), r->best->forest);
+        i->by_override = r->best->kind == DIR_OVERRIDE;
         i->kind = now == i->forest && !is_there_for_a_time(o, r->best) ? MOVE_THERE : MOVE_GOES;
         i->now = now != CONF_NONE ? str_c(conf_of(p)->forest[now].name) : STR_NULL;
     }
     i->warning = i->kind != MOVE_THERE ? warning(p, i, r) : NULL;
+    if (write && i->by_override && i->kind != MOVE_THERE)
+        i->warning = written_behind;
     p->count[i->kind]++;
     p->n_warnings += i->warning != NULL;
 }
@@ -156,7 +162,7 @@ bool move_plan_make(struct directory *d, const struct control_args *a, struct mo
         return false;
     struct dir_result *r = mem_alloc(sizeof(*r));
     for (unsigned i = 0; i < out->n; i++)
-        look_up(out, directory_overrides(d), &out->item[i], r);
+        look_up(out, directory_overrides(d), &out->item[i], a->write, r);
     mem_free(r);
     return true;
 }

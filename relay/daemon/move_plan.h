@@ -24,6 +24,7 @@ struct move_item {
     struct str now;      /* forest; empty = none */
     const char *why;     /* static: the rule that says where it is now */
     const char *warning; /* static; NULL = none */
+    bool by_override;    /* which says where it is now, whatever the directories say */
 };
 
 struct move_plan {

@@ -1,5 +1,6 @@
 """Moving mailboxes by hand: waves, at a time and for a time, taken back, within blackout windows, over restarts."""
 import getpass
+import json
 import os
 import re
 import signal
@@ -426,6 +427,30 @@ def test_write_goes_round_by_the_directory(ldap):
     assert [flag(slapd, x) for x in ("annabel", "bob", "carl")] == ["A", "C", None]
     until_in(r, "A", "anna")
     assert states(r) == ["undone"]
+
+
+def test_write_behind_an_override(ldap):
+    """A move by hand is made permanent: written behind it, nothing changes when it is undone. One to another forest decides
+    first, and is told of."""
+    r, slapd = ldap()
+    assert r.ctl("move", address("anna"), "--to", "B")[0] == 0
+    code, text = r.ctl("move", address("anna"), "--to", "B", "--write")
+    assert code == 0 and "the flag of 1 object was written" in text and flag(slapd, "anna") == "B", text
+    code, text = r.ctl("move", address("anna"), "--to", "B", "--write")
+    assert code == 0 and "1 has the flag already\nnothing to write" in text, text
+    until("the directory to say so, too", lambda: "flag" in json.dumps(r.ctl_json("explain", address("anna"))))
+    assert r.ctl("undo", "1")[0] == 0
+    until_in(r, "B", "anna")
+    code, text = r.ctl("move", address("anna"), "--to", "B", "--write")
+    assert code == 0 and "nothing to write" in text, text
+    assert r.ctl("move", address("bob"), "--to", "A")[0] == 0
+    slapd.modify("bob", extensionAttribute1="A")
+    assert r.ctl("set", address("bob"), "A")[0] == 0
+    code, text = r.ctl("move", address("bob"), "--to", "B", "--write")
+    assert code == 0 and "1 has an override to another forest" in text and flag(slapd, "bob") == "B", text
+    until_in(r, "A", "bob")
+    assert r.ctl("unset", address("bob"))[0] == 0
+    until_in(r, "B", "bob")
 
 
 def test_write_to_active_directory(relay, sinks, domains, tmp_path):
