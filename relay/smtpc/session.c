@@ -15,6 +15,9 @@
  * Deadlines are per awaited reply (RFC 5321 4.5.3.2) and are not moved by single bytes; all of them
  * are also bounded by the time a message may take in total.
  *
+ * A reply counts only if what it answers was written to the connection before the reply began; what
+ * comes earlier is not about our commands, least of all "250" before the content has left.
+ *
  * A closed session is freed at the end of the turn, so that every function here may return to its
  * caller after closing.
  */
@@ -105,6 +108,26 @@ void session_set_state(struct session *s, enum session_state st)
 
 /* ---- the stream's events ---- */
 
+/* Nothing of what awaits a reply has been written to the connection yet. */
+static bool session_has_not_asked(const struct session *s)
+{
+    if (s->state < SESSION_READY)
+        return stream_pending(s->stream) != 0;
+    return s->state == SESSION_READY || stream_bytes_out(s->stream) < s->cur.asked_at;
+}
+
+static void session_on_reply(struct session *s, const struct smtp_reply *r)
+{
+    bool early = s->early || session_has_not_asked(s);
+    s->early = false;
+    if (!early || r->code == 421 || s->state == SESSION_READY)
+        state_info[s->state].on_reply(s, r);
+    else if (s->state == SESSION_DOT || s->state == SESSION_CONTENT)
+        session_on_early_reply(s, r);
+    else
+        session_nonsense(s, "a reply before the command");
+}
+
 static size_t session_on_data(void *arg, char *data, size_t n)
 {
     struct session *s = arg;
@@ -118,12 +141,14 @@ static size_t session_on_data(void *arg, char *data, size_t n)
         struct stream *stream = s->stream;
         enum smtp_reply_state st = smtp_reply_parse(&s->parser, data + at, n - at, &used, &r);
         at += used;
-        if (st == SMTP_REPLY_MORE)
+        if (st == SMTP_REPLY_MORE) {
+            s->early = s->early || session_has_not_asked(s);
             break;
+        }
         if (st == SMTP_REPLY_INVALID)
             session_nonsense(s, r.text);
         else
-            state_info[s->state].on_reply(s, &r);
+            session_on_reply(s, &r);
         if (s->stream != stream)
             break; /* it went on to another host */
     }
@@ -326,6 +351,7 @@ void session_open_failed(struct session *s, bool quit, const struct smtp_reply *
     session_drop_stream(s, quit);
     smtp_reply_parser_free(&s->parser);
     smtp_reply_parser_init(&s->parser);
+    s->early = false;
     s->caps = (struct session_caps){0};
     if (!s->probe && !slow) {
         session_resume(s);
@@ -401,13 +427,18 @@ bool session_is_outdated(const struct session *s)
     return s->conf_serial != s->dest->client->conf_serial;
 }
 
-/* The message behind the dot has its DATA command at the peer, but not a reply to anything. */
-static void session_end_outdated(struct session *s)
+void session_give_back_next(struct session *s)
 {
     struct job *behind = s->next.job;
     s->next.job = NULL;
     if (behind != NULL)
         dest_give_back(s->dest, behind);
+}
+
+/* The message behind the dot has its DATA command at the peer, but not a reply to anything. */
+static void session_end_outdated(struct session *s)
+{
+    session_give_back_next(s);
     session_close(s, !s->next.used);
 }
 
@@ -503,9 +534,7 @@ void session_cancel(struct session *s, struct job *j)
         return;
     }
     ASSERT(s->cur.job == j);
-    struct job *behind = s->next.job;
-    s->cur.job = s->next.job = NULL;
-    if (behind != NULL)
-        dest_give_back(s->dest, behind);
+    s->cur.job = NULL;
+    session_give_back_next(s);
     session_close(s, false);
 }

@@ -236,12 +236,14 @@ void session_on_data_reply(struct session *s, const struct smtp_reply *r)
         session_envelope_refused(s, DEST_OK);
         return;
     }
+    /* It says more without having seen anything of the content. */
+    s->early = stream_input_waits(s->stream);
     session_set_state(s, SESSION_CONTENT);
     session_pump(s);
 }
 
-/* A reply before we have said that the message is complete. A refusal counts; then the two sides
- * are out of step, and the connection is of no use any more. */
+/* A reply before the final dot has left. A refusal counts; then the two sides are out of step, and
+ * the connection is of no use any more. */
 void session_on_early_reply(struct session *s, const struct smtp_reply *r)
 {
     if (session_421(s, r))
@@ -252,6 +254,7 @@ void session_on_early_reply(struct session *s, const struct smtp_reply *r)
     }
     result_rest(s->cur.job, result_of(r), r);
     session_finish_job(s, DEST_OK);
+    session_give_back_next(s);
     session_close(s, false);
 }
 

@@ -117,12 +117,20 @@ static bool put_next(struct session *s, struct slot *sl, struct buf *out)
     return true;
 }
 
+/* A reply to the slot cannot come before so many octets more have left. */
+static void ask(struct session *s, struct slot *sl, size_t n)
+{
+    sl->asked_at = stream_bytes_out(s->stream) + stream_pending(s->stream) + n;
+}
+
 static void pump_commands(struct session *s, struct slot *sl)
 {
     struct buf *out = &s->dest->client->out;
     if (sl->job == NULL || sl->refused || sl->data_sent)
         return;
     buf_clear(out);
+    if (sl->outstanding == 0)
+        ask(s, sl, 1);
     while (stream_pending(s->stream) + out->n < OUT_HIGH) {
         if (!s->caps.pipelining && sl->outstanding > 0)
             break;
@@ -135,6 +143,7 @@ static void pump_commands(struct session *s, struct slot *sl)
 
 void session_send_empty(struct session *s)
 {
+    ask(s, &s->cur, 3);
     stream_write(s->stream, ".\r\n", 3);
 }
 
@@ -183,6 +192,7 @@ static void pump_content(struct session *s)
     if (sl->off < sl->size)
         return;
     size_t n = dot_encode_end(&sl->dot, end);
+    ask(s, sl, n);
     if (!stream_write(s->stream, end, n))
         return; /* comes again when the stream has drained */
     s->dest->client->ops->reader_close(&sl->reader);

@@ -142,6 +142,7 @@ struct slot {
     unsigned rcpt_reply;         /* first recipient not yet answered */
     unsigned rcpt_ok, rcpt_said; /* answered 2xx; answered at all */
     unsigned outstanding;        /* commands without a reply */
+    uint64_t asked_at;           /* octets on the connection before a reply to it can come */
     struct spool_reader *reader;
     uint64_t off, size;
     struct dot_encoder dot;
@@ -175,6 +176,7 @@ struct session {
     unsigned messages;     /* begun on this connection */
     bool rset_first;       /* the transaction before may still be open at the peer */
     bool doomed;           /* to be closed after cur's reply: next was taken away */
+    bool early;            /* the next reply began before what it would answer was written */
     int64_t dot_sent_ms;
     int64_t dot_deadline_ms;
 };
@@ -287,6 +289,8 @@ void session_not_idle(struct session *s);
 /* The current message is over for good; next, idle or QUIT. */
 void session_message_end(struct session *s);
 bool session_can_queue(const struct session *s); /* may another message go behind the final dot? */
+/* The message behind the final dot goes back unharmed; the connection is of no more use then. */
+void session_give_back_next(struct session *s);
 /* It was opened before the last reload: its host may not be configured any more. */
 bool session_is_outdated(const struct session *s);
 void session_cancel(struct session *s, struct job *j);
