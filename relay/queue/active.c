@@ -90,12 +90,25 @@ void active_release(struct qactive *act)
     ASSERT(act->n_hand == 0 && act->n_ready == 0 && act->n_reports == 0);
     list_remove(&act->node);
     list_remove(&act->check);
+    heap_remove(&q->again, &act->again);
     q->n_active--;
     q->n_active_backlog -= act->backlog;
     act->m->active = NULL;
     stats_add(STAT_queue_active, -1);
     active_give_back(q, act);
     queue_wake(q); /* a slot is free */
+}
+
+/* Some may wait while others are decided anew, or have come to the front of a line. */
+static void keep_waiting(struct qactive *act)
+{
+    struct queue *q = act->q;
+    for (uint32_t i = act->m->first; i != 0; i = rcpt_at(q, i)->next) {
+        if (rcpt_at(q, i)->state == RCPT_WAIT) {
+            heap_set(&q->again, &act->again, act->m->next);
+            return;
+        }
+    }
 }
 
 /* Everything of this message waits until `after`. */
@@ -145,6 +158,7 @@ struct qactive *active_open(struct queue *q, struct qmsg *m)
         msg_count(q, m);
         return NULL;
     }
+    keep_waiting(act);
     return act;
 }
 
@@ -320,7 +334,7 @@ void active_dispatch(struct qactive *act, const uint32_t *rcpt, unsigned n, enum
         place(act, &picks[i], lane, pulled);
     for (unsigned i = 0; i < n_picks; i++)
         picks[i].dest->filling = NULL;
-    if (act->n_ready == 0 && act->n_hand == 0)
+    if ((act->n_ready == 0 && act->n_hand == 0) || act->deferred)
         active_check(act);
 }
 

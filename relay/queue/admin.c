@@ -202,10 +202,7 @@ static void hold(struct queue *q, struct qmsg *m)
 /* Everything that only waits for its time is due now. */
 static void make_due(struct queue *q, struct qmsg *m)
 {
-    for (uint32_t i = m->first; i != 0; i = rcpt_at(q, i)->next) {
-        if (rcpt_at(q, i)->state == RCPT_WAIT)
-            rcpt_at(q, i)->state = RCPT_DUE;
-    }
+    msg_wait_is_over(q, m);
     if (m->active != NULL)
         active_check(m->active);
     else

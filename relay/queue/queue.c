@@ -22,6 +22,7 @@ struct queue *queue_new(struct loop *l, const struct queue_conf *c, const struct
     q->start_ms = loop_now_ms(l);
     index_init(q);
     heap_init(&q->due);
+    heap_init(&q->again);
     heap_init(&q->reopen);
     list_init(&q->active);
     list_init(&q->spare);
@@ -73,6 +74,7 @@ void queue_free(struct queue **qp)
     reply_free_all(q);
     index_free(q);
     heap_free(&q->due);
+    heap_free(&q->again);
     heap_free(&q->reopen);
     arena_free(&q->scratch);
     buf_free(&q->load);

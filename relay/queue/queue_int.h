@@ -14,9 +14,10 @@
  *
  * Active set
  *   struct qactive holds the decoded envelope and the deliveries of one message; it exists while a
- *   delivery or report is in hand or ready, and no longer. Two lanes share it and every
- *   destination: fresh mail (never deferred) and backlog. A backlog never takes the last quarter
- *   of the active set, and fresh mail goes first four times out of five.
+ *   delivery or report is in hand or ready, and no longer. Those of its recipients that WAIT are
+ *   tried again in time, whatever else of it is in hand. Two lanes share it and every destination:
+ *   fresh mail (never deferred) and backlog. A backlog never takes the last quarter of the active
+ *   set, and fresh mail goes first four times out of five.
  *
  * Work
  *   Everything that happens only marks what must be looked at (dest_update(), active_check(), the
@@ -310,6 +311,7 @@ struct qreport {
 struct qactive {
     struct list_node node;  /* of q->active or q->spare */
     struct list_node check; /* in q->check: something ended or changed */
+    struct heap_node again; /* in q->again: some of its recipients wait until m->next */
     struct queue *q;
     struct qmsg *m;
     struct arena a;
@@ -339,6 +341,7 @@ struct queue {
     struct slab msgs, rcpts, dests, replies;
     struct lhash by_id, by_key, by_alias, by_dest, by_reply;
     struct heap due;    /* struct qmsg.due */
+    struct heap again;  /* struct qactive.again */
     struct heap reopen; /* struct qdest.reopen */
     size_t reply_bytes;
 
@@ -460,6 +463,8 @@ int64_t msg_expires_at(const struct queue *q, const struct qmsg *m); /* monotoni
 int64_t msg_lifetime(const struct queue *q, const struct qmsg *m);
 bool msg_is_expired(const struct queue *q, const struct qmsg *m);
 bool msg_delay_is_due(const struct queue *q, const struct qmsg *m);
+/* Its recipients that wait are due now. */
+void msg_wait_is_over(struct queue *q, struct qmsg *m);
 /* Puts it into the heap at the time at which something is to be done next. */
 void msg_schedule(struct queue *q, struct qmsg *m);
 int64_t queue_jitter(int64_t ms); /* +-20 % */

@@ -327,7 +327,7 @@ void delivery_done(struct delivery *d)
     active_check(act);
 }
 
-/* ---- when nothing is in hand ---- */
+/* ---- when something has ended ---- */
 
 /* Those that an admin has removed, but for what is in hand. */
 static void remove_marked(struct qactive *act)
@@ -342,24 +342,40 @@ static void remove_marked(struct qactive *act)
     }
 }
 
-static void leave_active(struct qactive *act)
+/* What was put off since the last time has its next attempt; it comes with those that wait for
+ * theirs. */
+static void put_off(struct qactive *act)
 {
     struct queue *q = act->q;
     struct qmsg *m = act->m;
-    int64_t now = loop_now_ms(q->loop);
-    bool wait = act->deferred || act->report_failed;
+    int64_t now = loop_now_ms(q->loop), next = INT64_MAX;
+    bool others = heap_node_is_linked(&act->again);
     if (act->attempted) {
-        m->attempts += m->attempts < UINT16_MAX;
+        m->attempts += !others && m->attempts < UINT16_MAX;
         m->last_attempt_s = (uint32_t)((now - q->start_ms) / 1000 + 1);
     }
     if (act->deferred || act->attempted)
         m->flags |= MSG_BACKLOG;
-    if (wait)
-        m->next = now + queue_retry_after(q, m->attempts);
+    if (act->deferred || act->report_failed)
+        next = now + queue_retry_after(q, m->attempts);
     else if (act->unreached) /* the destination's trouble, not the message's: soon again */
-        m->next = now + queue_jitter(q->conf.dest_backoff_min_ms);
+        next = now + queue_jitter(q->conf.dest_backoff_min_ms);
+    act->attempted = act->deferred = act->unreached = false;
+    if (next == INT64_MAX)
+        return;
+    if (!others || next < m->next)
+        m->next = next;
+    heap_set(&q->again, &act->again, m->next);
+    queue_wake(q); /* for the timer */
+}
+
+static void leave_active(struct qactive *act)
+{
+    struct queue *q = act->q;
+    struct qmsg *m = act->m;
+    put_off(act);
     if (m->flags & MSG_AGAIN)
-        m->next = now;
+        m->next = loop_now_ms(q->loop);
     m->flags &= (uint8_t)~MSG_AGAIN;
     active_release(act);
     if (m->n_left == 0) {
@@ -383,8 +399,11 @@ void active_settle(struct qactive *act)
         active_recheck(act);
         active_dispatch_due(act); /* also when it is too old: a last attempt */
     }
-    if (act->n_hand > 0 || act->n_ready > 0)
+    if (act->n_hand > 0 || act->n_ready > 0) {
+        if (!held && (act->deferred || act->unreached))
+            put_off(act);
         return;
+    }
     fails_flush(act);
     if (act->n_reports > 0)
         return;

@@ -97,6 +97,14 @@ static int64_t msg_due_at(const struct queue *q, const struct qmsg *m)
     return min64(end > now ? end : again, notice > now ? notice : again);
 }
 
+void msg_wait_is_over(struct queue *q, struct qmsg *m)
+{
+    for (uint32_t i = m->first; i != 0; i = rcpt_at(q, i)->next) {
+        if (rcpt_at(q, i)->state == RCPT_WAIT)
+            rcpt_at(q, i)->state = RCPT_DUE;
+    }
+}
+
 void msg_schedule(struct queue *q, struct qmsg *m)
 {
     int64_t at = INT64_MAX;
@@ -152,10 +160,8 @@ static bool step_due(struct queue *q)
     if (m == NULL || m->due.key > now || !slot_is_free(q, (m->flags & MSG_BACKLOG) != 0))
         return false;
     heap_remove(&q->due, &m->due);
-    for (uint32_t i = m->first; i != 0 && m->next <= now; i = rcpt_at(q, i)->next) {
-        if (rcpt_at(q, i)->state == RCPT_WAIT)
-            rcpt_at(q, i)->state = RCPT_DUE; /* what is held waits again when it is settled */
-    }
+    if (m->next <= now)
+        msg_wait_is_over(q, m); /* what is held waits again when it is settled */
     if (park_unread(q, m)) {
         msg_schedule(q, m);
         return true;
@@ -228,6 +234,23 @@ static void reopen_due(struct queue *q)
         dest_probe_now(q, CONTAINER_OF(n, struct qdest, reopen));
 }
 
+/* Those that wait in active messages. What the message's age asks for is done when nothing of it is
+ * in hand: then nothing more may be begun. */
+static void again_due(struct queue *q)
+{
+    int64_t now = loop_now_ms(q->loop);
+    for (struct heap_node *n; (n = heap_min(&q->again)) != NULL && n->key <= now;) {
+        struct qactive *act = CONTAINER_OF(n, struct qactive, again);
+        struct qmsg *m = act->m;
+        heap_remove(&q->again, n);
+        if (m->flags & MSG_HELD || msg_is_expired(q, m) || msg_delay_is_due(q, m))
+            continue;
+        act->rerouted = 0;
+        msg_wait_is_over(q, m);
+        active_check(act);
+    }
+}
+
 /* Those that waited for the next millisecond. */
 static void paced_again(struct queue *q)
 {
@@ -280,7 +303,10 @@ static void arm_timer(struct queue *q)
     struct qmsg *m = due_message(q);
     if (m != NULL && !q->draining && m->due.key > now)
         at = m->due.key;
-    struct heap_node *n = heap_min(&q->reopen);
+    struct heap_node *n = heap_min(&q->again);
+    if (n != NULL && !q->draining)
+        at = min64(at, n->key);
+    n = heap_min(&q->reopen);
     if (n != NULL)
         at = min64(at, n->key);
     if (!list_is_empty(&q->paced))
@@ -295,6 +321,8 @@ void queue_run(struct queue *q)
 {
     reopen_due(q);
     paced_again(q);
+    if (!q->draining)
+        again_due(q);
     bool more = step_sweep(q), turn = true;
     unsigned budget = RUN_BUDGET;
     int64_t end = clock_mono_ms() + RUN_MS;

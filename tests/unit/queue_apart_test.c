@@ -93,12 +93,130 @@ static void test_the_rest_goes_at_once_while_some_are_taken(void **state)
     }
 }
 
+/* ---- waiting, while another delivery of the message hangs ---- */
+
+/* One message: entry 0 for destination 0, entry 1 for destination 1, which hangs. */
+static uint64_t hang_one_of_two(struct world *w, unsigned entry_0)
+{
+    world_init(w);
+    w->conf.expire_ms = 3600000;
+    world_open(w);
+    w->entry[0] = entry_0;
+    w->entry[1] = 1;
+    w->dest[0].be = BE_4XX;
+    w->dest[1].be = BE_HANG;
+    return world_add(w, 0, 2);
+}
+
+static void test_retry_while_another_delivery_hangs(void **state)
+{
+    (void)state;
+    struct world w;
+    uint64_t id = hang_one_of_two(&w, 0);
+    world_run(&w, 40000);
+    assert_int_equal(w.dest[0].started, 1);
+    world_run(&w, 40000);
+    assert_int_equal(w.dest[0].started, 2);
+    world_run(&w, 520000); /* after 1, 2 and 4 minutes, and 8 minutes are not over yet */
+    assert_int_equal(w.dest[0].started, 4);
+    assert_int_equal(w.dest[1].in_hand, 1);
+
+    w.dest[0].be = w.dest[1].be = BE_WELL;
+    world_release(&w, 1);
+    world_run(&w, 600000);
+    assert_int_equal(world_msg(&w, id)->rcpt[0].end, END_DELIVERED);
+    assert_int_equal(world_msg(&w, id)->rcpt[1].end, END_DELIVERED);
+    assert_int_equal(w.loads, 1);
+    world_close(&w);
+}
+
+/* When it ends, the one that waits keeps its time. */
+static void test_the_end_of_a_hanging_delivery_postpones_nothing(void **state)
+{
+    (void)state;
+    for (unsigned well = 0; well < 2; well++) {
+        struct world w;
+        (void)hang_one_of_two(&w, 0);
+        world_run(&w, 40000);
+        w.dest[1].be = well ? BE_WELL : BE_4XX;
+        world_release(&w, 1);
+        world_run(&w, 35000);
+        assert_int_equal(w.dest[0].started, 2);
+        world_close(&w);
+    }
+}
+
+static void test_deferred_by_decision_while_another_delivery_hangs(void **state)
+{
+    (void)state;
+    struct world w;
+    uint64_t id = hang_one_of_two(&w, ENTRY_DEFER);
+    w.dest[2].be = BE_WELL;
+    world_run(&w, 1000);
+    w.entry[0] = 2; /* and nobody says so */
+    world_run(&w, 80000);
+    assert_int_equal(world_msg(&w, id)->rcpt[0].end, END_DELIVERED);
+    assert_int_equal(w.dest[1].in_hand, 1);
+    world_close(&w);
+}
+
+/* It waited before the other one was taken from its destination's line. */
+static void test_waiting_when_another_recipient_is_pulled(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w);
+    world_open(&w);
+    w.entry[1] = 1;
+    w.dest[0].be = BE_4XX;
+    w.dest[1].be = BE_DEAD;
+    for (unsigned i = 0; i < 10; i++)
+        world_add(&w, 1, 1); /* closes it */
+    world_run(&w, 100);
+    uint64_t both = world_add(&w, 0, 2);
+    for (uint64_t id = 1; id < both; id++)
+        assert_true(queue_act(w.q, id, QUEUE_REMOVE));
+    w.dest[1].be = BE_HANG;
+    world_run(&w, 40000);
+    assert_int_equal(w.dest[1].in_hand, 1);
+    assert_int_equal(w.dest[0].started, 1);
+    world_run(&w, 40000);
+    assert_int_equal(w.dest[0].started, 2);
+    world_close(&w);
+}
+
+static void test_held_or_too_old_while_another_delivery_hangs(void **state)
+{
+    (void)state;
+    struct world w;
+    uint64_t id = hang_one_of_two(&w, 0);
+    world_run(&w, 1000);
+    assert_true(queue_act(w.q, id, QUEUE_HOLD));
+    world_run(&w, 600000);
+    assert_int_equal(w.dest[0].started, 1);
+    assert_true(queue_act(w.q, id, QUEUE_RELEASE));
+    world_run(&w, 3600000);
+    unsigned started = w.dest[0].started;
+    assert_in_range(started, 5, 8);
+    world_run(&w, 3 * 3600000);
+    assert_int_equal(w.dest[0].started, started);
+    world_release(&w, 1);
+    world_run(&w, 1000);
+    assert_int_equal(world_count(&w, END_EXPIRED), 2);
+    world_close(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ready_mail_follows_a_flip),
         cmocka_unit_test(test_one_of_a_ready_delivery_follows_a_flip),
         cmocka_unit_test(test_the_rest_goes_at_once_while_some_are_taken),
+        cmocka_unit_test(test_retry_while_another_delivery_hangs),
+        cmocka_unit_test(test_the_end_of_a_hanging_delivery_postpones_nothing),
+        cmocka_unit_test(test_deferred_by_decision_while_another_delivery_hangs),
+        cmocka_unit_test(test_waiting_when_another_recipient_is_pulled),
+        cmocka_unit_test(test_held_or_too_old_while_another_delivery_hangs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
