@@ -13,6 +13,10 @@
  * A message may go behind the final dot of a busy session (session_can_queue) when the destination
  * answers final dots quickly; otherwise a session of its own is opened as long as more are allowed.
  *
+ * After a reload the sessions from before are outdated: they only finish what the host may have
+ * taken (session_outdate), get nothing new and do not take the place of new ones; so there may be
+ * twice as many sessions for a while, not more, however often it is reloaded.
+ *
  * A destination that is not used for a while is forgotten.
  */
 #include <limits.h>
@@ -122,8 +126,14 @@ void dest_give_back(struct dest *d, struct job *j)
         smtp_reply_set(&r, 451, "4.4.2", "gave up for now after %u lost connections", j->returns);
         result_rest(j, OUTCOME_DEFERRED, d->error.code != 0 ? &d->error : &r);
         dest_finish(d, j, DEST_UNREACHABLE);
-        return;
+    } else {
+        dest_put_back(d, j);
     }
+}
+
+void dest_put_back(struct dest *d, struct job *j)
+{
+    j->session = NULL;
     result_reset(j);
     j->place = JOB_PENDING;
     list_push_front(&d->pending, &j->d->node);
@@ -167,6 +177,12 @@ static void dest_end_all_pending(struct dest *d, enum outcome outcome,
     }
 }
 
+/* Those to what is configured now. */
+static unsigned dest_sessions(const struct dest *d)
+{
+    return d->n_sessions - d->n_outdated;
+}
+
 void dest_exhausted(struct dest *d, enum outcome outcome, const struct smtp_reply *reply)
 {
     int64_t pause = d->client->conf->smtp_client.host_rest_ms;
@@ -174,7 +190,7 @@ void dest_exhausted(struct dest *d, enum outcome outcome, const struct smtp_repl
         pause = REOPEN_MIN_MS;
     d->open_after_ms = loop_now_ms(d->client->loop) + pause;
     loop_timer_set(&d->reopen, pause);
-    if (d->n_sessions == 0)
+    if (dest_sessions(d) == 0)
         dest_end_all_pending(d, outcome, reply);
     dest_kick(d);
 }
@@ -182,7 +198,7 @@ void dest_exhausted(struct dest *d, enum outcome outcome, const struct smtp_repl
 void dest_slow_failed(struct dest *d, const struct smtp_reply *reply)
 {
     /* While opening pauses there was nobody else to try; otherwise the next turn tries. */
-    if (d->n_sessions == 0 && loop_now_ms(d->client->loop) < d->open_after_ms)
+    if (dest_sessions(d) == 0 && loop_now_ms(d->client->loop) < d->open_after_ms)
         dest_end_all_pending(d, OUTCOME_DEFERRED, reply);
 }
 
@@ -231,17 +247,19 @@ static void dest_feed_idle(struct dest *d)
 
 unsigned dest_working(const struct dest *d)
 {
-    return d->n_sessions - d->n_connecting - d->n_slow;
+    return dest_sessions(d) - d->n_connecting - d->n_slow;
 }
 
 static bool dest_has_place(const struct dest *d)
 {
-    return d->n_sessions - d->n_slow < dest_connections_max(d);
+    unsigned max = dest_connections_max(d);
+    unsigned uncounted = d->n_outdated < max ? d->n_outdated : max;
+    return d->n_sessions - d->n_slow - uncounted < max;
 }
 
 static bool dest_may_open(const struct dest *d)
 {
-    return d->n_sessions == 0 || loop_now_ms(d->client->loop) >= d->open_after_ms;
+    return dest_sessions(d) == 0 || loop_now_ms(d->client->loop) >= d->open_after_ms;
 }
 
 static void dest_feed_busy(struct dest *d)
@@ -323,16 +341,18 @@ static void dest_turn(struct loop_task *t)
 
 /* ---- from outside ---- */
 
-/* The hosts may have changed: nothing new starts on the old ones. Sessions that are busy end after
- * the message in hand. */
+/* The hosts may have changed: nothing new starts on the old ones. */
 void dest_reconfigured(struct dest *d)
 {
     d->open_after_ms = 0;
+    d->n_outdated = d->n_sessions;
     dest_close_idle(d);
     LIST_FOREACH_SAFE (n, tmp, &d->sessions) {
         struct session *s = CONTAINER_OF(n, struct session, node);
         if (s->state < SESSION_READY)
             session_close(s, false);
+        else
+            session_outdate(s);
     }
     hosts_clear(d);
     dest_kick(d);

@@ -161,24 +161,44 @@ static void hosts_from_literal(struct dest *d)
     hosts_insert(d, str_c(name), d->client->conf->smtp_client.mx_port, 0);
 }
 
-static void hosts_from_conf(struct dest *d)
+/* The hosts of a forest or a route, *n of them. */
+static const struct conf_host *hosts_configured(const struct dest *d, unsigned *n)
 {
     const struct conf *conf = d->client->conf;
     const struct conf_host *host = NULL;
-    unsigned n = 0;
+    *n = 0;
     if (d->key.kind == DEST_FOREST) {
         int i = conf_find_forest(conf, d->key.name);
         if (i != CONF_NONE) {
             host = conf->forest[i].host;
-            n = conf->forest[i].n_host;
+            *n = conf->forest[i].n_host;
         }
     } else {
         for (unsigned i = 0; i < conf->n_route; i++)
             if (str_eq_nocase(str_c(conf->route[i].name), d->key.name)) {
                 host = conf->route[i].host;
-                n = conf->route[i].n_host;
+                *n = conf->route[i].n_host;
             }
     }
+    return host;
+}
+
+bool hosts_has_host_of(const struct dest *d, const struct session *s)
+{
+    unsigned n;
+    if (d->key.kind == DEST_MX)
+        return true;
+    const struct conf_host *host = hosts_configured(d, &n);
+    for (unsigned i = 0; i < n; i++)
+        if (strcmp(host[i].name, s->host) == 0 && host[i].port == s->port)
+            return true;
+    return false;
+}
+
+static void hosts_from_conf(struct dest *d)
+{
+    unsigned n;
+    const struct conf_host *host = hosts_configured(d, &n);
     d->hosts.state = HOSTS_KNOWN;
     for (unsigned i = 0; i < n; i++)
         hosts_insert(d, str_c(host[i].name), host[i].port, host[i].cost);
@@ -332,6 +352,7 @@ static bool host_take(struct session *s, unsigned index, bool also_resting)
         s->tried[index] |= (uint8_t)(1u << k);
         s->endpoint = host->endpoint[k];
         memcpy(s->host, host->name, sizeof(s->host));
+        s->port = host->port;
         s->cost = host->cost;
         return true;
     }

@@ -10,7 +10,8 @@
  * - nothing was said about any recipient: the job goes back to the destination, for another host;
  * - something was: those without an answer are deferred. After the final dot this may deliver the
  *   message twice (RFC 1047), never lose it.
- * A message whose commands went out behind the final dot of the one before goes back unharmed.
+ * A message whose commands went out behind the final dot of the one before goes back unharmed. So
+ * does at a reload one that was not sent whole, unless it is on its way to a host that stays.
  *
  * Deadlines are per awaited reply (RFC 5321 4.5.3.2) and are not moved by single bytes; all of them
  * are also bounded by the time a message may take in total.
@@ -442,6 +443,26 @@ static void session_end_outdated(struct session *s)
     session_close(s, !s->next.used);
 }
 
+void session_outdate(struct session *s)
+{
+    struct job *j = s->cur.job, *behind = s->next.job;
+    bool taken = s->state == SESSION_DOT && !session_has_not_asked(s);
+    bool content = s->state == SESSION_DOT || s->state == SESSION_CONTENT;
+    if (behind != NULL)
+        dest_put_back(s->dest, behind);
+    s->next.job = NULL;
+    /* A large message would never be sent if each reload began it again. */
+    if (taken || (content && hosts_has_host_of(s->dest, s))) {
+        if (s->next.used && !s->doomed)
+            session_wait_for_dot_alone(s);
+        return;
+    }
+    s->cur.job = NULL;
+    if (j != NULL)
+        dest_put_back(s->dest, j);
+    session_close(s, false);
+}
+
 void session_message_end(struct session *s)
 {
     unsigned max = s->dest->client->conf->smtp_client.messages_per_connection;
@@ -493,6 +514,8 @@ void session_close(struct session *s, bool quit)
         d->worked_ms = loop_now_ms(d->client->loop);
     session_not_idle(s);
     list_remove(&s->node);
+    if (session_is_outdated(s))
+        d->n_outdated--;
     d->n_sessions--;
     d->client->n_sessions--;
     session_set_state(s, SESSION_CLOSED);

@@ -29,8 +29,8 @@
 
 struct smtpc;
 
-/* One per worker. conf may be replaced by smtpc_reconfigure(); sessions in hand finish as they
- * began. */
+/* One per worker. conf may be replaced by smtpc_reconfigure(): what a host may have taken already
+ * is finished there, everything else goes to the hosts of the new one. */
 struct smtpc *smtpc_new(struct loop *l, struct conf *conf, struct resolver *r, struct spool *spool);
 void smtpc_reconfigure(struct smtpc *c, struct conf *conf);
 void smtpc_free(struct smtpc **c);

@@ -110,6 +110,7 @@ struct dest {
     struct list sessions; /* of session.node */
     struct list idle;     /* of session.idle_node; the one used last is first */
     unsigned n_sessions, n_idle;
+    unsigned n_outdated;     /* opened before the last reload: they only finish what they have */
     unsigned n_connecting;   /* look for a host that works */
     unsigned n_slow;         /* do not any more, but wait on where they are; see pending.c */
     int64_t worked_ms;       /* when the last session that worked ended */
@@ -164,7 +165,7 @@ struct session {
     struct endpoint endpoint;
     uint64_t conf_serial; /* of the configuration its host is from */
     char host[256];
-    unsigned cost;            /* of the host */
+    unsigned port, cost;      /* of the host */
     bool probe;               /* opened to see whether a better host works again */
     bool slow;                /* its host takes long to greet: the next one is tried meanwhile */
     int64_t attempt_ms;       /* when the attempt at this endpoint began */
@@ -221,13 +222,15 @@ void dest_add(struct dest *d, struct job *j);
 void dest_kick(struct dest *d); /* look for work at the end of this turn */
 /* A session gives a job back before anything was said about its recipients. */
 void dest_give_back(struct dest *d, struct job *j);
+/* The same when that is not the connection's fault. */
+void dest_put_back(struct dest *d, struct job *j);
 void dest_finish(struct dest *d, struct job *j, enum dest_verdict verdict);
 /* One that is pending ends without a session; the reply is the last host's that failed. */
 void dest_end_pending(struct dest *d, struct job *j, enum dest_verdict verdict);
 void dest_unlink_pending(struct dest *d, struct job *j);
 /* Opens sessions for what is pending, as far as that is allowed now. */
 void dest_open_more(struct dest *d);
-/* Sessions that are past their greeting; those that wait for it in vain do not count. */
+/* Sessions to what is configured now that are past their greeting. */
 unsigned dest_working(const struct dest *d);
 unsigned dest_connections_max(const struct dest *d);
 /* The lowest cost among the sessions that work; UINT_MAX if none does. */
@@ -258,6 +261,8 @@ bool hosts_has_better(struct dest *d, unsigned cost);
 void hosts_refresh(struct dest *d);
 /* Is there an endpoint that is not resting (or not known yet)? */
 bool hosts_has_alternative(struct dest *d);
+/* Is the session's host in the configuration, or one by MX? */
+bool hosts_has_host_of(const struct dest *d, const struct session *s);
 void hosts_clear(struct dest *d);
 void hosts_print(struct dest *d, char *dst, size_t cap);
 
@@ -293,6 +298,8 @@ bool session_can_queue(const struct session *s); /* may another message go behin
 void session_give_back_next(struct session *s);
 /* It was opened before the last reload: its host may not be configured any more. */
 bool session_is_outdated(const struct session *s);
+/* There was a reload: what the host cannot have taken goes back. */
+void session_outdate(struct session *s);
 void session_cancel(struct session *s, struct job *j);
 /* "host[ip]:port" */
 void session_peer(const struct session *s, char *dst, size_t cap);
