@@ -9,8 +9,9 @@
  *   No second session waits at an endpoint where a slow one does.
  * - What is not to be delivered there any more is given back: the directory has changed, or an
  *   admin holds or removes it.
- * - What has waited too long is deferred: total_timeout; and where nothing works at all, the time
- *   that one host may take to connect, to greet and to answer EHLO.
+ * - What has waited too long is deferred: so long that less of total_timeout is left than an answer
+ *   to the final dot may take (or than half of it, whatever is shorter); and where nothing works at
+ *   all, the time that one host may take to connect, to greet and to answer EHLO.
  */
 #include "base/assert.h"
 #include "relay/smtpc/smtpc_int.h"
@@ -40,14 +41,22 @@ static void pending_pass_slow_hosts(struct dest *d, int64_t now)
         dest_open_more(d);
 }
 
+bool pending_is_too_late(const struct dest *d, const struct job *j, int64_t now)
+{
+    const struct conf *conf = d->client->conf;
+    int64_t total = conf->smtp_client.total_timeout_ms, need = conf->smtp_client.dot_timeout_ms;
+    if (need > total / 2)
+        need = total / 2;
+    return total > 0 && now - j->started_ms >= total - need;
+}
+
 static bool pending_is_overdue(const struct dest *d, const struct job *j, int64_t now)
 {
     const struct conf *conf = d->client->conf;
-    int64_t total = conf->smtp_client.total_timeout_ms;
     int64_t one_host =
         conf->smtp_client.connect_timeout_ms + 2 * conf->smtp_client.banner_timeout_ms;
     int64_t from = j->started_ms > d->worked_ms ? j->started_ms : d->worked_ms;
-    if (total > 0 && now - j->started_ms >= total)
+    if (pending_is_too_late(d, j, now))
         return true;
     return dest_working(d) == 0 && now - from >= one_host;
 }

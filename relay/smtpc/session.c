@@ -13,8 +13,9 @@
  * A message whose commands went out behind the final dot of the one before goes back unharmed. So
  * does at a reload one that was not sent whole, unless it is on its way to a host that stays.
  *
- * Deadlines are per awaited reply (RFC 5321 4.5.3.2) and are not moved by single bytes; all of them
- * are also bounded by the time a message may take in total.
+ * Deadlines are per awaited reply (RFC 5321 4.5.3.2) and are not moved by single bytes. They are
+ * also bounded by the time a message may take in total, but for the final dot: who gives up there
+ * too early sends the message again.
  *
  * A reply counts only if what it answers was written to the connection before the reply began; what
  * comes earlier is not about our commands, least of all "250" before the content has left.
@@ -75,7 +76,7 @@ static int64_t session_timeout_ms(const struct session *s)
     int64_t ms;
     memcpy(&ms, (const char *)c->conf + state_info[s->state].timeout_at, sizeof(ms));
     const struct job *j = s->cur.job;
-    if (j != NULL && c->conf->smtp_client.total_timeout_ms > 0) {
+    if (j != NULL && s->state != SESSION_DOT && c->conf->smtp_client.total_timeout_ms > 0) {
         int64_t left = j->started_ms + c->conf->smtp_client.total_timeout_ms - loop_now_ms(c->loop);
         if (left < ms || ms <= 0)
             ms = left > 1 ? left : 1;

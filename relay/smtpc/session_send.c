@@ -275,10 +275,9 @@ static bool begin_allowed(struct session *s, struct job *j)
 {
     struct smtpc *c = s->dest->client;
     struct delivery *d = j->d;
-    int64_t now = loop_now_ms(c->loop), total = c->conf->smtp_client.total_timeout_ms;
     if (!d->confirm(d)) {
         result_reroute(j);
-    } else if (total > 0 && now - j->started_ms >= total) {
+    } else if (pending_is_too_late(s->dest, j, loop_now_ms(c->loop))) {
         result_too_late(j);
     } else {
         refuse_locally(s, j);

@@ -246,6 +246,8 @@ void dest_close_idle(struct dest *d);
 void pending_init(struct dest *d);
 void pending_watch(struct dest *d); /* something is pending: its clock runs */
 void pending_clear(struct dest *d);
+/* There is too little left of its total time to begin it. */
+bool pending_is_too_late(const struct dest *d, const struct job *j, int64_t now);
 
 /* hosts.c */
 enum pick {

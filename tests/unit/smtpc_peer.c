@@ -299,6 +299,10 @@ void peer_say(struct peer *p, const char *text)
     LIST_FOREACH (n, &p->conns) {
         struct conn *c = CONTAINER_OF(n, struct conn, node);
         stream_write(c->stream, text, strlen(text));
+        if (text[0] == '3' && !c->in_content) {
+            c->in_content = true;
+            dot_decoder_init(&c->dot, false);
+        }
         c->waits = false;
         stream_resume(c->stream);
     }

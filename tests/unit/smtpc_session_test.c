@@ -331,13 +331,66 @@ static void test_total_time_is_bounded(void **state)
     (void)state;
     W.conf.smtp_client.total_timeout_ms = 100000;
     begin(1, TEXT);
-    peer_rule(P, (struct rule){.step = STEP_DOT, .reply = REPLY_HANG});
+    peer_rule(P, (struct rule){.step = STEP_DATA, .reply = REPLY_HANG});
     mail_start(M);
     turns(30);
     clock_fake_advance(100001);
     mail_wait(M);
     assert_outcome(M, 0, OUTCOME_DEFERRED);
     end();
+}
+
+/* But not the answer to the final dot: the host may be about to take the message, which would then
+ * be sent again. */
+static void test_dot_has_its_own_time(void **state)
+{
+    (void)state;
+    begin(1, TEXT);
+    peer_rule(P, (struct rule){.step = STEP_DATA, .reply = REPLY_WAIT});
+    peer_rule(P, (struct rule){.step = STEP_DOT, .reply = REPLY_WAIT});
+    W.conf.smtp_client.data_timeout_ms = 3600000;
+    mail_start(M);
+    turns(30);
+    clock_fake_advance(3599000);
+    peer_say(P, "354 at last\r\n");
+    turns(30);
+    clock_fake_advance(599000);
+    turns(5);
+    assert_int_equal(M->done, 0);
+    peer_say(P, "250 Taken\r\n");
+    mail_wait(M);
+    assert_outcome(M, 0, OUTCOME_DELIVERED);
+    end();
+}
+
+/* A message that has waited is begun only when there is time enough for it; with a small limit,
+ * half of that. */
+static void test_begun_with_time_enough(void **state)
+{
+    static const struct {
+        int64_t total_ms, waited_ms;
+        bool begun;
+    } rows[] = {{3600000, 2999000, true},
+                {3600000, 3001000, false},
+                {100000, 49000, true},
+                {100000, 51000, false}};
+    (void)state;
+    for (unsigned i = 0; i < 4; i++) {
+        W.forest[0].n_host = 0;
+        W.conf.smtp_client.total_timeout_ms = rows[i].total_ms;
+        W.conf.smtp_client.banner_timeout_ms = rows[i].total_ms;
+        world_client();
+        begin(1, TEXT);
+        peer_rule(P, (struct rule){.step = STEP_BANNER, .reply = REPLY_WAIT});
+        mail_start(M);
+        turns(10);
+        clock_fake_advance(rows[i].waited_ms);
+        peer_say(P, "220 at last\r\n");
+        mail_wait(M);
+        assert_outcome(M, 0, rows[i].begun ? OUTCOME_DELIVERED : OUTCOME_DEFERRED);
+        assert_int_equal(peer_said(P, "MAIL FROM"), rows[i].begun);
+        end();
+    }
 }
 
 static void test_early_refusal_of_the_content(void **state)
@@ -633,6 +686,8 @@ int main(void)
         T(test_trickle_does_not_extend_the_deadline),
         T(test_results_said_before_the_loss_are_kept),
         T(test_total_time_is_bounded),
+        T(test_dot_has_its_own_time),
+        T(test_begun_with_time_enough),
         T(test_early_refusal_of_the_content),
         T(test_large_content_with_dots_and_backpressure),
         T(test_content_deadline_when_nothing_is_taken),
