@@ -114,14 +114,19 @@ bool dir_address_split(struct str text, char *local, char *domain, struct dir_ad
     if (address_parse(text, ADDRESS_ALLOW_UTF8, &a) != ADDRESS_OK || a.all.n == 0 ||
         a.domain.n == 0)
         return false;
+    if (!a.quoted) { /* by far the most; the grammar allows no dot at the end of the domain */
+        memcpy(local, a.local.p, a.local.n);
+        str_lower(a.domain, domain);
+        out->local = str_n(local, a.local.n);
+        out->domain = str_n(domain, a.domain.n);
+        return true;
+    }
     size_t n = address_key(&a, key, sizeof(key));
     long at = str_rfind(str_n(key, n), '@');
     if (at <= 0)
         return false;
-    /* the key's spelling where quotes came off, else the directory's own upper and lower case */
-    struct str spelt = a.quoted ? str_n(key, (size_t)at) : a.local;
-    memcpy(local, spelt.p, spelt.n);
-    out->local = str_n(local, spelt.n);
+    memcpy(local, key, (size_t)at);
+    out->local = str_n(local, (size_t)at);
     out->domain = str_n(domain, n - (size_t)at - 1);
     memcpy(domain, key + at + 1, out->domain.n);
     return true;

@@ -224,15 +224,15 @@ static void target(struct map *m, struct str value, struct dir_address *out)
 
 static void object_class(struct map *m, struct str value)
 {
-    static const char *const group[] = {"group",
-                                        "groupOfNames",
-                                        "groupOfUniqueNames",
-                                        "groupOfMembers",
-                                        "msExchDynamicDistributionList",
-                                        "nisMailAlias",
-                                        "rfc822MailGroup"};
+    const struct str group[] = {STR("group"),
+                                STR("groupOfNames"),
+                                STR("groupOfUniqueNames"),
+                                STR("groupOfMembers"),
+                                STR("msExchDynamicDistributionList"),
+                                STR("nisMailAlias"),
+                                STR("rfc822MailGroup")};
     for (unsigned i = 0; i < ARRAY_LEN(group); i++)
-        m->is_group = m->is_group || str_eq_nocase(value, str_c(group[i]));
+        m->is_group = m->is_group || str_eq_nocase(value, group[i]);
     m->is_contact = m->is_contact || str_eq_nocase(value, STR("contact"));
 }
 

@@ -39,6 +39,8 @@ bool address_is_atext(unsigned char c)
 {
     if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'))
         return true;
+    if (c == '.' || c == '@') /* what ends most atoms */
+        return false;
     return c != 0 && c < 128 && strchr("!#$%&'*+-/=?^_`{|}~", c) != NULL;
 }
 
