@@ -49,8 +49,8 @@ struct head {
 
 static void take_class(struct head *h, const struct ldap_entry *it)
 {
-    for (const struct berval *v = it->value; v != NULL && v->bv_val != NULL; v++) {
-        struct str class = ldap_berval_str(v);
+    struct str class;
+    for (struct str values = it->values; ldap_entry_next_value(&values, &class);) {
         h->has_class = true;
         h->is_container = h->is_container || str_eq_nocase(class, STR("organizationalUnit")) ||
                           str_eq_nocase(class, STR("container"));

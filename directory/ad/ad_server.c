@@ -45,9 +45,10 @@ static void root_dse_take(struct root_dse *d, const struct ldap_entry *it)
             *want[i].value = str_dup(ldap_entry_value(it));
     if (!str_eq_nocase(it->name, STR("namingContexts")))
         return;
-    for (const struct berval *v = it->value; v != NULL && v->bv_val != NULL; v++)
+    struct str value;
+    for (struct str values = it->values; ldap_entry_next_value(&values, &value);)
         if (d->n_context < sizeof(d->context) / sizeof(d->context[0]))
-            d->context[d->n_context++] = str_dup(ldap_berval_str(v));
+            d->context[d->n_context++] = str_dup(value);
 }
 
 static bool take_root_dse(struct ad *x, struct ad_search *q, LDAPMessage *m, struct err *e)

@@ -3,35 +3,41 @@
  */
 #include "directory/ldap/der.h"
 
+/* A length of more than one octet; *n is the first, which says how many follow. *head moves to
+ * where the content begins. */
+static bool long_length(struct str in, size_t *head, size_t *n)
+{
+    size_t octets = *n & 0x7f;
+    if (octets == 0 || octets > 4 || in.n < 2 + octets)
+        return false;
+    *n = 0;
+    for (; octets != 0; octets--)
+        *n = *n << 8 | (unsigned char)in.p[(*head)++];
+    return true;
+}
+
+/* One element of at least two octets, whatever its tag. */
+static inline bool take(struct str *in, struct str *content)
+{
+    size_t n = (unsigned char)in->p[1], head = 2;
+    if ((n >= 0x80 && !long_length(*in, &head, &n)) || n > in->n - head)
+        return false;
+    *content = str_n(in->p + head, n);
+    *in = str_n(in->p + head + n, in->n - head - n);
+    return true;
+}
+
 bool der_take(struct str *in, unsigned *tag, struct str *content)
 {
     if (in->n < 2 || ((unsigned char)in->p[0] & 0x1f) == 0x1f)
         return false; /* long tags are in nothing that we read */
-    size_t n = (unsigned char)in->p[1], head = 2;
-    if (n >= 0x80) {
-        size_t octets = n & 0x7f;
-        if (octets == 0 || octets > 4 || in->n < 2 + octets)
-            return false;
-        n = 0;
-        for (; octets != 0; octets--)
-            n = n << 8 | (unsigned char)in->p[head++];
-    }
-    if (n > in->n - head)
-        return false;
     *tag = (unsigned char)in->p[0];
-    *content = str_n(in->p + head, n);
-    *in = str_from(*in, head + n);
-    return true;
+    return take(in, content);
 }
 
 bool der_take_as(struct str *in, unsigned want, struct str *content)
 {
-    unsigned tag;
-    struct str rest = *in;
-    if (!der_take(&rest, &tag, content) || tag != want)
-        return false;
-    *in = rest;
-    return true;
+    return in->n >= 2 && (unsigned char)in->p[0] == want && take(in, content);
 }
 
 bool der_take_int(struct str *in, int32_t *out)

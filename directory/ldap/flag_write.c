@@ -138,13 +138,14 @@ static bool take_object(struct flag_writer *w, LDAPMessage *m, struct object *o)
 {
     const struct conf_source *s = source_of(w);
     struct ldap_entry it;
+    struct str value;
     bool ok = ldap_entry_begin(&it, w->ld, m) && str_copy(it.dn, o->dn, sizeof(o->dn));
     while (ok && ldap_entry_next(&it)) {
         if (str_eq_nocase(it.name, str_c(uuid_attribute(s))))
             o->has_uuid = take_uuid(s, ldap_entry_value(&it), o->uuid);
         if (!str_eq_nocase(it.name, str_c(s->flag_attribute)))
             continue;
-        for (const struct berval *v = it.value; v != NULL && v->bv_val != NULL; v++)
+        for (struct str values = it.values; ldap_entry_next_value(&values, &value);)
             o->n_values++;
         if (o->n_values != 0 && o->value == NULL)
             o->value = str_dup(ldap_entry_value(&it));
