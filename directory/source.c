@@ -19,6 +19,7 @@
 #include "base/stats.h"
 #include "directory/file/manual.h"
 
+#define GATHER_NS        500000  /* a fast server sends a hundred entries in it */
 #define NOTE_EVERY_MS    300000  /* how much age a crash may add to a source */
 #define REPEAT_LOG_MS    3600000 /* the same failure is said again */
 #define BAD_VALUES_EVERY 10000
@@ -203,6 +204,13 @@ bool source_wait(struct source *s, int fd, int ms, bool *ready)
     if (ready != NULL)
         *ready = n > 0 && fd >= 0 && p[1].revents != 0;
     return p[0].revents == 0 || n <= 0;
+}
+
+void source_let_gather(struct source *s)
+{
+    struct pollfd p = {.fd = s->stop_fd, .events = POLLIN};
+    const struct timespec t = {.tv_nsec = GATHER_NS};
+    ppoll(&p, 1, &t, NULL);
 }
 
 /* ---- life ---- */

@@ -103,6 +103,10 @@ void active_directory_source_run(struct source *s);
 
 /* Waits until fd (-1: none) can be read or `ms` passed. False: the source must end now. */
 bool source_wait(struct source *s, int fd, int ms, bool *ready);
+/* In the middle of a long answer, before source_wait(), when all that has come is read: half a
+ * millisecond for more to come. Being woken for each message costs the server more than sending it,
+ * and the reader more than reading it. */
+void source_let_gather(struct source *s);
 bool source_must_stop(struct source *s);
 void source_set_state(struct source *s, enum dir_source_state state);
 /* FAILING with this reason; logged when the reason is new and once an hour. */

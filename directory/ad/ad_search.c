@@ -134,6 +134,8 @@ enum follow ad_search_wait(struct ad *x, struct ad_search *q, struct err *e)
             err_set(e, ERR_TIMEOUT, 0, "%s: nothing arrived for %d s", q->what, LULL_S);
             return FOLLOW_LOST;
         }
+        if (n != 0 && n < LISTEN_MAX)
+            source_let_gather(x->s);
         if (n < LISTEN_MAX && !source_wait(x->s, ldap_link_fd(x->ld), TICK_MS, NULL))
             return FOLLOW_STOPPED;
     }

@@ -16,6 +16,7 @@
 
 #define SYSTEM_CAS     "/etc/ssl/certs/ca-certificates.crt"
 #define KEEPALIVE_IDLE 30 /* a silent peer is noticed after a minute */
+#define READ_AHEAD     65536
 
 bool ldap_link_error(LDAP *ld, int rc, const char *what, struct err *e)
 {
@@ -107,6 +108,16 @@ static bool reach(LDAP *ld, const struct conf_source *c, const char *uri, struct
     return rc == LDAP_SUCCESS || ldap_link_error(ld, rc, "connect", e) || ldap_probe(c, uri, e);
 }
 
+/* By itself the library asks the system twice for each message, for its length and for the rest of
+ * it, and for whether there is one. This goes above TLS and what SASL added, so it comes last. */
+static void read_ahead(LDAP *ld)
+{
+    Sockbuf *sb = NULL;
+    int n = READ_AHEAD;
+    if (ldap_get_option(ld, LDAP_OPT_SOCKBUF, &sb) == LDAP_OPT_SUCCESS && sb != NULL)
+        ber_sockbuf_add_io(sb, &ber_sockbuf_io_readahead, LBER_SBIOD_LEVEL_APPLICATION, &n);
+}
+
 void ldap_link_init(void)
 {
     int version;
@@ -122,8 +133,10 @@ LDAP *ldap_link_open(const struct conf_source *c, const char *uri, struct err *e
         return NULL;
     }
     if (set_options(ld, c, e) && reach(ld, c, uri, e) && secure(ld, c, uri, e) &&
-        ldap_bind_as(ld, c, e))
+        ldap_bind_as(ld, c, e)) {
+        read_ahead(ld);
         return ld;
+    }
     err_wrap(e, "%s", uri);
     ldap_link_close(&ld);
     return NULL;

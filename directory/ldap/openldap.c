@@ -225,11 +225,11 @@ static bool commit_changes(struct session *x, struct err *e)
     return ok;
 }
 
-/* All that lies ready. */
-static enum follow drain(struct session *x, struct err *e)
+/* All that lies ready; *n counts. */
+static enum follow drain(struct session *x, unsigned *n, struct err *e)
 {
     int64_t began = clock_mono_ms();
-    for (unsigned n = 1;; n++) {
+    for (*n = 0;;) {
         struct timeval now = {0};
         LDAPMessage *m = NULL;
         int type = ldap_result(x->ld, x->msgid, LDAP_MSG_ONE, &now, &m);
@@ -245,7 +245,7 @@ static enum follow drain(struct session *x, struct err *e)
         ldap_msgfree(m);
         if (o != FOLLOW_ON)
             return o;
-        if (n % STOP_EVERY == 0 && source_must_stop(x->s))
+        if (++*n % STOP_EVERY == 0 && source_must_stop(x->s))
             return FOLLOW_STOPPED;
         if (!x->refreshing && clock_mono_ms() - began >= COALESCE_MS) {
             if (!commit_changes(x, e))
@@ -302,7 +302,8 @@ static enum follow keep_up(struct session *x, struct err *e)
         /* first: what it reads for others, drain() finds */
         if (!x->refreshing && !probe(x, e))
             return FOLLOW_LOST;
-        enum follow o = drain(x, e);
+        unsigned n;
+        enum follow o = drain(x, &n, e);
         if (!x->refreshing && !commit_changes(x, e)) /* also before a loss: what arrived is whole */
             return FOLLOW_LOST;
         if (o != FOLLOW_ON)
@@ -311,6 +312,8 @@ static enum follow keep_up(struct session *x, struct err *e)
             return err_set(e, ERR_TIMEOUT, 0, "nothing arrived for %d s in the middle of a refresh",
                            REFRESH_LULL_S),
                    FOLLOW_LOST;
+        if (x->refreshing && n != 0)
+            source_let_gather(x->s);
         if (!source_wait(x->s, fd, TICK_MS, NULL))
             return FOLLOW_STOPPED;
     }
