@@ -63,14 +63,16 @@ static void grow(struct hashmap *m)
     mem_free(old.value);
 }
 
-void hashmap_set(struct hashmap *m, uint64_t hash, uint64_t value)
+bool hashmap_set(struct hashmap *m, uint64_t hash, uint64_t value)
 {
     hash = usable(hash);
     if ((m->n + 1) * 4 > m->cap * 3)
         grow(m);
     size_t i = place(m, hash);
-    m->n += m->key[i] == 0;
+    bool new = m->key[i] == 0;
+    m->n += new;
     m->key[i] = hash;
     if (!m->only_keys)
         m->value[i] = value;
+    return new;
 }

@@ -21,7 +21,7 @@ void hashmap_free(struct hashmap *m); /* empty and usable again */
 /* The value's place; NULL if absent. */
 uint64_t *hashmap_find(const struct hashmap *m, uint64_t hash);
 bool hashmap_has(const struct hashmap *m, uint64_t hash);
-/* Adds or replaces. */
-void hashmap_set(struct hashmap *m, uint64_t hash, uint64_t value);
+/* Adds or replaces. True: it was not there. */
+bool hashmap_set(struct hashmap *m, uint64_t hash, uint64_t value);
 
 #endif

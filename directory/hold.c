@@ -86,7 +86,7 @@ static struct dir_step count(const struct replica *r)
 {
     struct dir_step n = {.lately = r->holding.lately, .entries = r->entries};
     struct dir_entry old, new;
-    for (size_t at = 0; replica_batch_next(r, &at, &new) != NULL;) {
+    for (uint64_t at = 0; replica_batch_next(r, &at, &new) != TABLE_NO_ENTRY;) {
         bool had = replica_find(r, new.uuid, &old) && old.vanished_ms == 0;
         if (new.tombstone)
             n.vanish += had;
@@ -164,7 +164,7 @@ static struct dir_table *batch_table(const struct replica *r, int64_t since_ms,
 {
     struct table_builder *b = table_builder_new();
     struct dir_entry e;
-    for (size_t at = 0; replica_batch_next(r, &at, &e) != NULL;)
+    for (uint64_t at = 0; replica_batch_next(r, &at, &e) != TABLE_NO_ENTRY;)
         table_builder_add(b, &e);
     struct table_meta m = replica_meta(r);
     m.source_id = r->o.source_id;

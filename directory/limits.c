@@ -6,18 +6,23 @@
  */
 #include "directory/replica_int.h"
 
-bool limits_allow(struct replica *r, const struct dir_entry *e)
+static bool too_many_addresses(const struct dir_entry *e, unsigned max, struct err *over)
 {
     char key[ADDRESS_MAX + 1];
     struct str first = dir_address_key(&e->address[0], key);
+    return err_set(over, ERR_LIMIT, 0,
+                   "%.*s has %u addresses, more than addresses_max = %u allows; nothing was "
+                   "applied",
+                   STR_ARG(first), e->n_address, max);
+}
+
+bool limits_allow(struct replica *r, const struct dir_entry *e)
+{
     unsigned entries = r->o.entries_max, addresses = r->o.addresses_max;
     if (r->over.class != ERR_NONE)
         return false;
     if (addresses != 0 && e->n_address > addresses)
-        return err_set(&r->over, ERR_LIMIT, 0,
-                       "%.*s has %u addresses, more than addresses_max = %u allows; nothing was "
-                       "applied",
-                       STR_ARG(first), e->n_address, addresses);
+        return too_many_addresses(e, addresses, &r->over);
     if (entries != 0 && r->refreshing && r->present.n > entries) /* no need to gather the rest */
         return err_set(&r->over, ERR_LIMIT, 0,
                        "there are more entries than entries_max = %u allows; nothing was applied",
@@ -33,7 +38,7 @@ bool replica_keeps_limits(struct replica *r, struct err *e)
         return err_set(e, r->over.class, 0, "%s", r->over.text);
     if (r->o.entries_max == 0 || entries + r->n_batch <= r->o.entries_max)
         return true;
-    for (size_t at = 0; replica_batch_next(r, &at, &new) != NULL;) {
+    for (uint64_t at = 0; replica_batch_next(r, &at, &new) != TABLE_NO_ENTRY;) {
         bool had = replica_find(r, new.uuid, &old) && old.vanished_ms == 0;
         entries += !new.tombstone && !had;
         entries -= new.tombstone &&had;

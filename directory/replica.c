@@ -9,9 +9,11 @@
 #include "base/mem.h"
 
 #define VERIFY_MAX        ((uint64_t)8 << 20) /* read in 5 ms or so */
-#define BATCH_MAX         4096                /* first sync: entries per commit */
+#define BATCH_MIN         4096                /* first sync: entries of the first commit */
+#define UNMERGED_MAX      12                  /* first sync: tables on the stack as they came */
 #define BATCH_SLACK       ((size_t)1 << 20)   /* superseded octets that are not worth a thought */
 #define OVERLAY_MAX       65536               /* entries beside the snapshot */
+#define FIRST_OVERLAY_MAX 262144              /* the same in a first sync */
 #define JOURNAL_MAX       ((uint64_t)16 << 20)
 #define SNAPSHOT_RETRY_MS 60000 /* after one could not be written */
 
@@ -190,7 +192,7 @@ static void batch_rebuild(struct replica *r)
     struct hashmap m;
     struct dir_entry e;
     hashmap_init(&m, false);
-    for (size_t at = 0; replica_batch_next(r, &at, &e) != NULL;) {
+    for (uint64_t at = 0; replica_batch_next(r, &at, &e) != TABLE_NO_ENTRY;) {
         uint64_t h = table_builder_add(b, &e);
         ASSERT(h != TABLE_NO_ENTRY); /* it fitted before */
         hashmap_set(&m, dir_uuid_hash(e.uuid), h);
@@ -201,17 +203,34 @@ static void batch_rebuild(struct replica *r)
     r->batched = m;
 }
 
+/* Something came that was there before, or went: from now on older entries are looked for. */
+static void not_all_new(struct replica *r)
+{
+    struct dir_entry e;
+    if (!r->all_new)
+        return;
+    r->all_new = false;
+    for (uint64_t at = 0, h; (h = replica_batch_next(r, &at, &e)) != TABLE_NO_ENTRY;)
+        hashmap_set(&r->batched, dir_uuid_hash(e.uuid), h);
+}
+
+/* The first sync of a source is usable before its end: what gathered is published whenever that
+ * doubles what there is, so that the work for it does not grow with the number of parts. */
+static bool part_is_due(const struct replica *r)
+{
+    return r->complete_wall_ms == 0 && r->n_batch >= BATCH_MIN && r->n_batch >= r->entries;
+}
+
 bool replica_batch_add(struct replica *r, const struct dir_entry *e)
 {
-    uint64_t hash = dir_uuid_hash(e->uuid);
     uint64_t h = table_builder_add(r->batch, e);
     if (h == TABLE_NO_ENTRY)
         return false;
-    hashmap_set(&r->batched, hash, h);
+    if (!r->all_new)
+        hashmap_set(&r->batched, dir_uuid_hash(e->uuid), h);
     r->n_batch++;
     r->batch_version++;
-    /* the first sync of a source is usable before its end */
-    if (r->n_batch >= BATCH_MAX && r->complete_wall_ms == 0)
+    if (part_is_due(r))
         replica_commit(r, STR_NULL);
     size_t dead = table_builder_dead_bytes(r->batch);
     if (dead > BATCH_SLACK && dead > table_builder_bytes(r->batch) / 2)
@@ -219,30 +238,26 @@ bool replica_batch_add(struct replica *r, const struct dir_entry *e)
     return true;
 }
 
-uint64_t *replica_batch_next(const struct replica *r, size_t *at, struct dir_entry *out)
+uint64_t replica_batch_next(const struct replica *r, uint64_t *at, struct dir_entry *out)
 {
-    for (size_t i = *at; i < r->batched.cap; i++)
-        if (r->batched.key[i] != 0 && r->batched.value[i] != REPLICA_KILLED &&
-            table_builder_read(r->batch, r->batched.value[i], r->room_new, out)) {
-            *at = i + 1;
-            return &r->batched.value[i];
-        }
-    return NULL;
+    return table_builder_next(r->batch, at, r->room_new, out);
 }
 
 bool replica_find(const struct replica *r, const unsigned char *uuid, struct dir_entry *out)
 {
     struct table_record rec;
-    return stack_find_uuid(r->stack, uuid, &rec) && table_record_decode(&rec, r->room_old, out);
+    return !r->all_new && stack_find_uuid(r->stack, uuid, &rec) &&
+           table_record_decode(&rec, r->room_old, out);
 }
 
 bool replica_upsert(struct replica *r, const struct dir_entry *e)
 {
     struct dir_entry old;
     uint64_t hash = dir_uuid_hash(e->uuid);
-    if (r->refreshing)
-        hashmap_set(&r->present, hash, 0);
-    batch_drop(r, e->uuid, hash);
+    if (r->refreshing && !hashmap_set(&r->present, hash, 0))
+        not_all_new(r);
+    if (!r->all_new)
+        batch_drop(r, e->uuid, hash);
     if (!limits_allow(r, e))
         return true;
     if (replica_find(r, e->uuid, &old) && dir_entry_equal(&old, e))
@@ -253,7 +268,11 @@ bool replica_upsert(struct replica *r, const struct dir_entry *e)
 void replica_delete(struct replica *r, const unsigned char *uuid)
 {
     struct dir_entry old, gone = {.tombstone = true};
-    batch_drop(r, uuid, dir_uuid_hash(uuid));
+    uint64_t hash = dir_uuid_hash(uuid);
+    if (r->all_new && !hashmap_has(&r->present, hash))
+        return; /* never heard of it: an object without an address, most likely */
+    not_all_new(r);
+    batch_drop(r, uuid, hash);
     if (!replica_find(r, uuid, &old) || old.vanished_ms != 0)
         return;
     memcpy(gone.uuid, uuid, DIR_UUID_SIZE);
@@ -265,6 +284,7 @@ void replica_present(struct replica *r, const unsigned char *uuid)
     struct dir_entry old;
     if (r->refreshing)
         hashmap_set(&r->present, dir_uuid_hash(uuid), 0);
+    not_all_new(r);
     if (r->vanished != 0 && replica_find(r, uuid, &old) && old.vanished_ms != 0) {
         old.vanished_ms = 0; /* it is back, as it was */
         replica_upsert(r, &old);
@@ -300,25 +320,25 @@ static void keys_add(struct keys *k, const struct dir_entry *e)
 }
 
 /* A removal becomes an entry that is marked as vanished, for the time of grace. */
-static bool keep_for_grace(struct replica *r, uint64_t *handle, struct dir_entry *e, int64_t now)
+static bool keep_for_grace(struct replica *r, uint64_t handle, struct dir_entry *e, int64_t now)
 {
     e->vanished_ms = now;
     uint64_t marked = table_builder_add(r->batch, e);
     if (marked == TABLE_NO_ENTRY)
         return false;
-    table_builder_kill(r->batch, *handle);
-    *handle = marked;
+    table_builder_kill(r->batch, handle);
     grace_note(r, e, now);
     return true;
 }
 
-/* Names the keys of all that changes, counts what is there afterwards. */
+/* Names the keys of all that changes, counts what is there afterwards. What is kept for grace is
+ * added to the batch, behind what is walked here. */
 static void batch_settle(struct replica *r, struct keys *k)
 {
     struct dir_entry old, new;
-    uint64_t *handle;
+    uint64_t handle, end = table_builder_bytes(r->batch);
     int64_t now = clock_wall_ms();
-    for (size_t at = 0; (handle = replica_batch_next(r, &at, &new)) != NULL;) {
+    for (uint64_t at = 0; at < end && (handle = replica_batch_next(r, &at, &new)) < end;) {
         bool had = replica_find(r, new.uuid, &old), vanished = had && old.vanished_ms != 0;
         bool same = had && dir_entry_equal_but_dn(&old, &new); /* nobody's mail takes another way */
         if (had) {
@@ -359,8 +379,8 @@ static void take_stack(struct replica *r, struct dir_stack *next)
     r->stack = next;
 }
 
-/* A start reads the journal whole, so it is kept short; a first sync writes ever larger snapshots
- * at ever longer distances, and one at its end. */
+/* A start reads the journal whole, so it is kept short; a large first sync writes ever larger
+ * snapshots at ever longer distances, and each one at its end. */
 static bool snapshot_is_due(const struct replica *r, bool first_end)
 {
     uint64_t base = r->stack->has_base ? table_header(r->stack->t[r->stack->n - 1])->n_entries : 0;
@@ -370,8 +390,8 @@ static bool snapshot_is_due(const struct replica *r, bool first_end)
     if (!store_is_journalling(&r->store))
         return true;
     if (r->complete_wall_ms == 0)
-        return overlay > OVERLAY_MAX && overlay > base;
-    return overlay > (first_end ? BATCH_MAX : OVERLAY_MAX) ||
+        return overlay > FIRST_OVERLAY_MAX && overlay > base;
+    return overlay > (first_end ? BATCH_MIN : OVERLAY_MAX) ||
            store_journal_bytes(&r->store) > JOURNAL_MAX;
 }
 
@@ -380,17 +400,42 @@ void replica_snapshot(struct replica *r)
     struct err e;
     struct table_builder *b = table_builder_new();
     struct table_meta m = replica_meta(r);
+    r->owes_snapshot = false;
     stack_flatten(r->stack, b);
     struct dir_table *t = store_snapshot(&r->store, b, &m, &e);
     table_builder_free(&b);
     if (t == NULL) {
         r->snapshot_after_ms = clock_mono_ms() + SNAPSHOT_RETRY_MS;
         LOG(ERROR, r->name, "directory-snapshot-failed", LC("error", e.text));
+        store_sync(&r->store);
         return;
     }
     take_stack(r, stack_new(t));
     struct replica_commit c = {.stack = r->stack};
     r->o.publish(r->o.arg, &c);
+}
+
+/* The batch as a table goes onto the stack. */
+static void stack_batch(struct replica *r, struct dir_table *t, bool first)
+{
+    bool unmerged = first && r->stack->n < UNMERGED_MAX;
+    take_stack(r,
+               unmerged ? stack_put(r->stack, table_ref(t)) : stack_push(r->stack, table_ref(t)));
+}
+
+/* What was committed goes to disk. The end of a first sync is not made wait for that: until its
+ * snapshot is there, a power failure costs no more than one before the end. */
+static void keep(struct replica *r, bool first_end)
+{
+    bool due = snapshot_is_due(r, first_end);
+    if (first_end && due) {
+        r->owes_snapshot = true;
+        return;
+    }
+    if (r->complete_wall_ms != 0) /* a first sync that broke off begins anew anyway */
+        store_sync(&r->store);
+    if (due)
+        replica_snapshot(r);
 }
 
 void replica_commit_batch(struct replica *r, struct str cookie, bool first_end)
@@ -407,7 +452,7 @@ void replica_commit_batch(struct replica *r, struct str cookie, bool first_end)
     struct dir_table *t = table_builder_finish(r->batch, &m);
     batch_clear(r);
     store_append(&r->store, t);
-    take_stack(r, stack_push(r->stack, table_ref(t)));
+    stack_batch(r, t, first_end || r->complete_wall_ms == 0);
     if (n != 0) {
         struct replica_commit c = {.stack = r->stack,
                                    .n_entries = n,
@@ -420,10 +465,7 @@ void replica_commit_batch(struct replica *r, struct str cookie, bool first_end)
     }
     table_unref(&t);
     mem_free(k.v);
-    if (r->complete_wall_ms != 0) /* a first sync that broke off begins anew anyway */
-        store_sync(&r->store);
-    if (snapshot_is_due(r, first_end))
-        replica_snapshot(r);
+    keep(r, first_end);
 }
 
 void replica_commit(struct replica *r, struct str cookie)
@@ -448,6 +490,8 @@ bool replica_commit_checked(struct replica *r, struct str cookie, struct err *e)
 
 bool replica_sync(struct replica *r)
 {
+    if (r->owes_snapshot)
+        replica_snapshot(r);
     store_sync(&r->store);
     return store_is_journalling(&r->store);
 }
@@ -467,6 +511,8 @@ void replica_note_alive(struct replica *r)
 
 void replica_tick(struct replica *r)
 {
+    if (r->owes_snapshot)
+        replica_snapshot(r);
     holding_tick(r);
     grace_tick(r);
 }
@@ -475,7 +521,7 @@ void replica_abort(struct replica *r)
 {
     batch_clear(r);
     err_clear(&r->over); /* only here: a commit in between does not bring back what was left out */
-    r->refreshing = false;
+    r->refreshing = r->all_new = false;
     hashmap_free(&r->present);
 }
 
@@ -483,6 +529,7 @@ void replica_refresh_begin(struct replica *r)
 {
     replica_abort(r);
     r->refreshing = true;
+    r->all_new = r->stack->n == 0;
 }
 
 static void delete_absent_entries(struct replica *r)
@@ -505,7 +552,7 @@ bool replica_refresh_end(struct replica *r, bool delete_absent, struct str cooki
         return err_set(e, ERR_LIMIT, 0,
                        "there is not one entry with a mail address in it; nothing was applied");
     }
-    if (delete_absent && r->over.class == ERR_NONE)
+    if (delete_absent && !r->all_new && r->over.class == ERR_NONE)
         delete_absent_entries(r);
     if (!replica_keeps_limits(r, e)) {
         replica_abort(r);
@@ -513,8 +560,10 @@ bool replica_refresh_end(struct replica *r, bool delete_absent, struct str cooki
     }
     r->refreshing = false;
     hashmap_free(&r->present);
-    if (holding_stops(r, &cookie, true))
+    if (holding_stops(r, &cookie, true)) {
+        not_all_new(r);
         return true;
+    }
     bool first = !replica_is_complete(r);
     r->source_id = r->o.source_id;
     replica_alive(r, clock_wall_ms());
@@ -522,5 +571,6 @@ bool replica_refresh_end(struct replica *r, bool delete_absent, struct str cooki
         replica_commit_batch(r, cookie, true); /* even if it is empty: complete is worth keeping */
     else
         replica_commit(r, cookie);
+    r->all_new = false;
     return true;
 }

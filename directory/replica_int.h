@@ -48,6 +48,7 @@ struct replica {
     int64_t complete_wall_ms;
     uint64_t source_id;        /* of what we hold: o.source_id once that was fully synced */
     int64_t snapshot_after_ms; /* monotonic; not tried before */
+    bool owes_snapshot;        /* of a first sync; it is written once the source is in use */
 
     struct table_builder *batch;
     struct hashmap batched; /* UUID hash -> handle in batch, or REPLICA_KILLED */
@@ -59,6 +60,9 @@ struct replica {
 
     bool refreshing;
     struct hashmap present; /* UUID hashes seen in this refresh */
+    /* A refresh that began with nothing, and no UUID came twice: nothing older is to be found, and
+     * `batched` is not kept. */
+    bool all_new;
 
     struct holding holding;
     struct grace grace;
@@ -67,11 +71,12 @@ struct replica {
 
 /* ---- replica.c ---- */
 
-/* The living entry as it is published; slices live in the stack, lists in room_old. */
+/* The living entry as it is published, of a UUID that is in the batch or on its way there; slices
+ * live in the stack, lists in room_old. */
 bool replica_find(const struct replica *r, const unsigned char *uuid, struct dir_entry *out);
-/* Walks the batch from *at = 0; `out` uses room_new. Returns its place in `batched`, or NULL at the
- * end. */
-uint64_t *replica_batch_next(const struct replica *r, size_t *at, struct dir_entry *out);
+/* Walks the batch from *at = 0 in the order it gathered; `out` uses room_new. Returns the handle,
+ * or TABLE_NO_ENTRY at the end. */
+uint64_t replica_batch_next(const struct replica *r, uint64_t *at, struct dir_entry *out);
 bool replica_batch_add(struct replica *r, const struct dir_entry *e);
 void replica_commit_batch(struct replica *r, struct str cookie, bool first_end);
 struct table_meta replica_meta(const struct replica *r);

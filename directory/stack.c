@@ -249,7 +249,7 @@ static unsigned merge_depth(const struct dir_stack *s)
     return k;
 }
 
-struct dir_stack *stack_push(const struct dir_stack *s, struct dir_table *t)
+struct dir_stack *stack_put(const struct dir_stack *s, struct dir_table *t)
 {
     struct dir_stack *r = stack_new(NULL);
     ASSERT(s->n < STACK_MAX);
@@ -257,6 +257,12 @@ struct dir_stack *stack_push(const struct dir_stack *s, struct dir_table *t)
     add_below(r, t);
     for (unsigned i = 0; i < s->n; i++)
         add_below(r, table_ref(s->t[i]));
+    return r;
+}
+
+struct dir_stack *stack_push(const struct dir_stack *s, struct dir_table *t)
+{
+    struct dir_stack *r = stack_put(s, t);
     unsigned k = merge_depth(r);
     if (k < 2)
         return r;

@@ -29,6 +29,9 @@ void stack_unref(struct dir_stack **s);
 
 /* A new stack with `t` (reference taken over) on top of `s` (untouched), merged as needed. */
 struct dir_stack *stack_push(const struct dir_stack *s, struct dir_table *t);
+/* The same, with nothing merged; `s` must not be full. For a load in ever larger parts, which one
+ * merging at its end serves better than many on the way. */
+struct dir_stack *stack_put(const struct dir_stack *s, struct dir_table *t);
 /* One table that says what `n` (not 0) tables say together, oldest first; in one walk, for a
  * journal with many. Tombstones stay. */
 struct dir_table *stack_merge(struct dir_table *const *t, size_t n);

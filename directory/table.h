@@ -187,6 +187,10 @@ void table_builder_kill(struct table_builder *b, uint64_t handle);
 /* Reads an entry back; slices are valid until the next add. */
 bool table_builder_read(const struct table_builder *b, uint64_t handle, struct dir_entry_room *room,
                         struct dir_entry *out);
+/* Walks what was added and not killed, in that order, from *at = 0: the handle of the next one,
+ * read as table_builder_read() does; TABLE_NO_ENTRY at the end. */
+uint64_t table_builder_next(const struct table_builder *b, uint64_t *at,
+                            struct dir_entry_room *room, struct dir_entry *out);
 /* The UUID of any entry added, killed or not. */
 const unsigned char *table_builder_uuid(const struct table_builder *b, uint64_t handle);
 uint32_t table_builder_entries(const struct table_builder *b); /* tombstones too */

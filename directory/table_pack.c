@@ -288,3 +288,15 @@ bool table_builder_read(const struct table_builder *b, uint64_t handle, struct d
     struct table_strings s = builder_strings(b);
     return !(p[18] & PACKED_DEAD) && packed_decode(p, packed_size(p), &s, room, out);
 }
+
+uint64_t table_builder_next(const struct table_builder *b, uint64_t *at,
+                            struct dir_entry_room *room, struct dir_entry *out)
+{
+    while (*at < b->entries.n) {
+        uint64_t handle = *at;
+        *at += packed_size((const unsigned char *)b->entries.p + handle);
+        if (table_builder_read(b, handle, room, out))
+            return handle;
+    }
+    return TABLE_NO_ENTRY;
+}

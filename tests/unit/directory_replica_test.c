@@ -470,6 +470,7 @@ static void test_damaged_snapshot(void **state)
         replica_refresh_begin(r);
         add_many(r, 0, 66000, "");
         assert_true(replica_refresh_end(r, true, STR("2"), &e));
+        replica_tick(r); /* writes the snapshot */
         replica_close(&r);
         int fd = open(snapshot, O_RDWR);
         off_t at = lseek(fd, 0, SEEK_END) / 2;
@@ -489,6 +490,77 @@ static void test_damaged_snapshot(void **state)
         replica_close(&r);
     }
     model_remove_folder(folder);
+}
+
+static unsigned count_living(const struct replica *r)
+{
+    struct stack_cursor c = {0};
+    struct table_record rec;
+    unsigned n = 0;
+    while (stack_next(replica_stack(r), &c, &rec))
+        n++;
+    return n;
+}
+
+static bool has_address_of(const struct replica *r, const char *key)
+{
+    struct table_record rec;
+    return stack_find_key(replica_stack(r), str_c(key), hash64(key, strlen(key)), &rec, 1) != 0;
+}
+
+/* A first sync is published in parts, each as large as all before it, and nothing older is looked
+ * for, until something comes that was there before: in a part, or not yet published. */
+static void test_first_sync_in_parts(void **state)
+{
+    (void)state;
+    for (unsigned again = 0; again < 2; again++) {
+        const char *folder = model_folder();
+        struct heard h = {0};
+        struct err e;
+        unsigned char uuid[DIR_UUID_SIZE];
+        struct replica *r = open_with(folder, &h, NULL, 1);
+        replica_refresh_begin(r);
+        model_uuid(30000, uuid);
+        replica_delete(r, uuid); /* an object without an address */
+        add_many(r, 0, 20000, "");
+        assert_int_equal(h.commits, 3); /* 4096, 4096 more, 8192 more */
+        assert_int_equal(replica_entries(r), 16384);
+        assert_int_equal(replica_batch(r), 20000 - 16384);
+        assert_false(replica_is_complete(r));
+        if (again) {
+            replica_upsert(r, model_entry(5, "mailbox new5@x.test"));
+            replica_upsert(r, model_entry(19000, "mailbox new19000@x.test"));
+            replica_upsert(r, model_entry(6, "mailbox u6@x.test"));
+            model_uuid(7, uuid);
+            replica_delete(r, uuid);
+            model_uuid(19001, uuid);
+            replica_delete(r, uuid);
+        }
+        add_many(r, 20000, 21000, "");
+        assert_true(replica_refresh_end(r, true, STR("1"), &e));
+        assert_true(replica_is_complete(r));
+        for (unsigned opened = 0; opened < 2; opened++) {
+            unsigned want = again ? 20998 : 21000;
+            assert_int_equal(replica_entries(r), want);
+            assert_int_equal(replica_addresses(r), want);
+            assert_int_equal(count_living(r), want);
+            assert_int_equal(has_address_of(r, "new5@x.test"), again);
+            assert_int_equal(has_address_of(r, "new19000@x.test"), again);
+            assert_int_equal(has_address_of(r, "u5@x.test"), !again);
+            assert_int_equal(has_address_of(r, "u7@x.test"), !again);
+            assert_int_equal(has_address_of(r, "u19000@x.test"), !again);
+            assert_int_equal(has_address_of(r, "u19001@x.test"), !again);
+            assert_true(has_address_of(r, "u6@x.test"));
+            assert_true(has_address_of(r, "u20999@x.test"));
+            if (opened == 0 && again)
+                replica_tick(r); /* once by its snapshot, once by the journal alone */
+            replica_close(&r);
+            r = open_with(folder, &h, NULL, 1);
+            assert_int_equal(replica_stack(r)->has_base, again);
+        }
+        replica_close(&r);
+        model_remove_folder(folder);
+    }
 }
 
 /* What cannot be read now is not damaged: opening fails and touches nothing. */
@@ -648,6 +720,7 @@ int main(void)
         cmocka_unit_test(test_journal_cuts),
         cmocka_unit_test(test_foreign_journal),
         cmocka_unit_test(test_damaged_snapshot),
+        cmocka_unit_test(test_first_sync_in_parts),
         cmocka_unit_test(test_no_descriptors),
         cmocka_unit_test(test_failing_files),
         cmocka_unit_test(test_failing_reads),
