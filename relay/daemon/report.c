@@ -3,10 +3,10 @@
  *
  * The notification and the marks of the recipients that it reports are one record in the spool:
  * after a crash either both are there or neither. Where nobody wants a report (null sender,
- * NOTIFY=NEVER ...) only the marks are written. A report that cannot be written is not given up:
- * the queue keeps the recipients and comes again; but those that were delivered have left it, so
- * their report waits here, ready as it is, until it can be written. Only so many wait, and not
- * over a restart.
+ * NOTIFY=NEVER ...) only the marks are written. A report that would not fit in a segment of the
+ * spool becomes several. One that cannot be written is not given up: the queue keeps the
+ * recipients and comes again; but those that were delivered have left it, so their report waits
+ * here, ready as it is, until it can be written. Only so many wait, and not over a restart.
  */
 #include "relay/daemon/worker_int.h"
 
@@ -99,23 +99,43 @@ static bool wants(const struct envelope *env, enum queue_report kind, const stru
     return dsn_is_wanted(&env->rcpt[end->index], kind_of(kind));
 }
 
+static struct dsn_rcpt in_report(const struct envelope *env, const struct queue_end *end)
+{
+    return (struct dsn_rcpt){
+        .rcpt = &env->rcpt[end->index],
+        .reply = end->reply,
+        .expired = end->expired,
+        .remote_host = end->remote_host,
+        .last_attempt_ms = end->last_attempt_ms,
+        .will_retry_until_ms = end->tried_until_ms,
+    };
+}
+
 static unsigned choose(const struct envelope *env, enum queue_report kind,
                        const struct queue_end *ends, unsigned n, struct dsn_rcpt *out)
 {
     unsigned k = 0;
     for (unsigned i = 0; i < n; i++) {
-        if (!wants(env, kind, &ends[i]))
-            continue;
-        out[k++] = (struct dsn_rcpt){
-            .rcpt = &env->rcpt[ends[i].index],
-            .reply = ends[i].reply,
-            .expired = ends[i].expired,
-            .remote_host = ends[i].remote_host,
-            .last_attempt_ms = ends[i].last_attempt_ms,
-            .will_retry_until_ms = ends[i].tried_until_ms,
-        };
+        if (wants(env, kind, &ends[i]))
+            out[k++] = in_report(env, &ends[i]);
     }
     return k;
+}
+
+/* What is said of the recipients has half of the room, the original a quarter. */
+unsigned worker_report_fits(const struct worker *w, const struct envelope *env,
+                            const struct queue_end *ends, unsigned n)
+{
+    uint64_t max = spool_segment_bytes(w->deps.spool), size = 0;
+    if (max > DSN_BYTES_MAX)
+        max = DSN_BYTES_MAX;
+    for (unsigned i = 0; i < n; i++) {
+        const struct dsn_rcpt r = in_report(env, &ends[i]);
+        size += dsn_rcpt_size_max(&r);
+        if (i > 0 && size > max / 2)
+            return i;
+    }
+    return n;
 }
 
 static bool make_text(struct report *r, uint64_t orig_id, const struct envelope *env,

@@ -48,6 +48,8 @@ struct queue_conf worker_queue_conf(const struct conf *c);
 /* report.c: delivery status notifications; see struct queue_ops.report. */
 void worker_report(struct worker *w, uint64_t id, const struct envelope *env,
                    enum queue_report kind, const struct queue_end *ends, unsigned n, void *token);
+unsigned worker_report_fits(const struct worker *w, const struct envelope *env,
+                            const struct queue_end *ends, unsigned n);
 /* Gives up those that wait. */
 void worker_reports_free(struct worker *w);
 

@@ -67,6 +67,12 @@ static void report(void *ctx, uint64_t id, const struct envelope *env, enum queu
     worker_report(ctx, id, env, kind, ends, n, token);
 }
 
+static unsigned report_fits(void *ctx, const struct envelope *env, const struct queue_end *ends,
+                            unsigned n)
+{
+    return worker_report_fits(ctx, env, ends, n);
+}
+
 struct queue_ops worker_queue_ops(struct worker *w)
 {
     return (struct queue_ops){
@@ -76,6 +82,7 @@ struct queue_ops worker_queue_ops(struct worker *w)
         .generation = generation,
         .mark = mark,
         .report = report,
+        .report_fits = report_fits,
         .transport = smtpc_transport(w->smtpc),
     };
 }

@@ -27,6 +27,15 @@ bool dsn_is_wanted(const struct envelope_rcpt *r, enum dsn_kind kind)
     return false;
 }
 
+/* An address is shown to people and to programs; there an octet takes up to six if it is not ASCII
+ * throughout. A reply is shown twice, the host's name, too, and folding adds less than half. */
+size_t dsn_rcpt_size_max(const struct dsn_rcpt *r)
+{
+    struct str address = r->rcpt->address;
+    return 1024 + (dsn_is_8bit(address) ? 7 : 2) * address.n + 4 * r->rcpt->orcpt.n +
+           3 * strlen(r->reply.text) + 3 * strlen(r->remote_host);
+}
+
 static const char *subject(enum dsn_kind kind)
 {
     switch (kind) {

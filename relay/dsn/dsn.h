@@ -45,6 +45,9 @@ struct dsn_request {
  * checks). */
 bool dsn_is_wanted(const struct envelope_rcpt *r, enum dsn_kind kind);
 
+/* No more octets than this are in the report for the recipient's sake. */
+size_t dsn_rcpt_size_max(const struct dsn_rcpt *r);
+
 /* Appends the whole message (header and body, CRLF). False: out's cap reached. *is_8bit: it has
  * octets above 127. */
 bool dsn_build(const struct dsn_request *q, struct buf *out, bool *is_8bit);

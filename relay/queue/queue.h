@@ -85,6 +85,9 @@ struct queue_ops {
      * can still be read. */
     void (*report)(void *ctx, uint64_t id, const struct envelope *env, enum queue_report kind,
                    const struct queue_end *ends, unsigned n, void *token);
+    /* So many of these, at least one, fit in a report; the others get another one. NULL: all do. */
+    unsigned (*report_fits)(void *ctx, const struct envelope *env, const struct queue_end *ends,
+                            unsigned n);
     struct transport transport;
 };
 

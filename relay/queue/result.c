@@ -3,8 +3,9 @@
  * when nothing of it is in hand any more.
  *
  * Failures are gathered until the other deliveries of the message have ended, so that the sender
- * gets one report, not one for each destination. A failed recipient leaves the queue only when its
- * report is durable (queue_report_done()); until then a crash means that it is tried again.
+ * gets one report (more only where one would be too large), not one for each destination. A failed
+ * recipient leaves the queue only when its report is durable (queue_report_done()); until then a
+ * crash means that it is tried again.
  * DELIVERED is marked at once.
  */
 #include "relay/queue/queue_int.h"
@@ -49,8 +50,8 @@ static void log_outcome(const struct qdelivery *qd, unsigned i, const char *even
 
 /* ---- reports ---- */
 
-static void report_start(struct qactive *act, enum queue_report kind, const struct queue_end *ends,
-                         unsigned n, uint32_t *rcpt)
+static void report_one(struct qactive *act, enum queue_report kind, const struct queue_end *ends,
+                       unsigned n, uint32_t *rcpt)
 {
     struct queue *q = act->q;
     struct qreport *rep = arena_alloc(&act->a, sizeof(*rep));
@@ -59,6 +60,24 @@ static void report_start(struct qactive *act, enum queue_report kind, const stru
     act->n_reports++;
     q->n_reports++;
     q->ops.report(q->ops.ctx, act->m->id, &act->env, kind, ends, n, rep);
+}
+
+/* One report, or as many as it takes. */
+static void report_start(struct qactive *act, enum queue_report kind, const struct queue_end *ends,
+                         unsigned n, uint32_t *rcpt)
+{
+    struct queue *q = act->q;
+    while (n > 0) {
+        unsigned k = n;
+        if (q->ops.report_fits != NULL)
+            k = q->ops.report_fits(q->ops.ctx, &act->env, ends, n);
+        ASSERT(k > 0 && k <= n);
+        report_one(act, kind, ends, k, rcpt);
+        ends += k;
+        n -= k;
+        if (rcpt != NULL)
+            rcpt += k;
+    }
 }
 
 void queue_report_done(struct queue *q, void *token, bool ok)

@@ -247,3 +247,19 @@ def test_a_notice_that_cannot_be_delivered_ends(relay, sinks):
     mail.b.script = refuses("550 5.1.1 nobody here either")
     mail.send()
     mail.none()
+
+
+def test_more_recipients_than_fit_in_a_segment(relay, sinks):
+    """The smallest segments, and a thousand refusals that would fill two of them: several reports, each recipient in
+    one of them."""
+    said = "550 5.1.1 " + "no such user here, and more about that at length; " * 9
+    a, b = sinks(script=refuses(said)), sinks()
+    people = [f"p{i}" for i in range(1000)]
+    r = relay(forests={"A": [a.port], "B": [b.port]}, people={"sara": "B", **{p: "A" for p in people}},
+              sections={"queue": FAST, "spool": ["segment_size = 1M", "large_size = 256K"]}).start()
+    with Client(r.port) as c:
+        assert c.send(SARA, [f"{p}@{DOMAIN}" for p in people], message("orig"))[0] == 250
+    r.wait_empty()
+    assert "dsn-not-written" not in r.log() and len(b.kept) > 1
+    told = [p["Final-Recipient"].split(";")[1].strip() for k in b.kept for p in parse(k.data).per]
+    assert sorted(told) == sorted(f"{p}@{DOMAIN}" for p in people)

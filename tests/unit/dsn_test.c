@@ -395,6 +395,39 @@ static void test_cap(void **state)
     }
 }
 
+/* What a second recipient adds, at its worst. */
+static void test_size_of_a_recipient(void **state)
+{
+    (void)state;
+    char words[SMTP_REPLY_TEXT_MAX] = "", host[256] = "", plain[572] = "", high[572] = "\xc3\xbc";
+    for (unsigned i = 0; i + 1 < sizeof(words); i++)
+        words[i] = i % 39 == 38 ? ' ' : 'x';
+    memset(host, 'h', sizeof(host) - 1);
+    memset(plain, 'a', sizeof(plain) - 1);
+    memset(high + 2, '+', sizeof(high) - 3);
+    const struct envelope_rcpt worst[] = {
+        {.address = STR("a@b")},
+        {.address = str_c(plain), .orcpt = str_c(plain)},
+        {.address = str_c(high), .orcpt = str_c(high)},
+    };
+    for (unsigned i = 0; i < 2 * ARRAY_LEN(worst); i++) {
+        for (enum dsn_kind kind = DSN_FAILED; kind <= DSN_DELIVERED; kind++) {
+            bool is_8bit, remote = i % 2;
+            struct dsn_rcpt r[2] = {failure(0, "", 550, "5.1.1", "no"),
+                                    failure(0, remote ? host : "", 550, "5.1.1", words)};
+            r[1].rcpt = &worst[i / 2];
+            r[1].expired = true;
+            r[1].will_retry_until_ms = NOW;
+            const struct dsn_request one = request(kind, r, 1), two = request(kind, r, 2);
+            char *a = build(&one, &is_8bit), *b = build(&two, &is_8bit);
+            size_t most = dsn_rcpt_size_max(&r[1]);
+            assert_in_range(strlen(b) - strlen(a), most / 4, most);
+            free(a);
+            free(b);
+        }
+    }
+}
+
 static void test_wanted(void **state)
 {
     (void)state;
@@ -475,7 +508,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_utf8),       cmocka_unit_test(test_hostile),
         cmocka_unit_test(test_folding),    cmocka_unit_test(test_cap),
         cmocka_unit_test(test_diagnostic), cmocka_unit_test(test_from),
-        cmocka_unit_test(test_wanted),
+        cmocka_unit_test(test_wanted),     cmocka_unit_test(test_size_of_a_recipient),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -206,6 +206,32 @@ static void test_held_or_too_old_while_another_delivery_hangs(void **state)
     world_close(&w);
 }
 
+/* ---- more than fits in a report ---- */
+
+static void test_a_report_in_parts(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w);
+    w.conf.delay_notice_ms = 3600000;
+    world_open(&w);
+    w.report_max = 30;
+    w.dest[0].be = BE_5XX;
+    w.fail_reports = 1;
+    world_add(&w, 0, 1000);
+    world_run(&w, 20);
+    assert_int_equal(world_count(&w, END_FAILED), 970);
+    world_run(&w, 90000); /* those of the part that could not be written are tried again */
+    assert_int_equal(world_count(&w, END_FAILED), 1000);
+
+    w.dest[0].be = BE_4XX;
+    uint64_t id = world_add(&w, 0, 70);
+    world_run(&w, 3 * 3600000);
+    for (unsigned i = 0; i < 70; i++)
+        assert_int_equal(world_msg(&w, id)->rcpt[i].delay_reports, 1);
+    world_close(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -217,6 +243,7 @@ int main(void)
         cmocka_unit_test(test_deferred_by_decision_while_another_delivery_hangs),
         cmocka_unit_test(test_waiting_when_another_recipient_is_pulled),
         cmocka_unit_test(test_held_or_too_old_while_another_delivery_hangs),
+        cmocka_unit_test(test_a_report_in_parts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -151,6 +151,7 @@ static void run_world(unsigned seed)
     w.conf.delay_notice_ms = world_random(2) * 3600000;
     w.conf.expire_ms = 3600000ll * (1 + world_random(100));
     w.conf.retry_other_claimant = world_random(4) != 0;
+    w.report_max = 1 + world_random(20);
     w.by_other_key = world_random(3) == 0;
     for (unsigned i = 0; i < 100; i++) {
         w.entry[i] = random_target(dests);

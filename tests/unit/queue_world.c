@@ -304,7 +304,7 @@ static void op_report(void *ctx, uint64_t id, const struct envelope *env, enum q
     struct world_msg *m = world_msg(w, id);
     struct event *ev = NEW(struct event);
     assert_int_equal(env->n_rcpt, m->n_rcpt);
-    assert_true(n > 0);
+    assert_in_range(n, 1, w->report_max);
     *ev = (struct event){.token = token, .id = id, .n = n, .kind = kind, .ok = true};
     ev->rcpt = mem_array(n, sizeof(*ev->rcpt));
     if (w->fail_reports > 0) {
@@ -325,6 +325,14 @@ static void op_report(void *ctx, uint64_t id, const struct envelope *env, enum q
     }
     w->reports++;
     heap_set(&w->events, &ev->node, w->loop->now + 1);
+}
+
+static unsigned op_report_fits(void *ctx, const struct envelope *env, const struct queue_end *ends,
+                               unsigned n)
+{
+    struct world *w = ctx;
+    assert_in_range(ends[0].index, 0, env->n_rcpt - 1);
+    return n < w->report_max ? n : w->report_max;
 }
 
 static void end_report(struct world *w, struct event *ev)
@@ -443,6 +451,7 @@ void world_init(struct world *w)
     heap_init(&w->events);
     clock_fake_start(w->loop->now, 1800000000000);
     w->generation = 1;
+    w->report_max = ENVELOPE_RCPT_MAX;
     for (unsigned i = 0; i < WORLD_ENTRIES; i++)
         w->entry[i] = 0;
     for (unsigned i = 0; i < WORLD_DESTS; i++)
@@ -473,6 +482,7 @@ void world_open(struct world *w)
         .generation = op_generation,
         .mark = op_mark,
         .report = op_report,
+        .report_fits = op_report_fits,
         .transport = {.ctx = w, .start = op_start, .cancel = op_cancel},
     };
     w->q = queue_new(w->loop, &w->conf, &ops);

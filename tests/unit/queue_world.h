@@ -84,6 +84,7 @@ struct world {
     unsigned in_hand, reports, cancelled;
     uint64_t decides, loads;
     unsigned fail_reports; /* so many reports cannot be written */
+    unsigned report_max;   /* recipients that fit in one */
     bool long_replies;
     unsigned fail_loads;
     unsigned reroutes;
