@@ -114,8 +114,12 @@ static void directory_changed(void *arg, const struct dir_change *c)
 static bool make_workers(struct daemon *d, struct worker_socket **sockets, unsigned per_worker,
                          struct err *e)
 {
-    const struct worker_deps deps = {
-        .conf = d->conf, .spool = d->spool, .directory = d->directory, .clients = d->clients};
+    const struct worker_deps deps = {.conf = d->conf,
+                                     .spool = d->spool,
+                                     .directory = d->directory,
+                                     .clients = d->clients,
+                                     .pace = &d->pace};
+    pace_init(&d->pace);
     d->worker = mem_array(d->n_worker, sizeof(*d->worker));
     for (unsigned i = 0; i < d->n_worker; i++) {
         d->worker[i] = worker_new(i, &deps, sockets[i], per_worker, e);

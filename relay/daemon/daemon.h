@@ -10,6 +10,7 @@
 #include "relay/daemon/job.h"
 #include "relay/daemon/recovery.h"
 #include "relay/daemon/worker.h"
+#include "relay/queue/pace.h"
 
 struct control;
 struct cutover;
@@ -22,6 +23,7 @@ struct daemon {
     struct spool *spool;
     struct directory *directory;
     struct smtpd_clients *clients;
+    struct pace pace;
     unsigned n_worker;
     struct worker **worker;
     struct recovery *recovery;

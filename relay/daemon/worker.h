@@ -23,6 +23,7 @@ struct worker_deps {
     struct spool *spool;
     struct directory *directory;
     struct smtpd_clients *clients;
+    struct pace *pace;
 };
 
 /* A listening socket of this worker and the listener of the configuration that it belongs to. */

@@ -73,7 +73,6 @@ struct qdest *dest_get(struct queue *q, const struct dest_key *k)
     d->kind = (uint32_t)k->kind;
     d->name = str_n(str_dup(k->name), k->name.n);
     d->window = q->conf.window_initial;
-    pace_init(&d->pace);
     for (int l = 0; l < LANES; l++)
         list_init(&d->ready[l]);
     lhash_add(q, &q->by_dest, i);
@@ -247,12 +246,17 @@ static bool set_member(struct list *l, struct list_node *n, bool member)
     return member;
 }
 
+bool dest_pace_allows(const struct queue *q)
+{
+    return pace_allows(q->ops.pace, q->pace_due_ns, clock_mono_ns());
+}
+
 void dest_update(struct queue *q, struct qdest *d)
 {
     bool could = dest_could_start(q, d);
-    bool may = d->n_ready[LANE_FRESH] > 0 || pace_allows(&d->pace, loop_now_ms(q->loop));
+    bool may = could && (d->n_ready[LANE_FRESH] > 0 || dest_pace_allows(q));
     bool work = set_member(&q->startable, &d->start, could && may);
-    set_member(&q->paced, &d->paced, could && !may); /* the queue's timer comes back to it */
+    set_member(&q->paced, &d->paced, could && !may); /* schedule.c comes back to it */
     for (int l = 0; l < LANES; l++)
         work |= set_member(&q->pull[l], &d->pull[l], dest_wants(q, d, (enum lane)l));
     if (work)
@@ -301,9 +305,12 @@ void dest_unready(struct queue *q, struct qdelivery *qd)
 struct qdelivery *dest_next(const struct queue *q, struct qdest *d)
 {
     enum lane lane = LANE_FRESH;
-    if (d->n_ready[LANE_FRESH] == 0 || (d->n_ready[LANE_BACKLOG] > 0 && d->turn % 5 == 4 &&
-                                        pace_allows(&d->pace, loop_now_ms(q->loop))))
-        lane = LANE_BACKLOG;
+    if (d->n_ready[LANE_FRESH] == 0 || (d->n_ready[LANE_BACKLOG] > 0 && d->turn % 5 == 4)) {
+        if (dest_pace_allows(q))
+            lane = LANE_BACKLOG;
+        else if (d->n_ready[LANE_FRESH] == 0)
+            return NULL;
+    }
     d->turn++;
     struct list_node *n = list_first(&d->ready[lane]);
     return CONTAINER_OF(CONTAINER_OF(n, struct delivery, node), struct qdelivery, d);
@@ -315,9 +322,11 @@ void dest_begin(struct queue *q, struct qdelivery *qd)
     list_remove(&qd->d.node);
     d->n_ready[qd->lane]--;
     d->in_hand++;
-    d->pace.started += qd->lane == LANE_BACKLOG;
+    qd->began_ns = clock_mono_ns();
     if (qd->lane == LANE_FRESH)
-        qd->began_ns = clock_mono_ns();
+        pace_fresh_began(q->ops.pace, qd->began_ns);
+    else
+        q->pace_due_ns = pace_started(q->ops.pace, q->pace_due_ns, qd->began_ns);
     qd->act->n_ready--;
     qd->act->n_hand++;
     q->n_hand++;
@@ -331,8 +340,10 @@ void dest_end(struct queue *q, struct qdelivery *qd)
     struct qdest *d = qd->dest;
     if (--d->in_hand == 0)
         d->again = false;
-    if (qd->lane == LANE_FRESH)
-        pace_fresh_ended(&d->pace, (clock_mono_ns() - qd->began_ns) / 1000, loop_now_ms(q->loop));
+    if (qd->lane == LANE_FRESH && qd->d.verdict == DEST_OK) {
+        int64_t now = clock_mono_ns();
+        pace_fresh_ended(q->ops.pace, &d->usual, now - qd->began_ns, now);
+    }
     qd->act->n_hand--;
     q->n_hand--;
     unproven_release(q, qd);

@@ -65,6 +65,7 @@ enum queue_report {
     QUEUE_REPORT_DELAY
 };
 
+struct pace;
 struct queue_ops {
     void *ctx;
     /* The message's encoded envelope from the spool appended to out; false = it cannot be read now
@@ -89,6 +90,7 @@ struct queue_ops {
     unsigned (*report_fits)(void *ctx, const struct envelope *env, const struct queue_end *ends,
                             unsigned n);
     struct transport transport;
+    struct pace *pace; /* one for the queues of all workers (pace.h) */
 };
 
 struct queue *queue_new(struct loop *l, const struct queue_conf *c, const struct queue_ops *ops);

@@ -34,6 +34,7 @@
 #include "base/buf.h"
 #include "base/heap.h"
 #include "base/list.h"
+#include "relay/queue/pace.h"
 #include "relay/queue/queue.h"
 #include "relay/spool/spool.h"
 
@@ -199,22 +200,6 @@ enum dest_state {
     DEST_PROBE   /* one delivery may try */
 };
 
-/* pace.c: how much of the backlog a destination is given while new mail flows to it. */
-struct pace {
-    uint32_t rate;    /* starts per millisecond, in sixteenths */
-    uint32_t started; /* in the millisecond tick_ms */
-    int64_t tick_ms;
-    int64_t fresh_ms, changed_ms;      /* when new mail last ended; when the rate last changed */
-    int64_t window_ms;                 /* when the present window of minima began */
-    int64_t least_us, least_before_us; /* least time in hand: in this window, the one before */
-    int64_t average_us;                /* moving average of the same */
-};
-void pace_init(struct pace *p);
-/* A delivery of new mail was so long in the hands of the transport. */
-void pace_fresh_ended(struct pace *p, int64_t took_us, int64_t now_ms);
-/* May a delivery of the backlog be started now? If not: in the next millisecond. */
-bool pace_allows(struct pace *p, int64_t now_ms);
-
 struct qdest {
     uint64_t hash;
     struct str name; /* malloc'ed */
@@ -223,7 +208,7 @@ struct qdest {
     struct list_node start;       /* in q->startable */
     struct list_node pull[LANES]; /* in q->pull[lane] or q->unproven_wait[lane] */
     struct list_node idle;        /* in q->idle_dests */
-    struct list_node paced;       /* in q->paced: could start but for its pace */
+    struct list_node paced;       /* in q->paced: could start but for the pace */
     struct list ready[LANES];     /* struct qdelivery by d.node */
     uint32_t n_ready[LANES];      /* deliveries */
     uint32_t park_first[LANES], park_last[LANES];
@@ -236,7 +221,7 @@ struct qdest {
     int64_t backoff;
     struct heap_node reopen; /* in q->reopen while closed */
     uint64_t delivered, deferred;
-    struct pace pace;
+    struct pace_usual usual;
     struct qdelivery *filling; /* during active_dispatch() only */
     uint32_t filling_cap, picked;
 };
@@ -253,8 +238,10 @@ void dest_refer(struct queue *q, uint32_t *link, struct qdest *d);
 void rcpt_set_dest(struct queue *q, struct qrcpt *r, struct qdest *d);
 /* May one more delivery be made ready in this lane? */
 bool dest_takes(const struct queue *q, const struct qdest *d, enum lane lane);
+/* May one more of the backlog be started now, for whatever destination? */
+bool dest_pace_allows(const struct queue *q);
 void dest_ready(struct queue *q, struct qdelivery *qd);
-/* From ready to in hand; the next one by the lanes' turns. */
+/* From ready to in hand; the next one by the lanes' turns. NULL: it is not the backlog's time. */
 struct qdelivery *dest_next(const struct queue *q, struct qdest *d);
 void dest_begin(struct queue *q, struct qdelivery *qd);
 /* A delivery that is not in hand or ready any more. */
@@ -284,7 +271,7 @@ struct qdelivery {
     uint64_t generation; /* the oldest that one of its decisions was made from */
     uint32_t *rcpt;      /* numbers, parallel to d.rcpt */
     enum lane lane;
-    int64_t began_ns; /* new mail: when the transport got it */
+    int64_t began_ns; /* when the transport got it */
     bool started, probe;
     bool unproven; /* counted in q->n_unproven */
 };
@@ -351,6 +338,7 @@ struct queue {
     unsigned n_unproven; /* deliveries ready or in hand for destinations not known to be well */
     struct list startable;
     struct list paced;
+    int64_t pace_due_ns; /* see pace_allows() */
     struct list pull[LANES], unproven_wait[LANES];
     struct list idle_dests;
     unsigned n_idle_dests;

@@ -206,13 +206,27 @@ static bool step_pull(struct queue *q, enum lane lane)
     return true;
 }
 
-static bool step_start(struct queue *q)
+/* Those that wait for the pace come last: they have nothing but backlog. */
+static struct qdest *next_to_start(struct queue *q)
 {
     struct list_node *n = list_pop_front(&q->startable);
-    if (n == NULL)
+    if (n != NULL)
+        return CONTAINER_OF(n, struct qdest, start);
+    if (list_is_empty(&q->paced) || !dest_pace_allows(q))
+        return NULL;
+    return CONTAINER_OF(list_pop_front(&q->paced), struct qdest, paced);
+}
+
+static bool step_start(struct queue *q)
+{
+    struct qdest *d = next_to_start(q);
+    if (d == NULL)
         return false;
-    struct qdest *d = CONTAINER_OF(n, struct qdest, start);
     struct qdelivery *qd = dest_next(q, d);
+    if (qd == NULL) { /* another one has taken the place in time that there was */
+        dest_update(q, d);
+        return true;
+    }
     dest_begin(q, qd);
     q->ops.transport.start(q->ops.transport.ctx, &qd->d);
     return true;
@@ -248,16 +262,6 @@ static void again_due(struct queue *q)
         act->rerouted = 0;
         msg_wait_is_over(q, m);
         active_check(act);
-    }
-}
-
-/* Those that waited for the next millisecond. */
-static void paced_again(struct queue *q)
-{
-    struct list_node *last = list_is_empty(&q->paced) ? NULL : q->paced.head.prev;
-    for (struct list_node *n = NULL; n != last;) {
-        n = list_pop_front(&q->paced);
-        dest_update(q, CONTAINER_OF(n, struct qdest, paced));
     }
 }
 
@@ -320,7 +324,6 @@ static void arm_timer(struct queue *q)
 void queue_run(struct queue *q)
 {
     reopen_due(q);
-    paced_again(q);
     if (!q->draining)
         again_due(q);
     bool more = step_sweep(q), turn = true;

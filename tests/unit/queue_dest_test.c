@@ -306,6 +306,29 @@ static void test_fresh_mail_overtakes_a_backlog(void **state)
     world_close(&w);
 }
 
+/* The processors are the same: what comes back for one forest does not slow the mail of another. */
+static void test_backlog_gives_way_to_new_mail_for_others(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w);
+    w.entry[1] = 1;
+    w.dest[0].latency = 0;
+    world_open(&w);
+    unsigned entry = 0;
+    for (unsigned i = 0; i < 20000; i++)
+        world_recover(&w, world_store(&w, &entry, 1), 60000, NULL);
+    for (unsigned i = 0; i < 100; i++) {
+        uint64_t id = world_add(&w, 1, 1);
+        world_run(&w, 6);
+        assert_int_equal(world_msg(&w, id)->rcpt[0].end, END_DELIVERED);
+    }
+    assert_in_range(w.dest[0].started, 500, 5000);
+    world_run(&w, 20000);
+    assert_empty(&w);
+    world_close(&w);
+}
+
 static void test_backlog_is_not_starved_by_fresh_mail(void **state)
 {
     (void)state;
@@ -703,6 +726,7 @@ int main(void)
         cmocka_unit_test(test_room_for_the_unproven_is_passed_on),
         cmocka_unit_test(test_ready_destinations_take_turns),
         cmocka_unit_test(test_fresh_mail_overtakes_a_backlog),
+        cmocka_unit_test(test_backlog_gives_way_to_new_mail_for_others),
         cmocka_unit_test(test_backlog_is_not_starved_by_fresh_mail),
         cmocka_unit_test(test_fails_count_in_a_row_only),
         cmocka_unit_test(test_backlog_leaves_room_for_fresh_mail),

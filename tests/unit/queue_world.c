@@ -484,7 +484,9 @@ void world_open(struct world *w)
         .report = op_report,
         .report_fits = op_report_fits,
         .transport = {.ctx = w, .start = op_start, .cancel = op_cancel},
+        .pace = &w->pace,
     };
+    pace_init(&w->pace);
     w->q = queue_new(w->loop, &w->conf, &ops);
 }
 

@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "base/heap.h"
+#include "relay/queue/pace.h"
 #include "relay/queue/queue.h"
 
 #define WORLD_DESTS   64
@@ -73,6 +74,7 @@ struct world {
     struct queue *q;
     struct queue_conf conf;
     struct loop *loop;
+    struct pace pace;
     struct world_dest dest[WORLD_DESTS];
     unsigned entry[WORLD_ENTRIES];
     unsigned other[WORLD_ENTRIES]; /* the destination that claims it, too; 0 = none */
