@@ -15,7 +15,7 @@
 
 #define LIST_DEFAULT  1000
 #define NOT_FOUND_MAX 100
-#define ACT_SLICE     1024
+#define ACT_SLICE     256 /* a third of a millisecond of a worker */
 
 static void put(json_t *o, const char *key, json_t *value)
 {

@@ -8,7 +8,7 @@
 #include "relay/control/control.h"
 #include "relay/daemon/daemon.h"
 
-#define WALK_PLACES 4096 /* looked at in a step */
+#define WALK_PLACES 1024 /* looked at in a step */
 
 struct seen {
     struct queue_msg_info info;
