@@ -124,15 +124,23 @@ def test_silent_hosts_do_not_keep_the_mail(relay, sinks):
 
 def test_moved_or_held_while_the_host_is_silent(relay, sinks):
     old, new = sinks(script=silent), sinks()
-    r = relay(forests={"A": [old.port], "B": [new.port]}, people={"anna": "A", "bob": "A"}).start()
-    send(r, "one", ANNA)
-    send(r, "two", BOB)
+    r = relay(forests={"A": [old.port], "B": [new.port]}, people={"anna": "A", "bob": "A", "carl": "A"}).start()
+    for key, rcpt in ("one", ANNA), ("two", BOB), ("three", CARL):
+        send(r, key, rcpt)
     until("a connection", lambda: old.sessions)
     r.flip("anna", "B")
     new.wait(1, 10)
-    r.ctl("queue", "remove", "--all")
-    until("the other to be gone", lambda: r.queue_length() == 0)
-    assert new.keys() == [("one", ANNA)] and old.kept == []
+    two, = r.ctl_json("queue", "list", "--rcpt", BOB)["messages"]
+    three, = r.ctl_json("queue", "list", "--rcpt", CARL)["messages"]
+    assert two["state"] == three["state"] == "active", "they were to be with the silent host"
+    assert r.ctl("queue", "hold", two["id"])[0] == r.ctl("queue", "remove", three["id"])[0] == 0
+    until("one to be held and one to be gone",
+          lambda: [m["state"] for m in r.ctl_json("queue", "list")["messages"]] == ["held"], 10)
+    r.flip("bob", "B")
+    assert r.ctl("queue", "release", two["id"])[0] == 0
+    new.wait(2, 10)
+    r.wait_empty()
+    assert new.keys() == [("one", ANNA), ("two", BOB)] and old.kept == []
 
 
 def test_round_robin(relay, sinks):
