@@ -227,6 +227,11 @@ class Relay:
     def queue_length(self):
         return self.ask("status")["queue"]["messages"]
 
+    def rss(self):
+        """Resident memory, in octets."""
+        with open(f"/proc/{self.process.pid}/status", encoding="ascii") as f:
+            return next(int(x.split()[1]) * 1024 for x in f if x.startswith("VmRSS"))
+
     def counter(self, name):
         return self.ask("status", counters=True)["counters"][name]
 

@@ -2,6 +2,7 @@
 import os
 import shutil
 import subprocess
+import threading
 import time
 
 import pytest
@@ -152,21 +153,35 @@ def test_inodes_run_out(relay, sinks, small_disk):
     until("no large file to be left", lambda: not os.listdir(small_disk / "spool/large"))
 
 
+def log_with(r, key):
+    """The first records of the segment that this message is among."""
+    folder = os.path.join(r.spool, "segment")
+    for name in os.listdir(folder):
+        with open(os.path.join(folder, name), "rb") as f:
+            head = f.read(65536)
+        if f"X-Key: {key}".encode() in head:
+            return head
+    raise AssertionError(f"{key} is in no segment")
+
+
 @pytest.mark.parametrize("error,code", [("EIO", 451), ("ENOSPC", 452)])
 @pytest.mark.parametrize("call", ["write", "sync"])
 @pytest.mark.parametrize("size", ["small", "large"])
 def test_error_of_one_call(relay, sinks, error, code, call, size):
     """The batch gets 4xx, nothing of it is delivered, what was acknowledged before is, and the next mail is taken."""
     sink = sinks()
-    r = relay(forests={"A": [sink.port]}, people={"anna": "A"})
+    sink.stop()
+    r = relay(forests={"A": [sink.port]}, people={"anna": "A"}, sections={"queue": FAST})
     arm = os.path.join(r.dir, "arm")
     r.env = faults.env(call, 1, "errno:" + error, path="/spool/segment/" if size == "small" else "/spool/large/", arm=arm)
     body = b"x\r\n" * (200_000 if size == "large" else 1)
     r.start()
     with Client(r.port) as c:
         assert c.send("s@sender.test", ANNA, message("before"))[0] == 250
+        unmarked = log_with(r, "before")
+        sink.start()
         sink.wait(1)
-        time.sleep(0.2)  # its mark is on its way, with no answer to wait for
+        until("its mark to be written", lambda: log_with(r, "before") != unmarked)
         open(arm, "w", encoding="ascii").close()
         got = c.send("s@sender.test", ANNA, message("hit", body))
         assert got[0] == code if call == "write" else got[0] in (451, 452), got
@@ -228,3 +243,34 @@ def test_slow_disk_answers_noop(relay, sinks):
         assert busy.reply()[0] == 250
         assert worst < 0.1 * (5 if "asan" in os.environ["CAUSEWAY_BUILD"] or "tsan" in os.environ["CAUSEWAY_BUILD"]
                               else 1), worst
+
+
+def test_slow_disk_does_not_fill_the_memory(relay, sinks):
+    """Many senders who could go on faster than the disk: each waits for its reply, and what was taken is let go of."""
+    sink = sinks()
+    sink.stop()
+    r = relay(forests={"A": [sink.port]}, people={"anna": "A"}, sections={"spool": ["test_sync_delay = 300000"]})
+    r.start()
+    senders, each, body = 40, 6, (b"x" * 70 + b"\r\n") * 2800
+    with Client(r.port) as c:
+        assert c.send("s@sender.test", ANNA, message("warm", body))[0] == 250
+    before = r.rss()
+
+    def push(number):
+        with Client(r.port, timeout=60) as c:
+            for i in range(each):
+                codes.append(c.send("s@sender.test", ANNA, message(f"s{number}m{i}", body))[0])
+
+    codes, most = [], 0
+    threads = [threading.Thread(target=push, args=(i,), daemon=True) for i in range(senders)]
+    began = time.monotonic()
+    for t in threads:
+        t.start()
+    while any(t.is_alive() for t in threads):
+        most = max(most, r.rss())
+        threads[0].join(0.02)
+    assert codes == [250] * each * senders
+    assert time.monotonic() - began > 0.3 * each, "each waits for its sync"
+    assert r.queue_length() == senders * each + 1
+    if "asan" not in os.environ["CAUSEWAY_BUILD"] and "tsan" not in os.environ["CAUSEWAY_BUILD"]:
+        assert most - before < 32 << 20 < senders * each * len(body), (before, most)

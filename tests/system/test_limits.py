@@ -209,11 +209,6 @@ def test_trickled_content_is_cut(up):
 
 # ---- many ----
 
-def rss(r):
-    with open(f"/proc/{r.process.pid}/status", encoding="ascii") as f:
-        return next(int(x.split()[1]) * 1024 for x in f if x.startswith("VmRSS"))
-
-
 def idle(r, n):
     """n connections that have said EHLO and no more, from some addresses of the internet."""
     made = []
@@ -239,7 +234,7 @@ def test_idle_connections(up, many_descriptors):
     for i in range(20):
         assert send(r, f"warm{i}")[0] == 250
     sink.wait(20)
-    before = rss(r)
+    before = r.rss()
     crowd = idle(r, 2000)
     until("all of them", lambda: r.counter("smtpd_connections_open") >= 2000)
     began = time.monotonic()
@@ -247,7 +242,7 @@ def test_idle_connections(up, many_descriptors):
         assert send(r, f"m{i}")[0] == 250
     assert time.monotonic() - began < 30
     sink.wait(70)
-    each = (rss(r) - before) / 2000
+    each = (r.rss() - before) / 2000
     if not SANITIZED:
         assert each < 8192, f"{each:.0f} octets for each idle connection"
     for s in crowd:
