@@ -41,10 +41,14 @@ struct decision {
     struct smtp_reply reply; /* for REFUSE and DEFER */
     uint64_t generation;     /* of the directory view it was made from */
     const char *rule;        /* short name of the rule that decided, static text */
-    uint64_t key_hash; /* of a key in the directory that the decision depends on besides the
-                          recipient's own: changes of either change it (hash64 of an address key,
-                          dir_other_hash() of another); 0 = none */
-    bool alarm;        /* a fault of the directories that a person must mend: log a warning */
+    /* Hash of a key in the directory that the decision depends on besides the recipient's own:
+     * changes of either change it (hash64 of an address key, dir_other_hash() of another); 0 = none
+     */
+    uint64_t key_hash;
+    /* Stands for the mailbox: the same for all addresses of a person, and the same when the mailbox
+     * has moved; 0 = the address stands for itself. */
+    uint64_t mailbox;
+    bool alarm; /* a fault of the directories that a person must mend: log a warning */
 };
 
 #endif

@@ -1,8 +1,10 @@
 /*
  * claims.c - what the claims of a joined entry say besides where it lives: may a stranger send to
- * it, and who else shows the mailbox. Pure.
+ * it, who else shows the mailbox, and what stands for it. Pure.
  */
 #include "relay/route/route_int.h"
+
+#include "base/hash.h"
 
 struct str route_home_of(const struct route_work *w, const struct dir_claim *c)
 {
@@ -48,4 +50,12 @@ int route_other_claimant(const struct route_work *w, const struct dir_result *r,
         }
     }
     return CONF_NONE;
+}
+
+uint64_t route_mailbox(const struct dir_result *r)
+{
+    for (unsigned i = 0; i < r->n_claims; i++)
+        if (r->claim[i].kind != DIR_OVERRIDE && r->claim[i].primary.n != 0)
+            return hash64_nocase(r->claim[i].primary);
+    return 0;
 }

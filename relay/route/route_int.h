@@ -57,6 +57,9 @@ void route_shared_domain(struct route_work *w, const struct conf_domain *d);
 struct str route_home_of(const struct route_work *w, const struct dir_claim *c);
 /* Does the entry take mail from authenticated senders only? */
 bool route_wants_auth(const struct route_work *w, const struct dir_result *r);
+/* Of the primary address: the same for all addresses of the person, and the same when it moves
+ * (claims are in the order of their sources' priority). 0: it is known by an override only. */
+uint64_t route_mailbox(const struct dir_result *r);
 /* A forest other than `not_this`, whose directory shows the mailbox, too; CONF_NONE if there is
  * none. *claim is what says so. */
 int route_other_claimant(const struct route_work *w, const struct dir_result *r,

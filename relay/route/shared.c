@@ -115,6 +115,7 @@ static void decide_found(struct route_work *w, struct dir_result *r)
                      "(msExchRequireAuthToSendTo)");
         return;
     }
+    w->out->mailbox = route_mailbox(r);
     if (decide_other_claimant(w, r))
         return;
     route_address(w, f, r, r->best->routing);
