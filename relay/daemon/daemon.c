@@ -118,7 +118,8 @@ static bool make_workers(struct daemon *d, struct worker_socket **sockets, unsig
                                      .spool = d->spool,
                                      .directory = d->directory,
                                      .clients = d->clients,
-                                     .pace = &d->pace};
+                                     .pace = &d->pace,
+                                     .underway = d->underway};
     pace_init(&d->pace);
     d->worker = mem_array(d->n_worker, sizeof(*d->worker));
     for (unsigned i = 0; i < d->n_worker; i++) {
@@ -184,6 +185,7 @@ static bool start_service(struct daemon *d, struct worker_socket **sockets, unsi
     if (d->directory == NULL)
         return false;
     d->clients = smtpd_clients_new(clients_possible(d->conf, d->n_worker));
+    d->underway = underway_new();
     if (!make_workers(d, sockets, per_worker, e))
         return false;
     directory_listen(d->directory, directory_changed, d);
@@ -363,6 +365,7 @@ void daemon_close(struct daemon *d)
     if (d->state_lock >= 0)
         close(d->state_lock);
     smtpd_clients_free(&d->clients);
+    underway_free(&d->underway);
     if (d->loop != NULL)
         loop_free(&d->loop);
     conf_unref(&d->conf);

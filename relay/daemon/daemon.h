@@ -24,6 +24,7 @@ struct daemon {
     struct directory *directory;
     struct smtpd_clients *clients;
     struct pace pace;
+    struct underway *underway;
     unsigned n_worker;
     struct worker **worker;
     struct recovery *recovery;

@@ -24,6 +24,7 @@ struct worker_deps {
     struct directory *directory;
     struct smtpd_clients *clients;
     struct pace *pace;
+    struct underway *underway;
 };
 
 /* A listening socket of this worker and the listener of the configuration that it belongs to. */

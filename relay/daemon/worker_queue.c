@@ -85,6 +85,7 @@ struct queue_ops worker_queue_ops(struct worker *w)
         .report_fits = report_fits,
         .transport = smtpc_transport(w->smtpc),
         .pace = w->deps.pace,
+        .underway = w->deps.underway,
     };
 }
 

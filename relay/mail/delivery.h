@@ -59,11 +59,15 @@ struct delivery {
     unsigned attempt; /* 1 = first */
 
     /* Just before MAIL is sent: false when the directory has changed the decision meanwhile; all
-     * recipients then end as OUTCOME_REROUTE. */
+     * recipients then end as OUTCOME_REROUTE; also when some of them have to wait a moment. */
     bool (*confirm)(struct delivery *d);
     /* Asked now and then while it waits and nothing is sent: false when confirm() would say so, or
      * an admin has stopped it; all recipients then end as OUTCOME_REROUTE. */
     bool (*wanted)(struct delivery *d);
+    /* After confirm() said true: every RCPT has its reply, or the connection ended and the delivery
+     * waits for another one (and confirm() is asked again). Need not be called if done() follows in
+     * this turn. */
+    void (*answered)(struct delivery *d);
     void (*done)(struct delivery *d);
     void *owner; /* the queue's */
 

@@ -3,10 +3,9 @@
  * the same destination into deliveries.
  *
  * The decision is made anew at every attempt, when a change concerns what is ready but not started,
- * and once more just before MAIL is sent if the directory has changed in between
- * (delivery_confirm()). Everything that belongs to an active message lives in its arena; released
- * objects are kept for reuse, so in the steady state a message passes through without an
- * allocation.
+ * and once more just before MAIL is sent if the directory has changed in between (confirm.c).
+ * Everything that belongs to an active message lives in its arena; released objects are kept for
+ * reuse, so in the steady state a message passes through without an allocation.
  *
  * On failure: an envelope that cannot be read now is tried again later; one that is damaged is held
  * and logged as an error, because only a person can tell what it was.
@@ -87,7 +86,7 @@ struct qactive *active_new(struct queue *q, struct qmsg *m, struct str envelope)
 void active_release(struct qactive *act)
 {
     struct queue *q = act->q;
-    ASSERT(act->n_hand == 0 && act->n_ready == 0 && act->n_reports == 0);
+    ASSERT(act->n_hand == 0 && act->n_ready == 0 && act->n_waiting == 0 && act->n_reports == 0);
     list_remove(&act->node);
     list_remove(&act->check);
     heap_remove(&q->again, &act->again);
@@ -174,6 +173,7 @@ static struct qdelivery *delivery_new(struct qactive *act, struct qdest *dest, u
     qd->lane = lane;
     qd->generation = UINT64_MAX;
     qd->rcpt = arena_alloc(&act->a, cap * sizeof(*qd->rcpt));
+    qd->mailbox = arena_alloc(&act->a, cap * sizeof(*qd->mailbox));
 
     struct delivery *d = &qd->d;
     d->msg_id = m->id;
@@ -186,6 +186,7 @@ static struct qdelivery *delivery_new(struct qactive *act, struct qdest *dest, u
     d->attempt = m->attempts + 1u;
     d->confirm = delivery_confirm;
     d->wanted = delivery_wanted;
+    d->answered = delivery_answered;
     d->done = delivery_done;
     d->owner = qd;
     list_push_back(&act->deliveries, &qd->of_msg);
@@ -194,6 +195,7 @@ static struct qdelivery *delivery_new(struct qactive *act, struct qdest *dest, u
 
 void delivery_drop(struct qdelivery *qd)
 {
+    delivery_answered(&qd->d);
     list_remove(&qd->of_msg);
     mem_free(qd->d.replies);
     qd->d.replies = NULL;
@@ -234,6 +236,7 @@ struct pick {
     struct qdest *dest;
     struct str address;
     uint64_t generation;
+    uint64_t mailbox;
 };
 
 void active_decide(struct qactive *act, uint32_t number, struct arena *a, struct decision *out)
@@ -288,6 +291,7 @@ static void place(struct qactive *act, const struct pick *p, enum lane lane, boo
     d->picked--;
     unsigned i = qd->d.n_rcpt++;
     qd->rcpt[i] = p->rcpt;
+    qd->mailbox[i] = p->mailbox;
     qd->d.rcpt[i] =
         (struct delivery_rcpt){.index = rcpt_at(q, p->rcpt)->index, .address = p->address};
     if (p->generation < qd->generation)
@@ -316,7 +320,8 @@ static bool pick_one(struct qactive *act, uint32_t number, struct pick *p)
     *p = (struct pick){.rcpt = number,
                        .dest = dest_get(q, &dec.dest),
                        .address = dec.address,
-                       .generation = dec.generation};
+                       .generation = dec.generation,
+                       .mailbox = rcpt_mailbox(q, number, &dec)};
     rcpt_set_dest(q, r, p->dest);
     r->addr_hash = (uint32_t)hash64(dec.address.p, dec.address.n);
     p->dest->picked++;
@@ -396,6 +401,7 @@ static void recheck_ready(struct qdelivery *qd)
             continue;
         }
         qd->rcpt[left] = qd->rcpt[i];
+        qd->mailbox[left] = qd->mailbox[i];
         qd->d.rcpt[left++] = qd->d.rcpt[i];
     }
     qd->d.n_rcpt = left;
@@ -428,36 +434,4 @@ void active_recheck(struct qactive *act)
         if (!qd->started)
             recheck_ready(qd);
     }
-}
-
-bool delivery_confirm(struct delivery *d)
-{
-    struct qdelivery *qd = CONTAINER_OF(d, struct qdelivery, d);
-    struct qactive *act = qd->act;
-    struct queue *q = act->q;
-    uint64_t newest = q->ops.generation(q->ops.ctx);
-    if (newest == qd->generation)
-        return true;
-    uint64_t oldest = UINT64_MAX;
-    for (unsigned i = 0; i < d->n_rcpt; i++) {
-        struct decision dec;
-        arena_reset(&q->scratch);
-        active_decide(act, qd->rcpt[i], &q->scratch, &dec);
-        if (dec.kind != DECISION_DELIVER || dec.dest.kind != d->dest.kind ||
-            !str_eq(dec.dest.name, d->dest.name) || !str_eq(dec.address, d->rcpt[i].address))
-            return false;
-        if (dec.generation < oldest)
-            oldest = dec.generation;
-    }
-    qd->generation = oldest;
-    return true;
-}
-
-bool delivery_wanted(struct delivery *d)
-{
-    const struct qdelivery *qd = CONTAINER_OF(d, struct qdelivery, d);
-    bool stopped = (qd->act->m->flags & MSG_HELD) != 0;
-    for (unsigned i = 0; i < d->n_rcpt && !stopped; i++)
-        stopped = (rcpt_at(qd->act->q, qd->rcpt[i])->flags & RCPT_REMOVE) != 0;
-    return !stopped && delivery_confirm(d);
 }

@@ -340,7 +340,7 @@ void dest_end(struct queue *q, struct qdelivery *qd)
     struct qdest *d = qd->dest;
     if (--d->in_hand == 0)
         d->again = false;
-    if (qd->lane == LANE_FRESH && qd->d.verdict == DEST_OK) {
+    if (qd->lane == LANE_FRESH && qd->d.verdict == DEST_OK && qd->began_ns != 0) {
         int64_t now = clock_mono_ns();
         pace_fresh_ended(q->ops.pace, &d->usual, now - qd->began_ns, now);
     }

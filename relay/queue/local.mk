@@ -1,6 +1,7 @@
 # queue: schedule, retry, destination windows
 noinst_LIBRARIES += libqueue.a
-libqueue_a_SOURCES = relay/queue/queue.h relay/queue/queue_int.h relay/queue/pace.h relay/queue/pace.c relay/queue/queue.c \
+libqueue_a_SOURCES = relay/queue/queue.h relay/queue/queue_int.h relay/queue/underway.h relay/queue/underway.c \
+	relay/queue/confirm.c relay/queue/pace.h relay/queue/pace.c relay/queue/queue.c \
 	relay/queue/index.c relay/queue/reply.c relay/queue/dest.c relay/queue/active.c \
 	relay/queue/result.c relay/queue/refused.c relay/queue/remove.c relay/queue/schedule.c relay/queue/admin.c
 
@@ -14,6 +15,14 @@ tests_unit_queue_test_LDADD = $(QUEUE_TEST_LIBS)
 check_PROGRAMS += tests/unit/queue_pace_test
 tests_unit_queue_pace_test_SOURCES = tests/unit/queue_pace_test.c
 tests_unit_queue_pace_test_LDADD = $(QUEUE_TEST_LIBS)
+
+check_PROGRAMS += tests/unit/underway_test
+tests_unit_underway_test_SOURCES = tests/unit/underway_test.c
+tests_unit_underway_test_LDADD = $(QUEUE_TEST_LIBS)
+
+check_PROGRAMS += tests/unit/queue_underway_test
+tests_unit_queue_underway_test_SOURCES = tests/unit/queue_underway_test.c tests/unit/queue_world.c tests/unit/queue_world.h
+tests_unit_queue_underway_test_LDADD = $(QUEUE_TEST_LIBS)
 
 check_PROGRAMS += tests/unit/queue_refused_test
 tests_unit_queue_refused_test_SOURCES = tests/unit/queue_refused_test.c tests/unit/queue_world.c tests/unit/queue_world.h

@@ -29,6 +29,7 @@ struct queue *queue_new(struct loop *l, const struct queue_conf *c, const struct
     list_init(&q->check);
     list_init(&q->startable);
     list_init(&q->paced);
+    list_init(&q->waiting);
     list_init(&q->idle_dests);
     for (int i = 0; i < LANES; i++) {
         list_init(&q->pull[i]);

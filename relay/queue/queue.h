@@ -31,6 +31,7 @@
 #include "relay/mail/decision.h"
 #include "relay/mail/delivery.h"
 #include "relay/mail/envelope.h"
+#include "relay/queue/underway.h"
 
 struct queue;
 
@@ -90,7 +91,8 @@ struct queue_ops {
     unsigned (*report_fits)(void *ctx, const struct envelope *env, const struct queue_end *ends,
                             unsigned n);
     struct transport transport;
-    struct pace *pace; /* one for the queues of all workers (pace.h) */
+    struct pace *pace;         /* one for the queues of all workers (pace.h) */
+    struct underway *underway; /* shared by all queues; NULL: there is no other */
 };
 
 struct queue *queue_new(struct loop *l, const struct queue_conf *c, const struct queue_ops *ops);

@@ -139,6 +139,7 @@ enum rcpt_flag {
     RCPT_ALIAS = 16,     /* this is one */
     RCPT_REMOVE = 4,     /* by an admin (remove.c), when what is in hand has ended ... */
     RCPT_REMOVE_DSN = 8, /* ... and a report is written */
+    RCPT_WAITS = 32,     /* confirm.c: others are under way the old way */
 };
 
 struct qrcpt {
@@ -270,9 +271,12 @@ struct qdelivery {
     struct qdest *dest;
     uint64_t generation; /* the oldest that one of its decisions was made from */
     uint32_t *rcpt;      /* numbers, parallel to d.rcpt */
+    uint64_t *mailbox;   /* likewise: what they are entered as under way by; 0 = not at all */
     enum lane lane;
     int64_t began_ns; /* when the transport got it */
     bool started, probe;
+    bool entered;  /* its recipients are under way */
+    bool waits;    /* not started: some of them have to wait */
     bool unproven; /* counted in q->n_unproven */
 };
 
@@ -305,8 +309,9 @@ struct qactive {
     struct envelope env;
     struct list deliveries; /* struct qdelivery.of_msg */
     struct list reports;
-    unsigned n_hand, n_ready, n_reports;
+    unsigned n_hand, n_ready, n_waiting, n_reports;
     unsigned rerouted; /* deliveries of which nothing was sent, because the directory had changed */
+    unsigned waits;    /* ... because recipients had to wait */
     struct qfail *fails;
     unsigned n_fails;
     bool backlog;       /* which lane's slot it holds */
@@ -335,6 +340,9 @@ struct queue {
     struct list active, spare, check;
     unsigned n_active, n_active_backlog, n_spare, n_hand, n_reports;
     uint64_t n_in_state[QUEUE_HELD + 1];
+    struct list waiting; /* struct qwaiting.node */
+    unsigned n_waiting;
+    int64_t waiting_ms;  /* when it was gone through */
     unsigned n_unproven; /* deliveries ready or in hand for destinations not known to be well */
     struct list startable;
     struct list paced;
@@ -410,13 +418,21 @@ void active_decide(struct qactive *act, uint32_t number, struct arena *a, struct
 /* Decides for the recipients marked RECHECK; those whose answer differs become DUE. What the
  * transport has already is left to delivery_wanted() and delivery_confirm(). */
 void active_recheck(struct qactive *act);
-bool delivery_confirm(struct delivery *d);
-bool delivery_wanted(struct delivery *d);
 void delivery_drop(struct qdelivery *qd); /* takes it off the message; not ready, not in hand */
 /* Takes back what is ready for this destination (NULL: any): those recipients wait. */
 void active_take_back(struct qactive *act, const struct qdest *d);
 /* Takes back what is ready and parked: all that is not in hand waits. */
 void active_stop(struct qactive *act);
+
+/* confirm.c */
+bool delivery_confirm(struct delivery *d);
+bool delivery_wanted(struct delivery *d);
+void delivery_answered(struct delivery *d);
+/* What it is entered as under way by. */
+uint64_t rcpt_mailbox(const struct queue *q, uint32_t number, const struct decision *dec);
+/* Of a delivery that was not started because some have to wait: DUE, or it is one of those. */
+void rcpt_take_turn(struct qdelivery *qd, unsigned i);
+void waiting_again(struct queue *q); /* each millisecond while there are any */
 
 /* result.c */
 void delivery_done(struct delivery *d);

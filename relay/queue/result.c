@@ -313,7 +313,10 @@ static void take_rcpt(struct qdelivery *qd, unsigned i, uint32_t *shared)
                  0);
         return;
     case OUTCOME_REROUTE:
-        take_reroute(act, qd->rcpt[i]);
+        if (qd->waits)
+            rcpt_take_turn(qd, i);
+        else
+            take_reroute(act, qd->rcpt[i]);
         return;
     case OUTCOME_NONE:
     case OUTCOME_DEFERRED:
@@ -330,13 +333,17 @@ void delivery_done(struct delivery *d)
     uint32_t shared = 0;
     for (unsigned i = 0; i < d->n_rcpt; i++)
         rerouted += d->rcpt[i].outcome == OUTCOME_REROUTE;
+    delivery_answered(d);
     /* The rest of "too many recipients" goes on at once: each round has fewer. */
-    act->rerouted += rerouted == d->n_rcpt;
+    act->rerouted += rerouted == d->n_rcpt && !qd->waits;
+    act->waits += qd->waits;
     if (d->verdict != DEST_OK && d->session_reply.code != 0)
         shared = reply_ref(q, &d->session_reply, d->remote_host);
     /* Nothing was sent if all are to be decided again: that says nothing about the destination. */
     if (rerouted < d->n_rcpt)
         dest_verdict(q, qd, d->verdict, shared);
+    else
+        qd->began_ns = 0;
     take_delivered(qd);
     for (unsigned i = 0; i < d->n_rcpt; i++)
         take_rcpt(qd, i, &shared);
@@ -418,7 +425,7 @@ void active_settle(struct qactive *act)
         active_recheck(act);
         active_dispatch_due(act); /* also when it is too old: a last attempt */
     }
-    if (act->n_hand > 0 || act->n_ready > 0) {
+    if (act->n_hand > 0 || act->n_ready > 0 || act->n_waiting > 0) {
         if (!held && (act->deferred || act->unreached))
             put_off(act);
         return;

@@ -313,7 +313,7 @@ static void arm_timer(struct queue *q)
     n = heap_min(&q->reopen);
     if (n != NULL)
         at = min64(at, n->key);
-    if (!list_is_empty(&q->paced))
+    if (!list_is_empty(&q->paced) || !list_is_empty(&q->waiting))
         at = min64(at, now + 1);
     if (at == INT64_MAX)
         loop_timer_clear(&q->timer);
@@ -324,6 +324,7 @@ static void arm_timer(struct queue *q)
 void queue_run(struct queue *q)
 {
     reopen_due(q);
+    waiting_again(q);
     if (!q->draining)
         again_due(q);
     bool more = step_sweep(q), turn = true;

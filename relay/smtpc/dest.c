@@ -121,6 +121,7 @@ void dest_add(struct dest *d, struct job *j)
 void dest_give_back(struct dest *d, struct job *j)
 {
     j->session = NULL;
+    j->d->answered(j->d);
     if (++j->returns > RETURNS_MAX) {
         struct smtp_reply r;
         smtp_reply_set(&r, 451, "4.4.2", "gave up for now after %u lost connections", j->returns);

@@ -214,7 +214,10 @@ void session_on_rcpt(struct session *s, const struct smtp_reply *r)
     if (sl->rcpt_reply < j->d->n_rcpt) {
         session_set_state(s, SESSION_RCPT);
         session_pump(s);
-    } else if (sl->rcpt_ok == 0) {
+        return;
+    }
+    j->d->answered(j->d);
+    if (sl->rcpt_ok == 0) {
         session_envelope_refused(s, DEST_OK);
     } else {
         session_set_state(s, SESSION_DATA);

@@ -367,6 +367,18 @@ void world_ask_wanted(struct world *w, unsigned dest)
     }
 }
 
+void world_say_rcpt(struct world *w, unsigned dest, bool answered)
+{
+    for (uint32_t i = 0; i < w->events.n; i++) {
+        struct event *ev = CONTAINER_OF(w->events.v[i], struct event, node);
+        if (!event_hangs(w, ev, dest))
+            continue;
+        assert_true(ev->d->confirm(ev->d));
+        if (answered)
+            ev->d->answered(ev->d);
+    }
+}
+
 void world_release(struct world *w, unsigned dest)
 {
     for (uint32_t i = 0; i < w->events.n;) {
@@ -485,6 +497,7 @@ void world_open(struct world *w)
         .report_fits = op_report_fits,
         .transport = {.ctx = w, .start = op_start, .cancel = op_cancel},
         .pace = &w->pace,
+        .underway = w->underway,
     };
     pace_init(&w->pace);
     w->q = queue_new(w->loop, &w->conf, &ops);

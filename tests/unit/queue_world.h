@@ -80,7 +80,8 @@ struct world {
     unsigned other[WORLD_ENTRIES]; /* the destination that claims it, too; 0 = none */
     bool by_other_key;             /* the directory tells of changes by keys of its own */
     uint64_t generation;
-    struct world_msg *msg; /* by id - 1 */
+    struct underway *underway; /* what the test says others have under way; NULL: nobody else */
+    struct world_msg *msg;     /* by id - 1 */
     unsigned n_msg, cap_msg;
     struct heap events; /* deliveries and reports that will end */
     unsigned in_hand, reports, cancelled;
@@ -113,6 +114,9 @@ void world_release(struct world *w, unsigned dest);
 /* Asks for all hanging deliveries of the destination whether they are still wanted, as the
  * transport does before anything is sent; gives back those that are not. */
 void world_ask_wanted(struct world *w, unsigned dest);
+/* All hanging deliveries of the destination say their recipients now; these are answered, or not.
+ */
+void world_say_rcpt(struct world *w, unsigned dest, bool answered);
 /* Changes a directory entry; tells the queue if `tell`. */
 void world_flip(struct world *w, unsigned entry, unsigned value, bool tell);
 uint64_t world_entry_hash(unsigned entry);

@@ -619,6 +619,13 @@ static bool mail_wanted(struct delivery *d)
     return !m->refuse_confirm;
 }
 
+static void mail_answered(struct delivery *d)
+{
+    struct mail *m = d->owner;
+    m->answered++;
+    assert_true(m->answered <= m->confirmed);
+}
+
 static void mail_done(struct delivery *d)
 {
     struct mail *m = d->owner;
@@ -655,6 +662,7 @@ struct mail *mail_new(unsigned id, enum dest_kind kind, const char *dest, unsign
                              .attempt = 1,
                              .confirm = mail_confirm,
                              .wanted = mail_wanted,
+                             .answered = mail_answered,
                              .done = mail_done,
                              .owner = m};
     snprintf(m->d.id_text, sizeof(m->d.id_text), "MSG%u", id);

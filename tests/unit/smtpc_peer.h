@@ -144,7 +144,7 @@ struct mail {
     struct delivery_rcpt dr[MAIL_RCPT_MAX];
     char address[MAIL_RCPT_MAX][40];
     bool refuse_confirm;
-    unsigned confirmed, done;
+    unsigned confirmed, answered, done;
     struct mail *then; /* started inside done() */
 };
 struct mail *mail_new(unsigned id, enum dest_kind kind, const char *dest, unsigned n_rcpt,

@@ -209,6 +209,7 @@ static void each_step(const char *reply, bool then_close, int64_t advance, const
             assert_int_equal(M->d.verdict, DEST_UNREACHABLE);
         assert_int_equal(P->n_mail, faulty[i] == STEP_DOT ? 1 : 0);
         assert_int_equal(M->confirmed, faulty[i] > STEP_EHLO ? 1 : 0);
+        assert_int_equal(M->answered, faulty[i] > STEP_RCPT ? 1 : 0);
         turns(5);
         assert_int_equal(P->open, 0);
         end();
