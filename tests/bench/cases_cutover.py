@@ -114,8 +114,8 @@ def arrivals(record):
 
 def latencies(flips, found, port_of):
     """From each flip's commit (the directory's answer; the relay may be faster than that, which counts as 0) to the first
-    RCPT that goes the new way, and from that to every later one that still went the old way: it was on the wire then,
-    or in the old forest's socket. In ms."""
+    RCPT that goes the new way, and from that to every later one that still went the old way, of which there are to be
+    none: the new way waits until what is on the wire or in the old forest's socket was answered. In ms."""
     took, late = [], []
     times = defaultdict(list)
     for user, when, forest in flips:
