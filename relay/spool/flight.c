@@ -1,15 +1,15 @@
 /*
- * flight.c - two commits under way at a time, where a sync takes long.
+ * flight.c - several commits under way at a time, where a sync takes long.
  *
  * With one commit at a time a message that arrives waits for the sync that runs, then for its own.
  * On a disk whose sync takes milliseconds the processors stand still meanwhile. So the commit
- * thread gives a batch that is written to one of two syncers, and gathers and writes the next.
+ * thread gives a batch that is written to one of a few syncers, and gathers and writes the next.
  * No timer here either: a batch leaves as soon as there is one and a syncer is free.
  *
- * Batches end in the order of the log: the later one is answered only after the earlier one, and
- * fails with it, because recovery stops at the first record that is not valid. Each syncer has a
+ * Batches end in the order of the log: a later one is answered only after the earlier ones, and
+ * fails with them, because recovery stops at the first record that is not valid. Each syncer has a
  * descriptor of its own, opened before anything is written that it is to sync: the kernel tells
- * an error of writing back once to each open file, so neither can take the other's.
+ * an error of writing back once to each open file, so none can take another's.
  *
  * Only plain messages travel so. Copies, embedded and forwarded marks, a change of segment and
  * whatever else depends on the state of the log wait until nothing is under way. Commit thread, but
@@ -24,7 +24,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
-#define SLOW_US 1000 /* syncs that take longer: two at a time */
+#define SLOW_US 1000 /* syncs that take longer: several at a time */
 #define MEMORY  8    /* of about so many syncs */
 
 _Atomic int flight_slow_us = SLOW_US;

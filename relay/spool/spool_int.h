@@ -118,7 +118,7 @@ void node_is_forward(struct chan_node *n);
 void node_is_stop(struct chan_node *n);
 
 /* A batch that a syncer has (flight.c). */
-#define FLIGHTS 2
+#define FLIGHTS 3
 struct flight {
     struct chan_node node; /* to the syncer, and back to the commit thread */
     struct spool *spool;
@@ -323,7 +323,7 @@ void quarantine_failed(struct spool *s, struct segment *g, struct err *e);
 extern _Atomic int keeper_poll_ms;
 /* When a segment is tried again that could not be freed or compacted. */
 extern _Atomic int keeper_retry_ms;
-/* Syncs that take longer run two at a time; tests set 0. */
+/* Syncs that take longer run several at a time; tests set 0. */
 extern _Atomic int flight_slow_us;
 /* A segment is compacted when this long nothing ended in it; tests set 0. */
 extern _Atomic int compact_quiet_ms;

@@ -469,26 +469,26 @@ static void test_error_of_the_second_sync(void **state)
     sim_rig_end(&r);
 }
 
-/* Marks are due while two syncs are under way and a message waits for one of them to end: the
- * thread that waits for both takes their news out of its channel, and must not wait for more. */
+/* Marks are due while all syncers are busy and a message waits for one of them to end: the
+ * thread that waits for them takes their news out of its channel, and must not wait for more. */
 static void test_message_behind_marks_that_are_due(void **state)
 {
     (void)state;
     struct rig r;
-    struct submit v[3];
+    struct submit v[FLIGHTS + 1];
     struct file_ops ops;
     uint64_t a = begin_gated(&r, &ops);
     gate_arm(false);
     mark(&r, a, 0, SPOOL_MARK_DELIVERED);
-    for (unsigned i = 0; i < 3; i++) {
+    for (unsigned i = 0; i <= FLIGHTS; i++) {
         submit_send(&v[i], &r, spool_next_id(r.s), 1, 300, NULL, 0);
-        gate_wait(i < 2 ? i + 1 : 2);
+        gate_wait(i < FLIGHTS ? i + 1 : FLIGHTS);
     }
     int64_t until = clock_mono_ms() + 1500; /* marks are due after a second */
     while (clock_mono_ms() < until)
         chan_wait(r.reply, 100);
     gate_open();
-    for (unsigned i = 0; i < 3; i++) {
+    for (unsigned i = 0; i <= FLIGHTS; i++) {
         submit_wait(&v[i]);
         assert_int_equal(v[i].a.result, SPOOL_OK);
     }
@@ -638,6 +638,6 @@ int main(void)
         cmocka_unit_test(test_nothing_to_forward_behind_flights),
     };
     return cmocka_run_group_tests_name("one sync at a time", tests, NULL, NULL) +
-           cmocka_run_group_tests_name("two at a time", tests, rig_two_at_a_time, NULL) +
-           cmocka_run_group_tests_name("two under way", more, rig_two_at_a_time, NULL);
+           cmocka_run_group_tests_name("several at a time", tests, rig_slow_disk, NULL) +
+           cmocka_run_group_tests_name("several under way", more, rig_slow_disk, NULL);
 }

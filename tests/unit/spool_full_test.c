@@ -206,5 +206,5 @@ int main(void)
         cmocka_unit_test(test_reserve),
     };
     return cmocka_run_group_tests_name("one sync at a time", tests, NULL, NULL) +
-           cmocka_run_group_tests_name("two at a time", tests, rig_two_at_a_time, NULL);
+           cmocka_run_group_tests_name("several at a time", tests, rig_slow_disk, NULL);
 }

@@ -303,7 +303,7 @@ bool wait_until_free(struct rig *r, uint64_t seq)
     return !used;
 }
 
-int rig_two_at_a_time(void **state)
+int rig_slow_disk(void **state)
 {
     (void)state;
     atomic_store(&flight_slow_us, 0);

@@ -73,7 +73,8 @@ uint64_t place_of(struct rig *r, uint64_t id, char name[32]);
 uint64_t seq_of(struct rig *r, uint64_t id);
 /* Waits until that segment is free; false: not within 5 s. */
 bool wait_until_free(struct rig *r, uint64_t seq);
-/* Setup of a group of tests: two commits are under way at a time, as on a slow disk (flight.c). */
-int rig_two_at_a_time(void **state);
+/* Setup of a group of tests: several commits are under way at a time, as on a slow disk (flight.c).
+ */
+int rig_slow_disk(void **state);
 
 #endif
