@@ -104,7 +104,7 @@ static struct dir_table *read_record(struct store *s, int fd, off_t *at, off_t s
     size_t got;
     err_clear(e);
     if (!file_read_at(s->ops, fd, &r, sizeof(r), *at, &got, e) || got != sizeof(r) ||
-        r.mark != RECORD_MARK || r.size < sizeof(struct table_header) ||
+        r.mark != RECORD_MARK || r.spare != 0 || r.size < sizeof(struct table_header) ||
         r.size > (uint64_t)(size - *at) - sizeof(r))
         return NULL;
     size_t room = (r.size + 63) & ~(size_t)63;
