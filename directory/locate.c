@@ -195,8 +195,6 @@ static void claim_override(struct lookup *l, struct str key)
     struct override_search o = {.overrides = l->v->overrides};
     struct dir_entry e;
     struct dir_address first;
-    if (o.overrides == NULL || o.overrides->n == 0)
-        return;
     override_find(&o, key);
     for (unsigned i = 0; !o.has && i < l->person.n; i++)
         table_record_addresses(&l->person.m[l->person.order[i]].record, override_step, &o);
@@ -236,15 +234,17 @@ static struct str routing_from(struct lookup *l, unsigned i, int forest)
 {
     const struct dir_rules *rules = l->v->rules;
     const struct member *m = l->member[i];
-    struct domain_search s = {.domain = rules_routing_domain(rules, forest)};
+    struct str domain = rules_routing_domain(rules, forest);
     if (m == NULL)
         return STR_NULL;
     if (l->out->claim[i].routing.n != 0 && l->place[i].forest == forest)
         return l->out->claim[i].routing;
-    if (s.domain.n != 0)
+    if (domain.n != 0) {
+        struct domain_search s = {.domain = domain};
         table_record_addresses(&m->record, domain_step, &s);
-    if (s.found.local.n != 0)
-        return put_address(l->out, &s.found);
+        if (s.found.local.n != 0)
+            return put_address(l->out, &s.found);
+    }
     if (m->entry.target.local.n != 0 && rules_domain_owner(rules, m->entry.target.domain) == forest)
         return l->out->claim[i].target;
     return STR_NULL;
@@ -372,7 +372,8 @@ static void judge(struct lookup *l, struct str key, int64_t now_ms)
 {
     struct person *p = &l->person;
     struct dir_result *out = l->out;
-    claim_override(l, key);
+    if (l->v->overrides != NULL && l->v->overrides->n != 0)
+        claim_override(l, key);
     if (p->n != 0)
         l->evidence = evidence_for(l, key);
     for (unsigned i = 0; i < p->n && out->n_claims < DIR_CLAIMS_MAX; i++)
