@@ -118,7 +118,7 @@ static void list_load(struct replica *r)
         struct dir_address first;
         if (!table_record_head(&rec, &e, &first) || e.vanished_ms == 0)
             continue;
-        list_add(&r->grace, e.uuid, e.vanished_ms, now - recovered_age(r, e.vanished_ms));
+        list_add(&r->grace, table_record_uuid(&rec), e.vanished_ms, now - recovered_age(r, e.vanished_ms));
         left--;
     }
     if (r->grace.n != 0)

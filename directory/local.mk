@@ -22,7 +22,9 @@ libdirectory_a_SOURCES = \
 	directory/store.c directory/store.h \
 	directory/table.c directory/table.h directory/table_int.h \
 	directory/table_build.c \
+	directory/table_group.c \
 	directory/table_guard.c \
+	directory/table_key.c \
 	directory/table_pack.c \
 	directory/view.c directory/view.h directory/view_int.h \
 	directory/walk.c directory/walk.h \

@@ -1,17 +1,17 @@
 /*
- * record.c - decoding packed entries (table.h: "A packed entry"). Every length is checked against
- * the record, so a damaged file gives "no", never a read outside.
+ * record.c - decoding packed entries and key records (table.h: "A packed entry"). Every length is
+ * checked against the record, so a damaged file gives "no", never a read outside.
  */
 #include "directory/table_int.h"
 
-static struct dir_address packed_address(struct packed *c, const struct table_strings *strings,
-                                         struct str primary_local)
+bool table_record_open(const struct table_record *r, struct packed *out)
 {
-    struct dir_address a;
-    a.domain = table_strings_get(strings, packed_varint(c));
-    uint32_t n = packed_varint(c);
-    a.local = n == 0 ? primary_local : packed_octets(c, n);
-    return a;
+    uint32_t size = packed_size(r->p);
+    uint64_t room = (uint64_t)(r->t->entries + r->t->entries_size - r->p);
+    if (size < PACKED_FIXED || size > room || !table_is_sound(r->t, r->p, size))
+        return false;
+    *out = (struct packed){.p = r->p + PACKED_FIXED, .end = r->p + size};
+    return true;
 }
 
 /* Walks the cursor from octet 20 to the addresses; returns how many there are. */
@@ -99,6 +99,22 @@ static void packed_more(struct packed *c, const struct table_strings *strings, c
         out->dn = packed_dn(c, strings, dn);
 }
 
+/* What an entry and its key records have in common, behind their addresses. */
+static void packed_tail(struct packed *c, const struct table_strings *strings, struct str local,
+                        unsigned char bits, unsigned char evidence, char *dn, struct dir_entry *out)
+{
+    if (bits & PACKED_ROUTING)
+        out->routing = packed_address(c, strings, local);
+    if (bits & PACKED_TARGET)
+        out->target = packed_address(c, strings, local);
+    if (bits & PACKED_ALIAS) {
+        uint32_t n = packed_varint(c);
+        out->alias = n == 0 ? local : packed_octets(c, n);
+    }
+    if (evidence & PACKED_MORE)
+        packed_more(c, strings, dn, out);
+}
+
 /* `room` and `dn` may be NULL: what needs them is left out. */
 static bool decode(const unsigned char *p, uint32_t size, const struct table_strings *strings,
                    struct dir_entry_room *room, struct dir_address *first, char *dn,
@@ -128,16 +144,7 @@ static bool decode(const unsigned char *p, uint32_t size, const struct table_str
     }
     if (evidence & PACKED_OTHERS)
         packed_others(&c, strings, room, out);
-    if (bits & PACKED_ROUTING)
-        out->routing = packed_address(&c, strings, local);
-    if (bits & PACKED_TARGET)
-        out->target = packed_address(&c, strings, local);
-    if (bits & PACKED_ALIAS) {
-        uint32_t n = packed_varint(&c);
-        out->alias = n == 0 ? local : packed_octets(&c, n);
-    }
-    if (evidence & PACKED_MORE)
-        packed_more(&c, strings, dn, out);
+    packed_tail(&c, strings, local, bits, evidence, dn, out);
     return !c.bad && out->n_address != 0;
 }
 
@@ -145,6 +152,26 @@ bool packed_decode(const unsigned char *p, uint32_t size, const struct table_str
                    struct dir_entry_room *room, struct dir_entry *out)
 {
     return decode(p, size, strings, room, NULL, room->dn, out);
+}
+
+/* A key record that is no stub. Its entry is not read. */
+static bool key_head(const unsigned char *key, const struct table_strings *strings,
+                     struct dir_entry *out, struct dir_address *first)
+{
+    struct packed c = {.p = key + KEY_FIXED, .end = key + key_size(key)};
+    unsigned char bits = key[2], evidence = key[3];
+    *out = (struct dir_entry){.kind = (enum dir_kind)(bits & PACKED_KIND),
+                              .evidence = (enum dir_evidence)(evidence & PACKED_EVIDENCE),
+                              .n_address = 1,
+                              .address = first,
+                              .n_other = (evidence & PACKED_OTHERS) != 0};
+    *first = packed_address(&c, strings, STR_NULL);
+    if (bits & KEY_PRIMARY)
+        *first = packed_address(&c, strings, first->local);
+    if (evidence & PACKED_FLAG)
+        out->flag = table_strings_get(strings, packed_varint(&c));
+    packed_tail(&c, strings, first->local, bits, evidence, NULL, out);
+    return !c.bad && out->kind <= DIR_OVERRIDE && out->evidence < DIR_EVIDENCE_COUNT;
 }
 
 bool table_record_is_tombstone(const struct table_record *r)
@@ -155,29 +182,42 @@ bool table_record_is_tombstone(const struct table_record *r)
 bool table_record_head(const struct table_record *r, struct dir_entry *out,
                        struct dir_address *first)
 {
-    return decode(r->p, r->size, &r->t->strings, NULL, first, NULL, out);
+    struct packed body;
+    if (r->key != NULL && !(r->key[2] & KEY_STUB))
+        return key_head(r->key, &r->t->strings, out, first);
+    return table_record_open(r, &body) &&
+           decode(r->p, packed_size(r->p), &r->t->strings, NULL, first, NULL, out);
 }
 
 bool table_record_decode(const struct table_record *r, struct dir_entry_room *room,
                          struct dir_entry *out)
 {
-    return packed_decode(r->p, r->size, &r->t->strings, room, out);
+    struct packed body;
+    return table_record_open(r, &body) &&
+           packed_decode(r->p, packed_size(r->p), &r->t->strings, room, out);
 }
 
 struct str table_record_dn(const struct dir_table *t, const unsigned char *uuid, char *dst)
 {
+    const struct table_record r = {.t = t, .p = uuid};
+    struct packed body;
     struct dir_address first;
     struct dir_entry e;
-    return decode(uuid, packed_size(uuid), &t->strings, NULL, &first, dst, &e) ? e.dn : STR_NULL;
+    return table_record_open(&r, &body) &&
+                   decode(uuid, packed_size(uuid), &t->strings, NULL, &first, dst, &e)
+               ? e.dn
+               : STR_NULL;
 }
 
 bool table_record_addresses(const struct table_record *r, table_address_fn *fn, void *arg)
 {
-    struct packed c = {.p = r->p + PACKED_FIXED, .end = r->p + r->size};
+    struct packed c;
     struct str local = STR_NULL;
     uint32_t flag;
     if (table_record_is_tombstone(r))
         return true;
+    if (!table_record_open(r, &c))
+        return false;
     uint32_t n = packed_skip_to_addresses(&c, r->p[19], &flag);
     for (uint32_t i = 0; i < n; i++) {
         struct dir_address a = packed_address(&c, &r->t->strings, local);
@@ -191,38 +231,47 @@ bool table_record_addresses(const struct table_record *r, table_address_fn *fn, 
     return true;
 }
 
-/* The most frequent question: the local part is compared first, without looking at the domain. */
-bool table_record_has_key(const struct table_record *r, struct str key)
+/* Without putting the key together: its domain has no at sign. */
+static bool is_key(const struct dir_address *a, struct str key)
 {
-    struct packed c = {.p = r->p + PACKED_FIXED, .end = r->p + r->size};
-    struct str local = STR_NULL;
-    uint32_t flag;
-    long at = str_rfind(key, '@');
-    if (at < 0 || table_record_is_tombstone(r))
-        return false;
-    struct str key_local = str_upto(key, (size_t)at), key_domain = str_from(key, (size_t)at + 1);
-    uint32_t n = packed_skip_to_addresses(&c, r->p[19], &flag);
-    for (uint32_t i = 0; i < n; i++) {
-        uint32_t domain = packed_varint(&c), len = packed_varint(&c);
-        struct str part = len == 0 ? local : packed_octets(&c, len);
-        if (c.bad)
-            return false;
-        if (i == 0)
-            local = part;
-        if (str_eq_nocase(part, key_local) &&
-            str_eq(table_strings_get(&r->t->strings, domain), key_domain))
-            return true;
-    }
-    return false;
+    size_t n = a->local.n;
+    return key.n == n + 1 + a->domain.n && key.p[n] == '@' &&
+           str_eq_nocase(a->local, str_n(key.p, n)) &&
+           str_eq(a->domain, str_n(key.p + n + 1, a->domain.n));
 }
 
-bool table_record_others(const struct table_record *r, table_other_fn *fn, void *arg)
+struct key_search {
+    struct str key;
+    bool found;
+};
+
+static bool key_search_step(void *arg, const struct dir_address *a)
 {
-    struct packed c = {.p = r->p + PACKED_FIXED, .end = r->p + r->size};
+    struct key_search *s = arg;
+    s->found = is_key(a, s->key);
+    return !s->found;
+}
+
+/* The most frequent question. A key record says which address it is about. */
+bool table_record_has_key(const struct table_record *r, struct str key)
+{
+    if (r->key == NULL || (r->key[2] & KEY_STUB)) {
+        struct key_search s = {.key = key};
+        table_record_addresses(r, key_search_step, &s);
+        return s.found;
+    }
+    struct packed c = {.p = r->key + KEY_FIXED, .end = r->key + key_size(r->key)};
+    struct dir_address a = packed_address(&c, &r->t->strings, STR_NULL);
+    return !c.bad && is_key(&a, key);
+}
+
+/* The record's size was checked. */
+bool packed_others_each(const unsigned char *p, const struct table_strings *strings,
+                        table_other_fn *fn, void *arg)
+{
+    struct packed c = {.p = p + PACKED_FIXED, .end = p + packed_size(p)};
     uint32_t flag;
-    if (table_record_is_tombstone(r) || !(r->p[19] & PACKED_OTHERS))
-        return true;
-    uint32_t n = packed_skip_to_addresses(&c, r->p[19], &flag);
+    uint32_t n = packed_skip_to_addresses(&c, p[19], &flag);
     for (uint32_t i = 0; i < n && !c.bad; i++) {
         packed_varint(&c);
         packed_octets(&c, packed_varint(&c));
@@ -230,11 +279,19 @@ bool table_record_others(const struct table_record *r, table_other_fn *fn, void 
     n = packed_varint(&c);
     for (uint32_t i = 0; i < n && !c.bad; i++) {
         char text[DIR_OTHER_MAX];
-        struct dir_other_key k = packed_other(&c, &r->t->strings, text);
+        struct dir_other_key k = packed_other(&c, strings, text);
         if (!c.bad && !fn(arg, k.type, k.key))
             return true;
     }
     return !c.bad;
+}
+
+bool table_record_others(const struct table_record *r, table_other_fn *fn, void *arg)
+{
+    struct packed body;
+    if (table_record_is_tombstone(r) || !(r->p[19] & PACKED_OTHERS))
+        return true;
+    return table_record_open(r, &body) && packed_others_each(r->p, &r->t->strings, fn, arg);
 }
 
 struct other_search {

@@ -45,13 +45,13 @@ void stack_unref(struct dir_stack **sp)
     mem_free(s);
 }
 
-/* Is there something newer than table `i` about this UUID? */
-static bool is_hidden(const struct dir_stack *s, unsigned i, const unsigned char *uuid)
+/* Is there something newer than table `i` about this record's entry? */
+static bool is_hidden(const struct dir_stack *s, unsigned i, const struct table_record *of)
 {
     struct table_record r;
-    uint64_t hash = i != 0 ? dir_uuid_hash(uuid) : 0;
+    uint64_t hash = i != 0 ? table_record_uuid_hash(of) : 0;
     for (unsigned j = 0; j < i; j++)
-        if (table_find_uuid(s->t[j], uuid, hash, &r))
+        if (table_find_uuid(s->t[j], table_record_uuid(of), hash, &r))
             return true;
     return false;
 }
@@ -100,17 +100,18 @@ static bool is_wanted(const struct table_record *r, const struct wanted *w)
 static unsigned find(const struct dir_stack *s, const struct wanted *w, struct table_record *out,
                      unsigned max)
 {
+    struct table_probe p[STACK_MAX];
     unsigned n = 0;
+    for (unsigned i = 0; i < s->n; i++) /* asks for the memory of all before it reads the first */
+        table_probe_start(s->t[i], w->hash, &p[i]);
     for (unsigned i = 0; i < s->n; i++) {
-        struct table_probe p;
         struct table_record r;
-        table_probe_start(s->t[i], w->hash, &p);
-        while (table_probe_next(s->t[i], w->hash, &p, &r)) {
-            /* two keys of one entry may share bucket and tag, and then it comes up twice */
+        while (table_probe_next(s->t[i], w->hash, &p[i], &r)) {
+            /* two keys of one entry may share group and tag, and then it comes up twice */
             bool seen = false;
             for (unsigned k = 0; k < n; k++)
                 seen = seen || out[k].p == r.p;
-            if (!seen && is_wanted(&r, w) && !is_hidden(s, i, table_record_uuid(&r)))
+            if (!seen && is_wanted(&r, w) && !is_hidden(s, i, &r))
                 n = insert_record(out, n, max, &r);
         }
     }
@@ -140,15 +141,16 @@ unsigned stack_find_hash(const struct dir_stack *s, uint64_t hash, struct table_
 
 void stack_prefetch_key(const struct dir_stack *s, uint64_t hash)
 {
+    struct table_probe p;
     for (unsigned i = 0; i < s->n; i++)
-        table_prefetch_key(s->t[i], hash);
+        table_probe_start(s->t[i], hash, &p);
 }
 
 bool stack_next(const struct dir_stack *s, struct stack_cursor *c, struct table_record *out)
 {
     for (; c->table < s->n; c->table++, c->at = 0)
         while (table_next(s->t[c->table], &c->at, out))
-            if (!table_record_is_tombstone(out) && !is_hidden(s, c->table, table_record_uuid(out)))
+            if (!table_record_is_tombstone(out) && !is_hidden(s, c->table, out))
                 return true;
     return false;
 }
@@ -196,8 +198,8 @@ static void merge_into(const struct dir_stack *s, unsigned k, bool keep_tombston
         struct table_record r;
         for (uint64_t at = 0; table_next(s->t[i], &at, &r);) {
             struct dir_entry e;
-            if ((table_record_is_tombstone(&r) && !keep_tombstones) ||
-                is_hidden(s, i, table_record_uuid(&r)) || !table_record_decode(&r, room, &e))
+            if ((table_record_is_tombstone(&r) && !keep_tombstones) || is_hidden(s, i, &r) ||
+                !table_record_decode(&r, room, &e))
                 continue;
             table_builder_add(b, &e);
         }

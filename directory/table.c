@@ -1,5 +1,6 @@
 /*
- * table.c - reading tables: open, verify, find, decode. See table.h for the format.
+ * table.c - reading tables: open, find by UUID, walk. See table.h for the format; keys are found in
+ * table_key.c, entries decoded in record.c.
  *
  * A table is immutable and reference counted; any thread reads it without a lock. A damaged file
  * is refused on opening or, if the damage is in a block, by table_verify(); what is read before
@@ -49,18 +50,19 @@ static bool section_ok(const struct table_header *h, const struct table_section 
 static bool layout_ok(const struct table_header *h)
 {
     uint64_t end = sizeof(*h);
-    const struct table_section *all[] = {&h->strings, &h->cookie,  &h->keys,
+    const struct table_section *all[] = {&h->strings, &h->cookie,  &h->groups, &h->keys,
                                          &h->uuids,   &h->entries, &h->sums};
     for (unsigned i = 0; i < ARRAY_LEN(all); i++) {
         if (!section_ok(h, all[i], end))
             return false;
         end = all[i]->at + all[i]->size;
     }
-    uint64_t blocks = (h->sums.at - h->keys.at + TABLE_BLOCK - 1) / TABLE_BLOCK;
-    return end == h->size && h->keys.size % sizeof(struct table_bucket) == 0 &&
-           h->uuids.size % sizeof(struct table_bucket) == 0 && h->keys.size != 0 &&
-           h->uuids.size != 0 && h->keys.size / 64 < UINT32_MAX &&
-           h->uuids.size / 64 < UINT32_MAX && h->entries.size % 4 == 0 &&
+    uint64_t blocks = (h->sums.at - h->groups.at + TABLE_BLOCK - 1) / TABLE_BLOCK;
+    return end == h->size && h->groups.size % sizeof(uint16_t) == 0 &&
+           h->groups.size >= 2 * sizeof(uint16_t) &&
+           h->groups.size / sizeof(uint16_t) < UINT32_MAX &&
+           h->uuids.size % sizeof(struct table_bucket) == 0 && h->uuids.size != 0 &&
+           h->uuids.size / sizeof(struct table_bucket) < UINT32_MAX && h->entries.size % 4 == 0 &&
            h->entries.size / 4 < UINT32_MAX && h->cookie.size <= TABLE_COOKIE_MAX &&
            (h->sums.size == 0 || h->sums.size == blocks * sizeof(uint64_t)) &&
            h->strings.size >= ((uint64_t)h->n_strings + 1) * sizeof(uint32_t);
@@ -99,7 +101,7 @@ static bool table_attach(struct dir_table *t, struct err *e)
         return false;
     if (!layout_ok(h))
         return err_set(e, ERR_CORRUPT, 0, "the header is damaged");
-    if (table_checksum(t->base, h->keys.at, t->base + h->sums.at, h->sums.size) != h->checksum)
+    if (table_checksum(t->base, h->groups.at, t->base + h->sums.at, h->sums.size) != h->checksum)
         return err_set(e, ERR_CORRUPT, 0, "the header's checksum is wrong");
     uint64_t offsets = ((uint64_t)h->n_strings + 1) * sizeof(uint32_t);
     t->strings.at = (const uint32_t *)(t->base + h->strings.at);
@@ -107,8 +109,10 @@ static bool table_attach(struct dir_table *t, struct err *e)
     t->strings.n = h->n_strings;
     if (!strings_ok(&t->strings, h->strings.size - offsets))
         return err_set(e, ERR_CORRUPT, 0, "the strings are damaged");
-    t->keys = (const struct table_bucket *)(t->base + h->keys.at);
-    t->n_key_buckets = h->keys.size / sizeof(struct table_bucket);
+    t->start = (const uint16_t *)(t->base + h->groups.at);
+    t->n_groups = h->groups.size / sizeof(uint16_t) - 1;
+    t->keys = t->base + h->keys.at;
+    t->keys_size = h->keys.size;
     t->uuids = (const struct table_bucket *)(t->base + h->uuids.at);
     t->n_uuid_buckets = h->uuids.size / sizeof(struct table_bucket);
     t->entries = t->base + h->entries.at;
@@ -241,22 +245,12 @@ struct str table_string(const struct dir_table *t, uint32_t id)
 
 /* ---- finding ---- */
 
-static bool record_at(const struct dir_table *t, uint64_t at, struct table_record *out)
-{
-    if (at + PACKED_FIXED > t->entries_size || !table_is_sound(t, t->entries + at, PACKED_FIXED))
-        return false;
-    out->t = t;
-    out->p = t->entries + at;
-    out->size = packed_size(out->p);
-    return out->size >= PACKED_FIXED && out->size <= t->entries_size - at &&
-           table_is_sound(t, out->p, out->size);
-}
-
 bool table_next(const struct dir_table *t, uint64_t *at, struct table_record *out)
 {
-    if (!record_at(t, *at, out))
+    struct packed body;
+    if (!table_record_at(t, *at, NULL, out) || !table_record_open(out, &body))
         return false;
-    *at += out->size;
+    *at += packed_size(out->p);
     return true;
 }
 
@@ -281,48 +275,16 @@ bool table_find_uuid(const struct dir_table *t, const unsigned char *uuid, uint6
                      struct table_record *out)
 {
     uint64_t at = table_home(hash, t->n_uuid_buckets);
+    struct packed body;
     for (uint64_t steps = 0; steps < t->n_uuid_buckets; steps++) {
         const struct table_bucket *b = &t->uuids[at];
-        for (unsigned m = tag_matches(t, b, table_tag(hash)); m != 0; m &= m - 1)
-            if (record_at(t, (uint64_t)b->ref[__builtin_ctz(m)] * 4, out) &&
-                memcmp(out->p, uuid, DIR_UUID_SIZE) == 0)
+        for (unsigned m = tag_matches(t, b, table_uuid_tag(hash)); m != 0; m &= m - 1)
+            if (table_record_at(t, (uint64_t)b->ref[__builtin_ctz(m)] * 4, NULL, out) &&
+                memcmp(out->p, uuid, DIR_UUID_SIZE) == 0 && table_record_open(out, &body))
                 return true;
         if (!b->overflow)
             return false;
         at = at + 1 < t->n_uuid_buckets ? at + 1 : 0;
     }
     return false;
-}
-
-void table_prefetch_key(const struct dir_table *t, uint64_t hash)
-{
-    __builtin_prefetch(&t->keys[table_home(hash, t->n_key_buckets)]);
-}
-
-void table_probe_start(const struct dir_table *t, uint64_t hash, struct table_probe *p)
-{
-    p->bucket = table_home(hash, t->n_key_buckets);
-    p->steps = 0;
-    p->matches = tag_matches(t, &t->keys[p->bucket], table_tag(hash));
-}
-
-bool table_probe_next(const struct dir_table *t, uint64_t hash, struct table_probe *p,
-                      struct table_record *out)
-{
-    for (;;) {
-        const struct table_bucket *b = &t->keys[p->bucket];
-        while (p->matches != 0) {
-            unsigned slot = (unsigned)__builtin_ctz(p->matches);
-            p->matches &= p->matches - 1;
-            uint64_t at = (uint64_t)b->ref[slot] * 4;
-            /* an entry is rarely one cache line: fetch its second with its first */
-            __builtin_prefetch(t->entries + (at + 64 < t->entries_size ? at + 64 : at));
-            if (record_at(t, at, out))
-                return true;
-        }
-        if (!b->overflow || ++p->steps >= t->n_key_buckets)
-            return false;
-        p->bucket = p->bucket + 1 < t->n_key_buckets ? p->bucket + 1 : 0;
-        p->matches = tag_matches(t, &t->keys[p->bucket], table_tag(hash));
-    }
 }

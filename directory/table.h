@@ -3,23 +3,40 @@
  * changes in memory, records of the journal. A table is immutable: built once, then read by any
  * thread. Byte order and alignment are the host's; a file is for the machine that wrote it.
  *
- *   header        struct table_header, 256 bytes
+ *   header        struct table_header, 320 bytes
  *   strings       u32 offset[n_strings + 1], then the octets: domains and flag values, each once
  *   cookie        what the source needs to go on from here (opaque)
- *   keys          buckets: hash of an address or other key -> entry
+ *   groups        u16 start[n + 1]: where each group of key records lies
+ *   keys          key records, group after group: what a lookup needs of the entry that has the key
  *   uuids         buckets: hash of the UUID -> entry
  *   entries       packed, each a multiple of 4 octets (below)
- *   sums          u64 per block of 1 MB of the file from `keys` to here
+ *   sums          u64 per block of 1 MB of the file from `groups` to here
  *
  * Every section begins at a multiple of 64. `header.checksum` covers header, strings, cookie and
  * sums; the sums cover the rest. A table is valid when magic, version, sizes and checksum agree
  * and, for a file, every block has its sum. Reading an entry checks every bound again, so even
  * a table whose blocks were not verified yet can only answer wrongly, never crash.
  *
- * A bucket is one cache line of 12 slots: 8 bits of hash and a 32-bit entry reference (offset / 4)
- * each. The home bucket is the hash's upper half scaled to the number of buckets; what finds its
- * home full goes to the next one and leaves `overflow` set behind. Load about 0.8. Of a key that
- * hundreds of entries have, only the first of them are indexed.
+ * A lookup waits for memory once. The upper half of the key's hash, scaled to the number of groups,
+ * says which group, and a group's records are near 64 octets times its number: at its place, or as
+ * far behind it as the groups before have pushed it, which u16 start[group] says in octets. A fifth
+ * of the places is left free, so that this is mostly less than two cache lines. So what a lookup
+ * reads is asked for at once, its start and the lines behind its place. A group ends where the next
+ * one starts, or with a record of size 0. A key record:
+ *   u8 tag (the hash's lowest octet), u8 size, u8 kind and bits, u8 evidence and bits,
+ *   u32 entry (offset / 4), u32 upper half of the hash of its UUID             (12 octets)
+ *   address       the one that has this hash
+ *   [primary]     if that is another one; local part of length 0: that one's
+ *   [flag] [routing] [target] [alias] [more]   as in the entry, without the DN
+ * A key that is no address, and an address where that would be long, has a stub of 12 octets: the
+ * rest is read in the entry. A group whose records are too many is one record that says where in
+ * the section (octets / 4) stubs for all of them are: u32 octets, then the stubs. Of a key that
+ * hundreds of entries have, only the first TABLE_CROWD are there.
+ *
+ * A bucket of UUIDs is one cache line of 12 slots: 8 bits of hash and a 32-bit entry reference
+ * (offset / 4) each, both from the hash's upper half, which scaled to the number of buckets is the
+ * home bucket; what finds its home full goes to the next one and leaves `overflow` set behind. Load
+ * about 0.8.
  *
  * A packed entry:
  *   uuid[16], u16 size / 4, u8 kind and bits, u8 evidence and bits        (20 octets)
@@ -49,8 +66,10 @@
 #include "directory/entry.h"
 
 #define TABLE_MAGIC      "CWDIRTAB"
-#define TABLE_VERSION    2
+#define TABLE_VERSION    3
 #define TABLE_SLOTS      12
+#define TABLE_PLACE      64
+#define TABLE_CROWD      256
 #define TABLE_BLOCK      ((uint64_t)1 << 20)
 #define TABLE_COOKIE_MAX 65536
 
@@ -77,9 +96,10 @@ struct table_header {
     uint64_t live_entries;    /* of the whole source after this table; tombstones not counted */
     uint64_t live_addresses;
     uint32_t n_entries, n_tombstones, n_keys, n_strings;
-    struct table_section strings, cookie, keys, uuids, entries, sums;
+    struct table_section strings, cookie, groups, keys, uuids, entries, sums;
     uint64_t key_types; /* a bit for each type of other keys that some entry has */
     struct table_safety safety;
+    uint8_t spare[48]; /* 0 */
 };
 struct table_bucket {
     uint8_t tag[TABLE_SLOTS];
@@ -120,16 +140,19 @@ struct str table_string(const struct dir_table *t, uint32_t id);
 
 /* ---- reading entries ---- */
 
-/* One packed entry, opened: bounds known, nothing decoded. */
+/* One packed entry, opened: its UUID is within bounds, nothing else was looked at. */
 struct table_record {
     const struct dir_table *t;
-    const unsigned char *p; /* its first octet */
-    uint32_t size;
+    const unsigned char *p;   /* its first octet: two records are the same entry if this is */
+    const unsigned char *key; /* the key record by which it was found, or NULL */
 };
 static inline const unsigned char *table_record_uuid(const struct table_record *r)
 {
     return r->p;
 }
+/* The hash of its UUID for table_find_uuid(): does not wait for the entry where a key record knows.
+ */
+uint64_t table_record_uuid_hash(const struct table_record *r);
 bool table_record_is_tombstone(const struct table_record *r);
 /* Does it have this SMTP address key? */
 bool table_record_has_key(const struct table_record *r, struct str key);
@@ -137,8 +160,8 @@ bool table_record_has_key(const struct table_record *r, struct str key);
 bool table_record_has_other(const struct table_record *r, unsigned types, struct str key);
 /* Or a key of any kind with this hash? */
 bool table_record_has_hash(const struct table_record *r, uint64_t hash);
-/* The same without its lists and without its DN: n_address, primary (in *first) and the rest;
- * enough for a lookup. False if damaged. */
+/* What a lookup needs: all but UUID, lists and DN. The primary address is in *first; n_other says
+ * whether there are other keys. False if damaged. */
 bool table_record_head(const struct table_record *r, struct dir_entry *out,
                        struct dir_address *first);
 /* Everything; lists go to `room`. False if damaged. */
@@ -158,15 +181,15 @@ bool table_record_others(const struct table_record *r, table_other_fn *fn, void 
 typedef void table_hash_fn(void *arg, uint64_t hash);
 void table_record_hashes(const struct table_record *r, table_hash_fn *fn, void *arg);
 
-/* The record of this UUID (tombstones too). */
+/* The record of this UUID (tombstones too). Of the hash only the upper half counts. */
 bool table_find_uuid(const struct dir_table *t, const unsigned char *uuid, uint64_t hash,
                      struct table_record *out);
 /* Walks records whose key hash may be `hash`: the caller compares. */
 struct table_probe {
-    uint64_t bucket, steps;
-    unsigned matches; /* slots of this bucket still to look at */
+    const unsigned char *at, *end; /* what is left of the group */
+    bool elsewhere;                /* it was too large for its place */
 };
-void table_prefetch_key(const struct dir_table *t, uint64_t hash);
+/* Finds the group and asks for its memory, without waiting for it. */
 void table_probe_start(const struct dir_table *t, uint64_t hash, struct table_probe *p);
 bool table_probe_next(const struct dir_table *t, uint64_t hash, struct table_probe *p,
                       struct table_record *out);

@@ -1,7 +1,7 @@
 /*
- * table_build.c - from packed entries (table_pack.c) to a table: the two indexes are made by one
- * walk over the entries, so that building costs no more memory than the table; then all is laid
- * out, in memory or in a file. Owned by one thread.
+ * table_build.c - from packed entries (table_pack.c) to a table: the keys (table_group.c) and the
+ * index of UUIDs are made by walking over the entries, so that building costs little more memory
+ * than the table; then all is laid out, in memory or in a file. Owned by one thread.
  *
  * A file is written beside its final name, synced and renamed, so that a reader (or the next start)
  * finds the old one or the new one, whole.
@@ -15,67 +15,20 @@
 
 /* ---- indexes ---- */
 
-/* A key that very many entries have (a join attribute that is the same for all, say) is indexed for
- * the first of them only: no lookup looks at more than DIR_CLAIMS_MAX, and buckets without end
- * would make each insertion slower than the one before. */
-#define CROWD_BUCKETS 24
-
-struct index {
-    const struct table_builder *b;
-    struct table_strings strings;
-    struct dir_entry_room *room; /* of the entry in hand */
-    struct dir_entry_room *other_room;
-    struct table_bucket *bucket; /* keys, then uuids */
-    uint64_t n_key, n_uuid;
-    uint32_t keys; /* how many keys */
-    uint64_t key_types;
-};
-
 static uint64_t buckets_for(uint64_t n)
 {
     return n * 5 / (TABLE_SLOTS * 4) + 1; /* load 0.8 */
 }
 
-static bool has_key(const struct index *ix, uint32_t ref, uint64_t hash)
-{
-    const unsigned char *p = (const unsigned char *)ix->b->entries.p + (uint64_t)ref * 4;
-    struct dir_entry e;
-    bool found = false;
-    if (!packed_decode(p, packed_size(p), &ix->strings, ix->other_room, &e))
-        return false;
-    for (unsigned i = 0; i < e.n_address && !found; i++)
-        found = dir_address_hash(&e.address[i]) == hash;
-    for (unsigned i = 0; i < e.n_other && !found; i++)
-        found = dir_other_hash(e.other[i].type, e.other[i].key) == hash;
-    return found;
-}
-
-/* Do as many entries have this key already as a lookup ever looks at? */
-static bool is_crowd(const struct index *ix, uint64_t hash)
-{
-    uint64_t at = table_home(hash, ix->n_key);
-    unsigned found = 0;
-    for (unsigned k = 0; k < CROWD_BUCKETS; k++) {
-        const struct table_bucket *b = &ix->bucket[at];
-        for (unsigned i = 0; i < b->n && found < DIR_CLAIMS_MAX; i++)
-            found += b->tag[i] == table_tag(hash) && has_key(ix, b->ref[i], hash);
-        at = at + 1 < ix->n_key ? at + 1 : 0;
-    }
-    return found == DIR_CLAIMS_MAX;
-}
-
-static void bucket_insert(const struct index *ix, struct table_bucket *v, uint64_t n, uint64_t hash,
-                          uint64_t offset)
+static void bucket_insert(struct table_bucket *v, uint64_t n, uint64_t hash, uint64_t offset)
 {
     uint64_t at = table_home(hash, n);
-    for (unsigned steps = 1; v[at].n == TABLE_SLOTS; steps++) {
-        if (steps == CROWD_BUCKETS && v == ix->bucket && is_crowd(ix, hash))
-            return;
+    while (v[at].n == TABLE_SLOTS) {
         v[at].overflow = 1;
         at = at + 1 < n ? at + 1 : 0;
     }
     struct table_bucket *b = &v[at];
-    b->tag[b->n] = table_tag(hash);
+    b->tag[b->n] = table_uuid_tag(hash);
     b->ref[b->n++] = (uint32_t)(offset / 4);
 }
 
@@ -98,54 +51,30 @@ static void builder_drop_dead(struct table_builder *b)
     b->dead_size = 0;
 }
 
-static void index_count(struct index *ix, const struct dir_entry *e)
-{
-    ix->keys += e->n_address + e->n_other;
-    for (unsigned i = 0; i < e->n_other; i++)
-        ix->key_types |= (uint64_t)1 << e->other[i].type;
-}
-
-static void index_insert(const struct index *ix, const struct dir_entry *e, uint64_t at)
-{
-    for (unsigned i = 0; i < e->n_address; i++)
-        bucket_insert(ix, ix->bucket, ix->n_key, dir_address_hash(&e->address[i]), at);
-    for (unsigned i = 0; i < e->n_other; i++)
-        bucket_insert(ix, ix->bucket, ix->n_key, dir_other_hash(e->other[i].type, e->other[i].key),
-                      at);
-    bucket_insert(ix, ix->bucket + ix->n_key, ix->n_uuid, dir_uuid_hash(e->uuid), at);
-}
-
-/* Counts the keys of every entry or, once there are buckets, puts them in. */
-static void index_walk(struct index *ix)
-{
-    for (size_t at = 0; at < ix->b->entries.n;) {
-        const unsigned char *p = (const unsigned char *)ix->b->entries.p + at;
-        struct dir_entry e;
-        bool ok = packed_decode(p, packed_size(p), &ix->strings, ix->room, &e);
-        ASSERT(ok);
-        if (ix->bucket == NULL)
-            index_count(ix, &e);
-        else
-            index_insert(ix, &e, at);
-        at += packed_size(p);
-    }
-}
+struct index {
+    struct table_keys keys;
+    struct table_bucket *uuids;
+    uint64_t n_uuids;
+};
 
 static struct index index_build(struct table_builder *b)
 {
     builder_drop_dead(b);
-    struct index ix = {.b = b, .strings = builder_strings(b)};
-    ix.room = mem_alloc(sizeof(*ix.room));
-    ix.other_room = mem_alloc(sizeof(*ix.other_room));
-    index_walk(&ix);
-    ix.n_key = buckets_for(ix.keys);
-    ix.n_uuid = buckets_for(b->n_entries);
-    ix.bucket = mem_array(ix.n_key + ix.n_uuid, sizeof(struct table_bucket));
-    index_walk(&ix);
-    mem_free(ix.room);
-    mem_free(ix.other_room);
-    ix.room = ix.other_room = NULL;
+    struct index ix = {.keys = table_keys_build(b), .n_uuids = buckets_for(b->n_entries)};
+    ix.uuids = mem_array(ix.n_uuids, sizeof(*ix.uuids));
+    for (size_t at = 0; at < b->entries.n;) {
+        const unsigned char *p = (const unsigned char *)b->entries.p + at;
+        bucket_insert(ix.uuids, ix.n_uuids, dir_uuid_hash(p), at);
+        at += packed_size(p);
+    }
     return ix;
+}
+
+static void index_free(struct index *ix)
+{
+    mem_free(ix->keys.start);
+    mem_free(ix->keys.keys);
+    mem_free(ix->uuids);
 }
 
 /* ---- laying out ---- */
@@ -171,23 +100,24 @@ static struct table_header layout(const struct table_builder *b, const struct in
                              .safety = m->safety,
                              .n_entries = b->n_entries,
                              .n_tombstones = b->n_tombstones,
-                             .n_keys = ix->keys,
-                             .key_types = ix->key_types,
+                             .n_keys = ix->keys.n,
+                             .key_types = ix->keys.types,
                              .n_strings = b->n_strings};
     memcpy(h.magic, TABLE_MAGIC, sizeof(h.magic));
     uint64_t at = sizeof(h);
     at = place(&h.strings, at, ((uint64_t)b->n_strings + 1) * sizeof(uint32_t) + b->text.n);
     at = place(&h.cookie, at, m->cookie.n);
-    at = place(&h.keys, at, ix->n_key * sizeof(struct table_bucket));
-    at = place(&h.uuids, at, ix->n_uuid * sizeof(struct table_bucket));
+    at = place(&h.groups, at, (ix->keys.n_groups + 1) * sizeof(uint16_t));
+    at = place(&h.keys, at, ix->keys.size);
+    at = place(&h.uuids, at, ix->n_uuids * sizeof(struct table_bucket));
     at = place(&h.entries, at, b->entries.n);
-    uint64_t blocks = (at - h.keys.at + TABLE_BLOCK - 1) / TABLE_BLOCK;
+    uint64_t blocks = (at - h.groups.at + TABLE_BLOCK - 1) / TABLE_BLOCK;
     place(&h.sums, at, sums ? blocks * sizeof(uint64_t) : 0);
     h.size = h.sums.at + h.sums.size;
     return h;
 }
 
-/* Header, strings and cookie into `to` (h->keys.at octets, zeroed). */
+/* Header, strings and cookie into `to` (h->groups.at octets, zeroed). */
 static void put_head(const struct table_builder *b, const struct table_meta *m,
                      const struct table_header *h, unsigned char *to)
 {
@@ -203,7 +133,7 @@ static void put_head(const struct table_builder *b, const struct table_meta *m,
 
 static void seal(unsigned char *head, struct table_header *h, const void *sums)
 {
-    h->checksum = table_checksum(head, h->keys.at, sums, h->sums.size);
+    h->checksum = table_checksum(head, h->groups.at, sums, h->sums.size);
     memcpy(head, h, sizeof(*h));
 }
 
@@ -215,14 +145,16 @@ struct dir_table *table_builder_finish(struct table_builder *b, const struct tab
     unsigned char *image = aligned_alloc(TABLE_ALIGN, n);
     if (image == NULL)
         abort();
-    memset(image, 0, h.keys.at);
+    memset(image, 0, h.groups.at);
     put_head(b, m, &h, image);
-    memcpy(image + h.keys.at, ix.bucket, h.keys.size + h.uuids.size);
+    memcpy(image + h.groups.at, ix.keys.start, table_align(h.groups.size));
+    memcpy(image + h.keys.at, ix.keys.keys, h.keys.size);
+    memcpy(image + h.uuids.at, ix.uuids, h.uuids.size);
     memset(image + h.entries.at, 0, n - h.entries.at);
     if (b->entries.n != 0)
         memcpy(image + h.entries.at, b->entries.p, b->entries.n);
     seal(image, &h, NULL);
-    mem_free(ix.bucket);
+    index_free(&ix);
     builder_reset(b);
     struct err e;
     struct dir_table *t = table_from_image(image, h.size, &e);
@@ -259,24 +191,25 @@ bool table_builder_write(struct table_builder *b, const struct table_meta *m,
     static const unsigned char zero[TABLE_ALIGN];
     struct index ix = index_build(b);
     struct table_header h = layout(b, &ix, m, true);
-    unsigned char *head = mem_zalloc(h.keys.at);
+    unsigned char *head = mem_zalloc(h.groups.at);
     uint64_t pad = h.sums.at - h.entries.at - h.entries.size;
     struct summer s = {.state = hash_state_new(), .sum = mem_zalloc(h.sums.size)};
-    summer_add(&s, (unsigned char *)ix.bucket, h.keys.size + h.uuids.size);
+    summer_add(&s, (unsigned char *)ix.keys.start, h.keys.at - h.groups.at);
+    summer_add(&s, ix.keys.keys, h.keys.size);
+    summer_add(&s, (unsigned char *)ix.uuids, h.uuids.size);
     summer_add(&s, (unsigned char *)b->entries.p, b->entries.n);
     summer_add(&s, zero, pad);
     hash_state_free(&s.state);
     put_head(b, m, &h, head);
     seal(head, &h, s.sum);
-    struct iovec iov[] = {{head, h.keys.at},
-                          {ix.bucket, h.keys.size + h.uuids.size},
-                          {b->entries.p, b->entries.n},
-                          {(void *)zero, pad},
+    struct iovec iov[] = {{head, h.groups.at},          {ix.keys.start, h.keys.at - h.groups.at},
+                          {ix.keys.keys, h.keys.size},  {ix.uuids, h.uuids.size},
+                          {b->entries.p, b->entries.n}, {(void *)zero, pad},
                           {s.sum, h.sums.size}};
     bool ok = file_replace_pieces(ops, path, iov, ARRAY_LEN(iov), 0600, e);
     mem_free(head);
     mem_free(s.sum);
-    mem_free(ix.bucket);
+    index_free(&ix);
     builder_reset(b);
     return ok;
 }

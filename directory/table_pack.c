@@ -9,6 +9,7 @@
 
 #define ENTRIES_MAX ((size_t)UINT32_MAX * 4 - 65536)
 #define STRINGS_MAX ((size_t)1 << 30)
+#define KEYS_MAX    ((uint32_t)1 << 29) /* so that their section can be named in units of 4 octets */
 
 struct table_builder *table_builder_new(void)
 {
@@ -26,7 +27,7 @@ void builder_reset(struct table_builder *b)
     mem_free(b->slot);
     b->at = b->slot = NULL;
     b->n_strings = b->at_cap = b->slot_cap = 0;
-    b->n_entries = b->n_dead = b->n_tombstones = 0;
+    b->n_entries = b->n_dead = b->n_tombstones = b->n_keys = 0;
     b->dead_size = 0;
 }
 
@@ -254,12 +255,14 @@ uint64_t table_builder_add(struct table_builder *b, const struct dir_entry *e)
     bool ok = buf_append(&b->entries, fixed, sizeof(fixed)) && (e->tombstone || put_body(b, e)) &&
               buf_append(&b->entries, pad, -(b->entries.n - start) & 3);
     size_t units = (b->entries.n - start) / 4;
-    if (!ok || units > UINT16_MAX || b->n_entries == UINT32_MAX) {
+    uint32_t keys = e->tombstone ? 0 : e->n_address + e->n_other;
+    if (!ok || units > UINT16_MAX || b->n_entries == UINT32_MAX || b->n_keys + keys > KEYS_MAX) {
         b->entries.n = start;
         return TABLE_NO_ENTRY;
     }
     b->entries.p[start + 16] = (char)(units & 0xff);
     b->entries.p[start + 17] = (char)(units >> 8);
+    b->n_keys += keys;
     b->n_entries++;
     b->n_tombstones += e->tombstone;
     return start;

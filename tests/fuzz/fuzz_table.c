@@ -53,9 +53,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     for (size_t i = 0; i + 3 <= n; i += 3)
         p[(data[i] << 8 | data[i + 1]) % image.n] = data[i + 2];
     struct table_header *h = (struct table_header *)p;
-    if (h->keys.at <= image.n && h->keys.at >= sizeof(*h) && h->sums.at <= image.n &&
+    if (h->groups.at <= image.n && h->groups.at >= sizeof(*h) && h->sums.at <= image.n &&
         h->sums.size <= image.n - h->sums.at)
-        h->checksum = table_checksum(p, h->keys.at, p + h->sums.at, h->sums.size);
+        h->checksum = table_checksum(p, h->groups.at, p + h->sums.at, h->sums.size);
     struct err e;
     struct dir_table *t = table_from_image(p, image.n, &e);
     if (t == NULL)
@@ -72,7 +72,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         table_record_has_hash(&r[0], 1);
     }
     struct dir_stack *s = stack_new(t);
-    stack_find_key(s, STR("bbbbb@x.test"), hash64("bbbbb@x.test", 12), r, 4);
+    struct dir_address first;
+    unsigned found = stack_find_key(s, STR("bbbbb@x.test"), hash64("bbbbb@x.test", 12), r, 4);
+    for (unsigned i = 0; i < found; i++)
+        table_record_head(&r[i], &entry, &first);
     struct str x500 = STR("/o=x/cn=recipient");
     stack_find_other(s, 1u << DIR_KEY_X500, x500, dir_other_hash(DIR_KEY_X500, x500), r, 4);
     stack_find_uuid(s, entry.uuid, &r[0]);

@@ -157,6 +157,7 @@ static unsigned sections_of(const struct buf *image, struct section *out)
     const struct section all[] = {{"header", 0, sizeof(h)},
                                   {"strings", h.strings.at, h.strings.size},
                                   {"cookie", h.cookie.at, h.cookie.size},
+                                  {"groups", h.groups.at, h.groups.size},
                                   {"keys", h.keys.at, h.keys.size},
                                   {"uuids", h.uuids.at, h.uuids.size},
                                   {"entries", h.entries.at, h.entries.size},
@@ -221,9 +222,9 @@ static void test_other_origin(void **state)
         uint32_t version, byte_order;
         const char *word;
     } row[] = {
-        {1, h.byte_order, "in format version 1; this program reads version 2"},
-        {3, h.byte_order, "in format version 3; this program reads version 2"},
-        {__builtin_bswap32(2), __builtin_bswap32(h.byte_order), "another byte order"},
+        {2, h.byte_order, "in format version 2; this program reads version 3"},
+        {4, h.byte_order, "in format version 4; this program reads version 3"},
+        {__builtin_bswap32(3), __builtin_bswap32(h.byte_order), "another byte order"},
     };
     for (unsigned i = 0; i < ARRAY_LEN(row); i++) {
         h.version = row[i].version;
