@@ -96,6 +96,7 @@ static void build(const char *folder, const struct conf *c, long addresses)
         add(r, i);
     if (!replica_refresh_end(r, true, STR("bench"), &e))
         die("refresh", &e);
+    replica_tick(r); /* as the source's thread does next: the snapshot */
     replica_close(&r);
 }
 
