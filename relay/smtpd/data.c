@@ -53,6 +53,8 @@ static void large_ready(void *arg)
     t->content.blocked = false;
     if (t->session == NULL || t->session->state != SMTPD_DATA)
         return;
+    t->data_began_ms +=
+        loop_now_ms(t->session->d->loop) - t->blocked_ms; /* not the client's time */
     stream_deadline(t->session->stream, t->session->conf->smtpd.data_timeout_ms);
     stream_resume(t->session->stream);
 }
@@ -129,6 +131,7 @@ size_t smtpd_data_input(struct smtpd_session *s, const char *data, size_t n)
         end_of_data(s);
     } else if (t->content.blocked) {
         stream_deadline(s->stream, 0); /* it is our disk that is slow, not the client */
+        t->blocked_ms = loop_now_ms(s->d->loop);
         stream_pause(s->stream);
     } else if (is_too_slow(s, t)) {
         LOG(INFO, t->id_text, "smtpd-too-slow", LC("client", s->ip), LU("bytes", t->dot.bytes));

@@ -66,7 +66,9 @@ struct transaction {
     size_t counted; /* of the envelope, in smtpd_clients_memory() */
     uint64_t id;
     char id_text[14];
-    int64_t began_ms, data_began_ms;
+    int64_t began_ms;
+    int64_t data_began_ms; /* moved on by the time that our disk took */
+    int64_t blocked_ms;    /* since when it waits for that */
     struct dot_decoder dot;
     struct content content;
     struct iovec iov[96]; /* enough for most; content that needs more takes iov_more */

@@ -94,6 +94,50 @@ static void test_message_timeout(void **state)
     world_close(&w);
 }
 
+/* A disk that is slow: the client is not read, not timed out and not called slow meanwhile, however
+ * long it takes, and goes on where it was. */
+static void test_slow_disk_is_not_the_clients_fault(void **state)
+{
+    const size_t n = 250 * 1024;
+    char *body = lines_of_x(n);
+    struct world w;
+    unsigned waits = 0;
+    (void)state;
+    world_open(&w, "192.0.2.7", 0);
+    w.conf->smtpd.data_rate_min = 100;
+    fake.large_full = true;
+    say_until_data(&w);
+    say(&w, str_n(body, n));
+    for (; fake.large_waits != NULL; waits++) {
+        unsigned writes = fake.large_writes;
+        clock_fake_advance(w.conf->smtpd.data_timeout_ms + w.conf->smtpd.message_timeout_ms);
+        settle(&w);
+        assert_int_equal(fake.large_writes, writes);
+        assert_int_equal(w.heard.n, 0);
+        assert_false(w.closed);
+        fake_large_ready();
+        settle(&w);
+    }
+    assert_true(waits >= 3);
+    say(&w, STR("\r\nmore"));
+    say(&w, STR("\r\n.\r\n"));
+    expect(&w, "250 2.0.0", "after a slow disk");
+    assert_memory_equal(fake.content.p + fake.content.n - n - 8, body, n);
+    /* The client's own time runs again. */
+    say_until_data(&w);
+    say(&w, str_n(body, 100 * 1024));
+    while (fake.large_waits != NULL) {
+        fake_large_ready();
+        settle(&w);
+    }
+    clock_fake_advance(w.conf->smtpd.data_timeout_ms + 1);
+    settle(&w);
+    expect(&w, "421", "the client says nothing");
+    assert_int_equal(w.accepted, 1);
+    mem_free(body);
+    world_close(&w);
+}
+
 /* ---- memory ---- */
 
 /* What all clients together take, of the world's memory_max. */
@@ -515,6 +559,7 @@ int main(void)
         cmocka_unit_test(test_size),
         cmocka_unit_test(test_size_to_the_octet),
         cmocka_unit_test(test_message_timeout),
+        cmocka_unit_test(test_slow_disk_is_not_the_clients_fault),
         cmocka_unit_test(test_memory_at_mail),
         cmocka_unit_test(test_memory_at_rcpt),
         cmocka_unit_test(test_memory_spills_early),

@@ -62,6 +62,7 @@ static void answer(struct spool_append *a)
         assert_int_equal(a->content_size, fake.content.n);
     }
     if (a->large != NULL) {
+        fake.large_waits = NULL;
         buf_free(&a->large->content);
         mem_free(a->large);
     }
@@ -101,11 +102,23 @@ struct spool_large *spool_large_new(struct spool *s, uint64_t id, struct chan *r
 bool spool_large_write(struct spool_large *l, const void *p, size_t n)
 {
     assert_true(buf_append(&l->content, p, n));
-    return true;
+    fake.large_writes++;
+    fake.large_waits = fake.large_full ? l : NULL;
+    return !fake.large_full;
+}
+
+void fake_large_ready(void)
+{
+    struct spool_large *l = fake.large_waits;
+    assert_non_null(l);
+    fake.large_waits = NULL;
+    l->ready(l->arg);
 }
 
 void spool_large_abort(struct spool_large **l)
 {
+    if (fake.large_waits == *l)
+        fake.large_waits = NULL;
     buf_free(&(*l)->content);
     mem_free(*l);
     *l = NULL;

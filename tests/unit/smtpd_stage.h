@@ -30,9 +30,13 @@ struct fake_spool {
     struct buf content, envelope; /* of the last message */
     struct spool_append *held;
     bool large;
-    unsigned large_aborted;
+    bool large_full;                 /* each write to the large message fills its backlog */
+    struct spool_large *large_waits; /* one that was told so */
+    unsigned large_writes, large_aborted;
 };
 extern struct fake_spool fake;
+/* What the large message was given is written: tells its owner so. */
+void fake_large_ready(void);
 /* Answers the append that was held. */
 void fake_answer_held(void);
 
