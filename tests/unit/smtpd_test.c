@@ -249,6 +249,46 @@ static void test_nonsense(void **state)
     both(D(HELLO, MAIL1, "C:BDAT 10 LAST", "S:502", "CLOSED"), "192.0.2.7");
 }
 
+/* Whatever a client calls itself: it adds no field, comment or address to the trace field. The last
+ * two never come this far from a client. */
+static void test_helo_in_the_trace_field(void **state)
+{
+    static const struct {
+        const char *helo, *shown;
+    } rows[] = {
+        {"mail-1.x_y.test", "mail-1.x_y.test"},
+        {"[IPv6:2001:db8::1]", "[IPv6:2001:db8::1]"},
+        {"x)by<e>;(", "x?by?e???"},
+        {"a\"b\\c@d,e", "a?b?c?d?e"},
+        {"m\xc3\xbcnchen", "m??nchen"},
+        {"x\tX-Evil:1", "x?X-Evil:1"},
+        {"x\r\nX-Evil: 1\r\n\r\n", "x??X-Evil:?1????"},
+        {"", ""},
+        {NULL, ""},
+    };
+    struct conf conf = {.hostname = (char *)"relay.test"};
+    struct transaction t = {.id_text = "ID"};
+    char field[1400], start[200], longest[3000];
+    size_t n;
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct smtpd_session s = {.conf = &conf, .ip = "192.0.2.7", .helo = (char *)rows[i].helo};
+        assert_true(smtpd_trace_field(&s, &t, 0, field, sizeof(field), &n));
+        snprintf(
+            start, sizeof(start),
+            "Received: from %s ([192.0.2.7])\r\n\tby relay.test (Causeway) with SMTP id ID;\r\n\t",
+            rows[i].shown);
+        if (strncmp(field, start, strlen(start)) != 0)
+            fail_msg("row %zu: %s", i, field);
+    }
+    memset(longest, ')', sizeof(longest));
+    longest[sizeof(longest) - 1] = '\0';
+    struct smtpd_session s = {.conf = &conf, .ip = "192.0.2.7", .helo = longest};
+    assert_true(smtpd_trace_field(&s, &t, 0, field, sizeof(field), &n));
+    assert_true(n < 300);
+    assert_null(memchr(field + 30, ')', 60));
+}
+
 int main(void)
 {
     log_setup(LOG_TO_STDERR, LOG_TEXT, LOG_ERROR_);
@@ -262,6 +302,7 @@ int main(void)
         cmocka_unit_test(test_pipeline_longer_than_a_turn),
         cmocka_unit_test(test_bare_newlines),
         cmocka_unit_test(test_content_begins_with_white_space),
+        cmocka_unit_test(test_helo_in_the_trace_field),
         cmocka_unit_test(test_too_many_hops),
         cmocka_unit_test(test_spool_says_no),
         cmocka_unit_test(test_commit_is_waited_for),
