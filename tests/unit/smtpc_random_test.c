@@ -1,8 +1,9 @@
 /*
  * smtpc_random_test.c - many messages to two hosts that answer each command by lot: well, with a
- * refusal, with 421, nonsense, silence or by hanging up. Whatever they do: every delivery is
- * reported once, a recipient is reported as delivered exactly when a host said 2xx to it and to the
- * end of the data, and what was taken is what was sent.
+ * refusal, with 421, nonsense, an answer too many, silence or by hanging up. Meanwhile messages are
+ * cancelled or not wanted there any more, and the configuration is read again with other hosts.
+ * Whatever happens: every delivery is reported once, a recipient is reported as delivered exactly
+ * when a host said 2xx to it and to the end of the data, and what was taken is what was sent.
  */
 #include "tests/unit/smtpc_peer.h"
 
@@ -19,6 +20,7 @@
 
 static uint64_t seed;
 static unsigned trouble; /* per cent of the replies that are not as usual */
+static unsigned reloads, rerouted, early;
 
 static unsigned lot(unsigned below)
 {
@@ -33,7 +35,7 @@ static const char *by_lot(struct peer *p, enum step step)
     (void)p;
     if (lot(100) >= trouble || step == STEP_QUIT)
         return NULL;
-    switch (lot(12)) {
+    switch (lot(13)) {
     case 0:
         return REPLY_CLOSE;
     case 1:
@@ -42,6 +44,9 @@ static const char *by_lot(struct peer *p, enum step step)
         return "nonsense\r\n";
     case 3:
         return REPLY_HANG;
+    case 4:
+        early += step == STEP_DATA;
+        return step == STEP_DATA ? "354 go\r\n250 2.0.0 taken\r\n" : REPLY_HANG;
     default:
         return refusals[lot(5)];
     }
@@ -75,6 +80,7 @@ static void check(struct peer **p, struct mail **m, const bool *cancelled)
         assert_int_equal(m[k]->done, cancelled[k] ? 0 : 1);
         for (unsigned i = 0; i < RCPTS && !cancelled[k]; i++) {
             unsigned want = m[k]->dr[i].outcome == OUTCOME_DELIVERED ? 1 : 0;
+            rerouted += m[k]->dr[i].outcome == OUTCOME_REROUTE && m[k]->refuse_confirm;
             if (taken(p, m[k], content[k], i) != want)
                 fail_msg("message %u recipient %u: outcome %d, taken %u times", k, i,
                          m[k]->dr[i].outcome, taken(p, m[k], content[k], i));
@@ -91,6 +97,34 @@ static void check(struct peer **p, struct mail **m, const bool *cancelled)
         }
 }
 
+/* Both hosts, one of them, or none. */
+static void configure(struct peer **p)
+{
+    unsigned which = 1 + lot(7);
+    W.forest[0].n_host = 0;
+    W.conf.smtp_client.connections_max = 1 + lot(3);
+    for (unsigned k = 0; k < 2; k++)
+        if ((which & (1u << k)) != 0)
+            world_host(0, "127.0.0.1", p[k]->port, 10 + 10 * lot(2));
+}
+
+/* What others do while messages are under way. */
+static void meddle(struct peer **p, struct mail **m, bool *cancelled)
+{
+    unsigned k = lot(MESSAGES);
+    if (lot(6) == 0) {
+        reloads++;
+        configure(p);
+        smtpc_reconfigure(W.client, &W.conf);
+    }
+    if (lot(8) == 0 && !m[k]->done)
+        m[k]->refuse_confirm = true;
+    if (lot(40) == 0 && !m[k]->done && !cancelled[k]) {
+        W.transport.cancel(W.transport.ctx, &m[k]->d);
+        cancelled[k] = true;
+    }
+}
+
 static void one_round(uint64_t number)
 {
     struct peer *p[2];
@@ -98,16 +132,14 @@ static void one_round(uint64_t number)
     bool cancelled[MESSAGES] = {false};
     seed = number;
     trouble = 5 + lot(30);
-    W.forest[0].n_host = 0;
-    W.conf.smtp_client.connections_max = 1 + lot(3);
     W.conf.smtp_client.messages_per_connection = lot(4);
     world_client();
     for (unsigned k = 0; k < 2; k++) {
         p[k] = peer_new(W.loop, "127.0.0.1", 0);
         p[k]->decide = by_lot;
         p[k]->ehlo = lot(2) == 0 ? EHLO_FULL : EHLO_PLAIN;
-        world_host(0, "127.0.0.1", p[k]->port, 10 + 10 * lot(2));
     }
+    configure(p);
     for (unsigned k = 0; k < MESSAGES; k++) {
         snprintf(content[k], sizeof(content[k]), "X-Key: %u\r\n\r\n.%.*s\r\n", k, (int)lot(40),
                  "........................................");
@@ -125,11 +157,8 @@ static void one_round(uint64_t number)
             all = all && (m[k]->done || cancelled[k]);
         if (all)
             break;
-        unsigned k = lot(MESSAGES);
-        if (number % 4 == 0 && i == 3 && !m[k]->done) {
-            W.transport.cancel(W.transport.ctx, &m[k]->d);
-            cancelled[k] = true;
-        }
+        if (number % 2 == 0)
+            meddle(p, m, cancelled);
         size_t heard = p[0]->log.n + p[1]->log.n + p[0]->connections + p[1]->connections;
         quiet = heard == heard_before ? quiet + 1 : 0;
         heard_before = heard;
@@ -155,6 +184,9 @@ static void test_by_lot(void **state)
             print_message("round %u\n", i);
         one_round(i);
     }
+    print_message("%u reloads, %u recipients rerouted, %u early answers\n", reloads, rerouted,
+                  early);
+    assert_true(reloads > 0 && rerouted > 0 && early > 0);
 }
 
 int main(void)
