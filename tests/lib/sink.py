@@ -44,6 +44,8 @@ class Sink:
         self.listener = self.reserved = None
         self.open = set()
         self.stopped = threading.Event()
+        self.reading = threading.Event()  # cleared: content is left in the socket
+        self.reading.set()
         if start:
             self.start()
 
@@ -191,6 +193,7 @@ class Sink:
 
     def take(self, s, f, session):
         lines = []
+        self.reading.wait()
         while True:
             line = f.readline()
             if not line:
