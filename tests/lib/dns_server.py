@@ -21,7 +21,7 @@ def read_name(data, at):
 
 class Dns:
     """records: {(name, type): [values] or NXDOMAIN or SERVFAIL}; MX values are (preference, host). Names that are
-    not there do not exist. `silent` drops every question."""
+    not there do not exist. `silent` drops every question; if it is a name, those in that domain."""
 
     def __init__(self, records):
         self.records = records
@@ -50,7 +50,7 @@ class Dns:
         name, at = read_name(data, 12)
         kind = struct.unpack(">H", data[at:at + 2])[0]
         self.asked.append((name, kind))
-        if self.silent:
+        if self.silent is True or (self.silent and name.endswith("." + self.silent)):
             return None
         known = any(n == name for n, _ in self.records)
         found = self.records.get((name, kind), [] if known else NXDOMAIN)
