@@ -7,28 +7,6 @@
 #include "base/assert.h"
 #include "base/mem.h"
 
-static struct queue_status status(struct world *w)
-{
-    struct queue_status s;
-    queue_status(w->q, &s);
-    assert_int_equal(s.messages, s.active + s.waiting + s.parked + s.held);
-    return s;
-}
-
-static struct queue_msg_info info(struct world *w, uint64_t id)
-{
-    struct queue_msg_info i;
-    assert_true(queue_info(w->q, id, &i));
-    return i;
-}
-
-static void assert_empty(struct world *w)
-{
-    assert_int_equal(status(w).messages, 0);
-    assert_int_equal(queue_in_hand(w->q), 0);
-    assert_int_equal(world_count(w, END_OPEN), 0);
-}
-
 /* ---- destinations ---- */
 
 static void test_window_opens_and_halves(void **state)
@@ -56,7 +34,7 @@ static void test_window_opens_and_halves(void **state)
     assert_true(w.dest[0].started - started <= 1);
     w.dest[0].be = BE_WELL;
     world_run(&w, 10 * 3600000ll);
-    assert_empty(&w);
+    world_assert_empty(&w);
     world_close(&w);
 }
 
@@ -76,7 +54,7 @@ static void test_closing_probing_and_reopening_in_order(void **state)
     assert_string_equal(d.last_error, "421 4.4.1 refused");
     unsigned tried = w.dest[0].started;
     assert_true(tried <= 8);
-    assert_int_equal(status(&w).active, 0);
+    assert_int_equal(world_status(&w).active, 0);
     assert_int_equal(d.parked, 300 - 2); /* the first two failed before it was known to be ill */
 
     /* Ten minutes: probes at 10, 20, 40 ... s, one delivery each. */
@@ -98,7 +76,7 @@ static void test_closing_probing_and_reopening_in_order(void **state)
     assert_in_range(inversions, 0, 12); /* those that were probes went to the end */
     assert_in_range(w.dest[0].peak, 2, 20);
     world_run(&w, 3600000);
-    assert_empty(&w);
+    world_assert_empty(&w);
     world_close(&w);
 }
 
@@ -113,10 +91,10 @@ static void test_not_getting_through_is_tried_again_soon(void **state)
     uint64_t id = world_add(&w, 0, 1);
     world_run(&w, 26000);
     assert_int_equal(w.dest[0].started, 3);
-    assert_int_equal(info(&w, id).state, QUEUE_PARKED);
+    assert_int_equal(world_info(&w, id).state, QUEUE_PARKED);
     w.dest[0].be = BE_WELL;
     world_run(&w, 13000);
-    assert_empty(&w);
+    world_assert_empty(&w);
     world_close(&w);
 }
 
@@ -302,7 +280,7 @@ static void test_fresh_mail_overtakes_a_backlog(void **state)
     }
     assert_true(world_count(&w, END_OPEN) > 500); /* the backlog was there all the time ... */
     world_run(&w, 3000);
-    assert_empty(&w); /* ... and moved */
+    world_assert_empty(&w); /* ... and moved */
     world_close(&w);
 }
 
@@ -325,7 +303,7 @@ static void test_backlog_gives_way_to_new_mail_for_others(void **state)
     }
     assert_in_range(w.dest[0].started, 500, 5000);
     world_run(&w, 20000);
-    assert_empty(&w);
+    world_assert_empty(&w);
     world_close(&w);
 }
 
@@ -394,7 +372,7 @@ static void test_backlog_leaves_room_for_fresh_mail(void **state)
     for (unsigned i = 0; i < 20; i++)
         world_recover(&w, world_store(&w, &entry, 1), 1000, NULL);
     world_run(&w, 20);
-    assert_int_equal(status(&w).active, 6);
+    assert_int_equal(world_status(&w).active, 6);
     uint64_t id = world_add(&w, 1, 1);
     world_run(&w, 5);
     assert_int_equal(world_msg(&w, id)->rcpt[0].end, END_DELIVERED);
@@ -402,7 +380,7 @@ static void test_backlog_leaves_room_for_fresh_mail(void **state)
     world_add(&w, 0, 1);
     world_add(&w, 0, 1);
     uint64_t next = world_add(&w, 1, 1);
-    assert_int_equal(info(&w, next).state, QUEUE_WAITING);
+    assert_int_equal(world_info(&w, next).state, QUEUE_WAITING);
     world_run(&w, 1000);
     w.dest[0].be = BE_WELL;
     w.n_order_log = 0;
@@ -432,7 +410,7 @@ static void test_in_order_of_arrival_when_there_is_a_line(void **state)
         world_add(&w, i, 1);
     }
     world_run(&w, 1000);
-    assert_empty(&w);
+    world_assert_empty(&w);
     for (unsigned i = 1; i < w.n_order_log; i++)
         assert_true(w.order_log[i] > w.order_log[i - 1]);
     world_close(&w);
@@ -461,7 +439,7 @@ static void test_mail_after_an_outage_does_not_queue_behind_it(void **state)
     }
     assert_true(world_count(&w, END_OPEN) > 500);
     world_run(&w, 60000);
-    assert_empty(&w);
+    world_assert_empty(&w);
     world_close(&w);
 }
 
@@ -475,12 +453,12 @@ static void test_due_mail_joins_the_line_unread(void **state)
     for (unsigned i = 0; i < 200; i++)
         world_add(&w, i, 1);
     world_run(&w, 1000);
-    assert_int_equal(status(&w).waiting, 200);
+    assert_int_equal(world_status(&w).waiting, 200);
     w.dest[0].be = BE_DEAD;
     uint64_t loads = w.loads;
     world_run(&w, 90000); /* all have become due, and the destination is closed */
     assert_true(w.loads - loads < 20);
-    assert_true(status(&w).parked > 180);
+    assert_true(world_status(&w).parked > 180);
     world_close(&w);
 }
 
@@ -499,7 +477,7 @@ static void test_parked_recipients_of_a_message_go_together(void **state)
     w.dest[0].be = BE_WELL;
     world_run(&w, 60000);
     assert_int_equal(world_msg(&w, id)->deliveries, 1);
-    assert_empty(&w);
+    world_assert_empty(&w);
     world_close(&w);
 }
 
@@ -521,7 +499,7 @@ static void test_idle_destinations_are_forgotten(void **state)
         world_add(&w, 0, 1);
         world_run(&w, 10);
     }
-    assert_empty(&w);
+    world_assert_empty(&w);
     queue_list_dests(w.q, count_dest, &n);
     assert_in_range(n, 100, 1000);
     world_close(&w);
@@ -543,8 +521,8 @@ static void test_a_change_wakes_exactly_whom_it_concerns(void **state)
         world_add(&w, i, 1);
     uint64_t both = world_add(&w, 500, 2);
     world_run(&w, 2000);
-    assert_true(status(&w).parked > 400);
-    assert_true(status(&w).waiting > 400);
+    assert_true(world_status(&w).parked > 400);
+    assert_true(world_status(&w).waiting > 400);
     uint64_t loads = w.loads, decides = w.decides;
     world_flip(&w, 500, 1, true);
     world_flip(&w, 701, 1, true);
@@ -581,7 +559,7 @@ static void test_a_change_before_mail_is_sent_reroutes(void **state)
     assert_int_equal(w.reroutes, 1);
     assert_int_equal(world_msg(&w, id)->rcpt[0].dest, 1);
     assert_int_equal(world_msg(&w, id)->rcpt[1].dest, 0);
-    assert_empty(&w);
+    world_assert_empty(&w);
     struct queue_dest_info d;
     assert_true(world_dest_info(&w, 0, &d));
     assert_int_equal(d.window, 6); /* one went well; the one that was never sent says nothing */
@@ -592,7 +570,7 @@ static void test_a_change_before_mail_is_sent_reroutes(void **state)
     world_flip(&w, 11, 1, true);
     world_run(&w, 60);
     assert_int_equal(w.reroutes, 1);
-    assert_empty(&w);
+    world_assert_empty(&w);
     world_close(&w);
 }
 
@@ -608,9 +586,9 @@ static void test_a_directory_that_never_rests(void **state)
         world_flip(&w, 0, w.dest[0].in_hand > 0, false);
     }
     assert_in_range(w.reroutes, 5, 10);
-    assert_int_equal(info(&w, id).state, QUEUE_WAITING);
+    assert_int_equal(world_info(&w, id).state, QUEUE_WAITING);
     world_run(&w, 120000);
-    assert_empty(&w);
+    world_assert_empty(&w);
     world_close(&w);
 }
 
@@ -649,7 +627,7 @@ static void test_everything_changed_is_swept_in_steps(void **state)
     for (unsigned i = 0; i < 3000; i++)
         world_add(&w, i, 1);
     world_run(&w, 3000);
-    assert_int_equal(status(&w).active, 0);
+    assert_int_equal(world_status(&w).active, 0);
     uint64_t started = w.dest[0].started;
     for (unsigned i = 0; i < 3000; i += 3)
         w.entry[i] = 2;
@@ -670,11 +648,11 @@ static void test_deferred_by_decision_until_the_directory_knows(void **state)
     w.entry[0] = ENTRY_DEFER;
     uint64_t id = world_add(&w, 0, 1);
     world_run(&w, 1000);
-    assert_int_equal(info(&w, id).state, QUEUE_WAITING);
-    assert_string_equal(info(&w, id).last_reply, "451 4.3.0 not yet");
+    assert_int_equal(world_info(&w, id).state, QUEUE_WAITING);
+    assert_string_equal(world_info(&w, id).last_reply, "451 4.3.0 not yet");
     world_flip(&w, 0, 3, true);
     world_run(&w, 20);
-    assert_empty(&w);
+    world_assert_empty(&w);
     assert_int_equal(w.dest[3].confirmed, 1);
     world_close(&w);
 }
@@ -702,14 +680,14 @@ static void test_stopped_while_it_waits_for_a_connection(void **state)
     assert_int_equal(w.dest[0].in_hand, 1);
     assert_int_equal(world_msg(&w, id[0])->rcpt[0].end, END_DELIVERED);
     assert_int_equal(w.dest[1].confirmed, 1);
-    assert_int_equal(info(&w, id[1]).state, QUEUE_HELD);
-    assert_int_equal(info(&w, id[1]).attempts, 0);
+    assert_int_equal(world_info(&w, id[1]).state, QUEUE_HELD);
+    assert_int_equal(world_info(&w, id[1]).attempts, 0);
     assert_int_equal(world_count(&w, END_REMOVED), 2);
     w.dest[0].be = BE_WELL;
     world_release(&w, 0);
     assert_int_equal(queue_act(w.q, id[1], QUEUE_RELEASE), QUEUE_ACTED);
     world_run(&w, 1000);
-    assert_empty(&w);
+    world_assert_empty(&w);
     world_close(&w);
 }
 

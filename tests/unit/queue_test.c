@@ -15,28 +15,6 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
-static struct queue_status status(struct world *w)
-{
-    struct queue_status s;
-    queue_status(w->q, &s);
-    assert_int_equal(s.messages, s.active + s.waiting + s.parked + s.held);
-    return s;
-}
-
-static struct queue_msg_info info(struct world *w, uint64_t id)
-{
-    struct queue_msg_info i;
-    assert_true(queue_info(w->q, id, &i));
-    return i;
-}
-
-static void assert_empty(struct world *w)
-{
-    assert_int_equal(status(w).messages, 0);
-    assert_int_equal(queue_in_hand(w->q), 0);
-    assert_int_equal(world_count(w, END_OPEN), 0);
-}
-
 /* ---- the way of one message ---- */
 
 static void test_fresh_message_is_delivered_without_reading_the_spool(void **state)
@@ -46,9 +24,9 @@ static void test_fresh_message_is_delivered_without_reading_the_spool(void **sta
     world_init(&w);
     world_open(&w);
     world_add(&w, 0, 1);
-    assert_int_equal(status(&w).active, 1);
+    assert_int_equal(world_status(&w).active, 1);
     world_run(&w, 5);
-    assert_empty(&w);
+    world_assert_empty(&w);
     assert_int_equal(world_count(&w, END_DELIVERED), 1);
     assert_int_equal(w.loads, 0);
     assert_int_equal(w.decides, 1);
@@ -65,7 +43,7 @@ static void test_recipients_share_a_delivery_by_destination(void **state)
         w.entry[i] = i % 2;
     world_add(&w, 0, 10);
     world_run(&w, 100);
-    assert_empty(&w);
+    world_assert_empty(&w);
     assert_int_equal(w.dest[0].started, 1);
     assert_int_equal(w.dest[1].started, 1);
     assert_int_equal(w.dest[0].per_session, 5);
@@ -87,7 +65,7 @@ static void test_ten_thousand_recipients(void **state)
     world_add_entries(&w, entry, 10000);
     mem_free(entry);
     world_run(&w, 60000);
-    assert_empty(&w);
+    world_assert_empty(&w);
     assert_int_equal(world_count(&w, END_DELIVERED), 10000);
     assert_int_equal(w.dest[1].per_session, 100);
     assert_true(w.decides < 20000); /* at most twice each, however little is ready at a time */
@@ -106,7 +84,7 @@ static void test_refused_by_decision_is_reported_once(void **state)
     w.dest[1].be = BE_5XX;
     world_add(&w, 0, 3);
     world_run(&w, 100);
-    assert_empty(&w);
+    world_assert_empty(&w);
     assert_int_equal(world_count(&w, END_FAILED), 2);
     assert_int_equal(world_count(&w, END_DELIVERED), 1);
     world_close(&w);
@@ -123,7 +101,7 @@ static void test_retry_grows_and_jitters(void **state)
     int64_t want = 60000, least = INT64_MAX, most = 0;
     world_run(&w, 5);
     for (unsigned attempt = 1; attempt < 75; attempt++) {
-        struct queue_msg_info i = info(&w, id);
+        struct queue_msg_info i = world_info(&w, id);
         assert_int_equal(i.state, QUEUE_WAITING);
         assert_int_equal(i.attempts, attempt);
         assert_string_equal(i.dest, "forest:0.0");
@@ -153,7 +131,7 @@ static void test_expiry_uses_the_last_reply(void **state)
     assert_int_equal(world_count(&w, END_OPEN), 2);
     world_run(&w, 2 * 3600000);
     assert_int_equal(world_count(&w, END_EXPIRED), 2);
-    assert_empty(&w);
+    world_assert_empty(&w);
     world_close(&w);
 }
 
@@ -170,10 +148,10 @@ static void test_parked_mail_expires_too(void **state)
         world_add(&w, 0, 1);
     world_run(&w, 30 * 60000);
     assert_int_equal(world_count(&w, END_OPEN), 500);
-    assert_true(status(&w).parked > 480);
+    assert_true(world_status(&w).parked > 480);
     world_run(&w, 40 * 60000);
     assert_int_equal(world_count(&w, END_EXPIRED), 500);
-    assert_empty(&w);
+    world_assert_empty(&w);
     world_close(&w);
 }
 
@@ -259,7 +237,7 @@ static void test_success_is_reported_before_the_mark(void **state)
     world_run(&w, 100);
     for (unsigned i = 0; i < 3; i++)
         assert_int_equal(world_msg(&w, id)->rcpt[i].success_reports, 1);
-    assert_empty(&w);
+    world_assert_empty(&w);
     world_close(&w);
 }
 
@@ -275,10 +253,10 @@ static void test_report_that_cannot_be_written_is_tried_again(void **state)
     world_add(&w, 0, 1);
     world_run(&w, 50);
     assert_int_equal(world_count(&w, END_OPEN), 1);
-    assert_int_equal(status(&w).waiting, 1);
+    assert_int_equal(world_status(&w).waiting, 1);
     world_run(&w, 3600000);
     assert_int_equal(world_count(&w, END_FAILED), 1);
-    assert_empty(&w);
+    world_assert_empty(&w);
     /* An expired one, too, and without a storm. */
     w.dest[1].be = BE_DEAD;
     w.entry[1] = 1;
@@ -289,7 +267,7 @@ static void test_report_that_cannot_be_written_is_tried_again(void **state)
     world_run(&w, 8 * 3600000ll);
     assert_int_equal(world_count(&w, END_EXPIRED), 1);
     assert_true(w.loads - before < 20);
-    assert_empty(&w);
+    world_assert_empty(&w);
     /* A disk that stays full: asked now and then. */
     w.conf.delay_notice_ms = 3600000;
     queue_reconfigure(w.q, &w.conf);
@@ -300,7 +278,7 @@ static void test_report_that_cannot_be_written_is_tried_again(void **state)
     assert_in_range(100000 - w.fail_reports, 1, 100);
     w.fail_reports = 0;
     world_run(&w, 2 * 3600000);
-    assert_empty(&w);
+    world_assert_empty(&w);
     world_close(&w);
 }
 
@@ -316,18 +294,18 @@ static void test_unreadable_and_missing_messages(void **state)
     w.fail_loads = 3;
     world_recover(&w, a, 0, NULL);
     world_run(&w, 100);
-    assert_int_equal(info(&w, a).state, QUEUE_WAITING);
+    assert_int_equal(world_info(&w, a).state, QUEUE_WAITING);
     world_run(&w, 600000);
     assert_int_equal(world_msg(&w, a)->rcpt[0].end, END_DELIVERED);
     world_recover(&w, b, 0, NULL);
     world_run(&w, 100);
-    assert_int_equal(status(&w).messages, 0);
+    assert_int_equal(world_status(&w).messages, 0);
     /* Damaged: held for a person. */
     uint64_t c = world_store(&w, &entry, 1);
     world_recover(&w, c, 0, NULL);
     memset(world_msg(&w, c)->envelope, 0xff, world_msg(&w, c)->envelope_n);
     world_run(&w, 1000);
-    assert_int_equal(info(&w, c).state, QUEUE_HELD);
+    assert_int_equal(world_info(&w, c).state, QUEUE_HELD);
     queue_add(w.q, 99, STR("nonsense"), 1, false);
     assert_int_equal(queue_act(w.q, 99, QUEUE_RETRY), QUEUE_NOT_THERE);
     world_close(&w);
@@ -361,7 +339,7 @@ static void test_hold_release_retry_remove(void **state)
     assert_int_equal(queue_act(w.q, 1, QUEUE_HOLD), QUEUE_LEFT);
     assert_int_equal(queue_act(w.q, 1, QUEUE_RETRY), QUEUE_LEFT);
     world_run(&w, 3000); /* what was in hand ends, what was ready is taken back */
-    assert_int_equal(status(&w).held, status(&w).messages);
+    assert_int_equal(world_status(&w).held, world_status(&w).messages);
     assert_int_equal(w.dest[2].started, 5);
     assert_int_equal(world_count(&w, END_DELIVERED), 5);
     world_run(&w, 10 * 86400000ll);
@@ -383,7 +361,7 @@ static void test_hold_release_retry_remove(void **state)
         (void)queue_act(w.q, id, QUEUE_RELEASE);
     world_run(&w, 60000);
     assert_int_equal(world_count(&w, END_DELIVERED), 58); /* none expires for having been held */
-    assert_empty(&w);
+    world_assert_empty(&w);
     world_close(&w);
 }
 
@@ -417,7 +395,7 @@ static void test_released_mail_has_its_lifetime_before_it(void **state)
     w.dest[0].be = BE_WELL;
     world_run(&w, 600000);
     assert_int_equal(world_count(&w, END_DELIVERED), 100);
-    assert_empty(&w);
+    world_assert_empty(&w);
     /* The lifetime that begins is a whole one, and it ends. */
     w.dest[0].be = BE_4XX;
     uint64_t last = world_add(&w, 0, 1);
@@ -469,7 +447,7 @@ static void test_remove_while_in_hand(void **state)
     assert_int_equal(world_msg(&w, id)->rcpt[0].end, END_DELIVERED);
     assert_int_equal(world_msg(&w, id)->rcpt[1].end, END_REMOVED);
     assert_int_equal(world_msg(&w, other)->rcpt[1].end, END_REMOVED);
-    assert_empty(&w);
+    world_assert_empty(&w);
     world_close(&w);
 }
 
@@ -487,13 +465,13 @@ static void test_removed_with_a_report_while_parked(void **state)
     for (unsigned i = 0; i < 50; i++)
         world_add(&w, i, 1);
     world_run(&w, 20);
-    assert_true(status(&w).parked > 40);
+    assert_true(world_status(&w).parked > 40);
     for (uint64_t id = 1; id <= 50; id++)
         assert_int_equal(queue_act(w.q, id, QUEUE_REMOVE_WITH_DSN), QUEUE_ACTED);
     world_run(&w, 60000);
     assert_int_equal(world_count(&w, END_DELIVERED), 1); /* it was in hand */
     assert_int_equal(world_count(&w, END_REMOVED), 49);
-    assert_empty(&w);
+    world_assert_empty(&w);
     world_close(&w);
 }
 
@@ -528,8 +506,8 @@ static void test_removed_at_one_destination(void **state)
         world_run(&w, 100);
         for (unsigned i = 0; i < 6; i++)
             assert_int_equal(world_msg(&w, id)->rcpt[i].end, i % 2 ? END_REMOVED : END_OPEN);
-        assert_int_equal(info(&w, id).n_rcpt_left, 3);
-        assert_int_equal(info(&w, id).state, held ? QUEUE_HELD : QUEUE_WAITING);
+        assert_int_equal(world_info(&w, id).n_rcpt_left, 3);
+        assert_int_equal(world_info(&w, id).state, held ? QUEUE_HELD : QUEUE_WAITING);
         assert_int_equal(w.dest[0].started, 1);
         if (held)
             assert_int_equal(queue_act(w.q, id, QUEUE_RELEASE), QUEUE_ACTED);
@@ -537,7 +515,7 @@ static void test_removed_at_one_destination(void **state)
         world_run(&w, 120000);
         assert_int_equal(world_count(&w, END_DELIVERED), 3);
         assert_int_equal(w.dest[1].started, 1);
-        assert_empty(&w);
+        world_assert_empty(&w);
         world_close(&w);
     }
 }
@@ -562,12 +540,12 @@ static void test_removed_when_the_report_is_written(void **state)
     assert_int_equal(queue_act(w.q, id, QUEUE_HOLD), QUEUE_ACTED);
     world_run(&w, 86400000);
     assert_int_equal(world_msg(&w, id)->rcpt[1].end, END_REMOVED);
-    assert_int_equal(info(&w, id).state, QUEUE_HELD);
+    assert_int_equal(world_info(&w, id).state, QUEUE_HELD);
     assert_int_equal(queue_act(w.q, id, QUEUE_REMOVE), QUEUE_ACTED);
     assert_int_equal(world_msg(&w, id)->rcpt[0].end, END_REMOVED);
     assert_int_equal(w.dest[1].started, 1);
     assert_int_equal(w.dest[2].started, 0);
-    assert_empty(&w);
+    world_assert_empty(&w);
     world_close(&w);
 }
 
@@ -619,14 +597,14 @@ static void test_active_set_is_bounded(void **state)
     for (unsigned i = 0; i < 2000; i++) {
         w.entry[i] = i % 40;
         world_add(&w, i, 1);
-        assert_true(status(&w).active <= 20);
+        assert_true(world_status(&w).active <= 20);
     }
-    for (unsigned i = 0; i < 1000 && status(&w).messages > 0; i++) {
+    for (unsigned i = 0; i < 1000 && world_status(&w).messages > 0; i++) {
         world_run(&w, 1);
-        assert_true(status(&w).active <= 20);
+        assert_true(world_status(&w).active <= 20);
     }
     world_run(&w, 10000);
-    assert_empty(&w);
+    world_assert_empty(&w);
     world_close(&w);
 }
 
@@ -643,9 +621,9 @@ static void test_memory_of_a_waiting_message(void **state)
     world_run(&w, 1000);
     for (unsigned i = 0; i < n; i++)
         world_add(&w, 0, 1);
-    uint64_t per = status(&w).memory_bytes / n;
+    uint64_t per = world_status(&w).memory_bytes / n;
     printf("    %" PRIu64 " bytes of index per parked message\n", per);
-    assert_int_equal(status(&w).messages, n + 100);
+    assert_int_equal(world_status(&w).messages, n + 100);
     assert_true(per <= 180);
     /* One mailbox and one line have them all, and any leaves at once: some milliseconds here; many
      * seconds if each were looked for among the others. */
@@ -654,7 +632,7 @@ static void test_memory_of_a_waiting_message(void **state)
         assert_true(queue_act(w.q, 101 + (i * 7919ull) % n, QUEUE_REMOVE));
     world_run(&w, 1);
     assert_true(clock() - began < 10 * CLOCKS_PER_SEC);
-    assert_int_equal(status(&w).messages, 100);
+    assert_int_equal(world_status(&w).messages, 100);
     assert_int_equal(world_count(&w, END_REMOVED), n);
     world_close(&w);
 }
@@ -672,9 +650,9 @@ static void test_different_replies_do_not_pile_up(void **state)
     for (unsigned i = 0; i < 40000; i++)
         world_add(&w, i % WORLD_ENTRIES, 1);
     world_run(&w, 2000);
-    assert_int_equal(status(&w).messages, 40000);
-    assert_int_equal(info(&w, 1).attempts, 1);
-    assert_true(status(&w).memory_bytes < 40000 * 160ull + (6u << 20));
+    assert_int_equal(world_status(&w).messages, 40000);
+    assert_int_equal(world_info(&w, 1).attempts, 1);
+    assert_true(world_status(&w).memory_bytes < 40000 * 160ull + (6u << 20));
     world_close(&w);
 }
 
@@ -697,7 +675,7 @@ static void test_draining(void **state)
     assert_int_equal(w.loads, 0);
     assert_int_equal(queue_in_hand(w.q), 0);
     assert_int_equal(world_count(&w, END_DELIVERED), 5);
-    assert_int_equal(status(&w).messages, 47);
+    assert_int_equal(world_status(&w).messages, 47);
     world_close(&w);
 }
 
@@ -728,18 +706,18 @@ static void test_recovered_messages_know_what_was_done(void **state)
     uint8_t done[2] = {0x0f, 0x04};
     uint64_t id = world_store(&w, entry, 12);
     world_recover(&w, id, 1000, done);
-    assert_int_equal(info(&w, id).n_rcpt, 12);
-    assert_int_equal(info(&w, id).n_rcpt_left, 7);
+    assert_int_equal(world_info(&w, id).n_rcpt, 12);
+    assert_int_equal(world_info(&w, id).n_rcpt_left, 7);
     world_run(&w, 100);
     assert_int_equal(world_count(&w, END_DELIVERED), 7);
     assert_int_equal(world_msg(&w, id)->rcpt[10].end, END_OPEN);
-    assert_int_equal(status(&w).messages, 0);
+    assert_int_equal(world_status(&w).messages, 0);
     /* Held before, held now. */
     uint64_t held = world_store(&w, entry, 1);
     world_msg(&w, held)->held = true;
     world_recover(&w, held, 1000, NULL);
     world_run(&w, 100);
-    assert_int_equal(info(&w, held).state, QUEUE_HELD);
+    assert_int_equal(world_info(&w, held).state, QUEUE_HELD);
     assert_int_equal(queue_act(w.q, held, QUEUE_RELEASE), QUEUE_ACTED);
     world_run(&w, 100);
     assert_int_equal(world_msg(&w, held)->rcpt[0].end, END_DELIVERED);

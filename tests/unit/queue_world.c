@@ -627,3 +627,25 @@ bool world_dest_info(struct world *w, unsigned dest, struct queue_dest_info *out
     queue_list_dests(w->q, find_dest, &f);
     return f.found;
 }
+
+struct queue_status world_status(struct world *w)
+{
+    struct queue_status s;
+    queue_status(w->q, &s);
+    assert_int_equal(s.messages, s.active + s.waiting + s.parked + s.held);
+    return s;
+}
+
+struct queue_msg_info world_info(struct world *w, uint64_t id)
+{
+    struct queue_msg_info i;
+    assert_true(queue_info(w->q, id, &i));
+    return i;
+}
+
+void world_assert_empty(struct world *w)
+{
+    assert_int_equal(world_status(w).messages, 0);
+    assert_int_equal(queue_in_hand(w->q), 0);
+    assert_int_equal(world_count(w, END_OPEN), 0);
+}

@@ -122,6 +122,9 @@ void world_flip(struct world *w, unsigned entry, unsigned value, bool tell);
 uint64_t world_entry_hash(unsigned entry);
 struct world_msg *world_msg(struct world *w, uint64_t id);
 unsigned world_count(const struct world *w, enum end end);
+struct queue_status world_status(struct world *w);
+struct queue_msg_info world_info(struct world *w, uint64_t id); /* it must be there */
+void world_assert_empty(struct world *w);                       /* the queue, and nothing is open */
 bool world_dest_info(struct world *w, unsigned dest, struct queue_dest_info *out);
 int64_t world_now(const struct world *w);
 unsigned world_random(unsigned below); /* the test's own generator */
