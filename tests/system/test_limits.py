@@ -250,6 +250,31 @@ def test_idle_connections(up, many_descriptors):
     until("all to be gone", lambda: r.counter("smtpd_connections_open") == 0)
 
 
+def test_slow_senders(up, many_descriptors):
+    """300 clients in the middle of DATA that send an octet now and then: normal mail goes on beside them, and those who
+    come to an end at last are taken, too."""
+    r, sink = up("connections_per_client = 0", "data_rate_min = 0")
+    crowd = [Client(r.port, source=f"127.0.3.{i % 250 + 1}") for i in range(300)]
+    for i, c in enumerate(crowd):
+        c.envelope("s@sender.test", ANNA)
+        assert c.cmd("DATA")[0] == 354
+        c.raw(f"X-Key: slow{i}\r\n\r\n".encode())
+    for i in range(30):
+        for c in crowd:
+            c.raw(b"x")
+        assert send(r, f"m{i}")[0] == 250
+        sink.wait(i + 1)
+    assert [k for k, _ in sink.keys()] == [f"m{i}" for i in range(30)]
+    for c in crowd:
+        c.raw(b"\r\n.\r\n")
+    assert [c.reply()[0] for c in crowd] == [250] * len(crowd)
+    sink.wait(30 + len(crowd))
+    assert {k for k, _ in sink.keys()} == {f"m{i}" for i in range(30)} | {f"slow{i}" for i in range(300)}
+    for c in crowd:
+        c.close()
+    until("all to be gone", lambda: r.counter("smtpd_connections_open") == 0)
+
+
 # ---- descriptors ----
 
 def test_sessions_leave_descriptors_for_deliveries(up, many_descriptors):
