@@ -19,7 +19,7 @@
  *
  * A lookup waits for memory once. The upper half of the key's hash, scaled to the number of groups,
  * says which group, and a group's records are near 64 octets times its number: at its place, or as
- * far behind it as the groups before have pushed it, which u16 start[group] says in octets. A fifth
+ * far behind it as the groups before have pushed it, which u16 start[group] says in octets. A sixth
  * of the places is left free, so that this is mostly less than two cache lines. So what a lookup
  * reads is asked for at once, its start and the lines behind its place. A group ends where the next
  * one starts, or with a record of size 0. A key record:

@@ -357,7 +357,7 @@ struct table_keys table_keys_build(const struct table_builder *b)
         x.only_stubs = true;
         x.size = (uint64_t)x.out.n * STUB;
     }
-    x.out.n_groups = x.size * 6 / (5 * TABLE_PLACE) + 1; /* so a fifth of their places is free */
+    x.out.n_groups = x.size * 6 / (5 * TABLE_PLACE) + 1; /* so a sixth of their places is free */
     x.out.start = mem_zalloc(table_align((x.out.n_groups + 1) * sizeof(*x.out.start)));
     x.group = mem_array(x.out.n_groups, sizeof(*x.group));
     walk(&x, true, measure);
