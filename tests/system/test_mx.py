@@ -16,6 +16,7 @@ def world(relay, sinks, request):
     """(relay, dns, sink of the outside, sink of the forest). Applications at 127.0.2.x may send out. The parameter is how
     long an answer of DNS is waited for."""
     outside, inside = sinks(), sinks()
+    timeout = getattr(request, "param", "300ms")
     dns = Dns({
         ("good.test", MX): [(10, "mx1.good.test"), (20, "mx2.good.test")],
         ("mx1.good.test", A): ["127.0.0.1"], ("mx2.good.test", A): ["127.0.0.1"],
@@ -31,7 +32,7 @@ def world(relay, sinks, request):
     })
     r = relay(forests={"A": [inside.port]}, people={"sara": "A"}, extra='route "out" { domains = { "*" } mx = yes }\n',
               sections={"queue": FAST, "smtp_client": [f"mx_port = {outside.port}", "host_rest = 300ms"],
-                        "dns": [f'servers = "127.0.0.1:{dns.port}"', f"timeout = {getattr(request, 'param', '300ms')}", "tries = 2", "ttl_min = 0",
+                        "dns": [f'servers = "127.0.0.1:{dns.port}"', f"timeout = {timeout}", "tries = 2", "ttl_min = 0",
                                 "ttl_negative = 0"]})
     r.start()
     yield r, dns, outside, inside
