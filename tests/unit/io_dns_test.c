@@ -9,7 +9,10 @@
 
 #include <arpa/inet.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/assert.h"
 #include "base/mem.h"
@@ -289,6 +292,29 @@ static void test_addresses_in_turn(void **state)
     dns_answer_unref(&a);
 }
 
+/* The system's list of servers may be written first and opened to us later. */
+static void test_file_that_becomes_readable(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/causeway-resolv-XXXXXX";
+    struct dns_file seen = {0};
+    struct stat before, now;
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(fstat(fd, &before), 0);
+    assert_true(dns_file_changed(path, &seen));
+    assert_false(dns_file_changed(path, &seen));
+    do { /* the file system's clock ticks slowly */
+        assert_int_equal(fchmod(fd, 0644), 0);
+        assert_int_equal(fstat(fd, &now), 0);
+    } while (memcmp(&now.st_ctim, &before.st_ctim, sizeof(now.st_ctim)) == 0);
+    assert_true(dns_file_changed(path, &seen));
+    assert_false(dns_file_changed(path, &seen));
+    close(fd);
+    unlink(path);
+    assert_true(dns_file_changed(path, &seen));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -300,6 +326,7 @@ int main(void)
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_cache_is_bounded_and_forgets_the_least_used),
         cmocka_unit_test(test_addresses_in_turn),
+        cmocka_unit_test(test_file_that_becomes_readable),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
